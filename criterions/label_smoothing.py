@@ -1,0 +1,64 @@
+"""The training loss, in plain torch (spec/training.md, "Criterion")."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SPECIAL_SYMBOLS = 4  # <s>, <pad>, </s>, <unk> stay possible under a constraint
+
+
+@dataclass(frozen=True)
+class SmoothedLoss:
+    """Sums over the positions that count: loss, its plain negative log-likelihood, and how many positions."""
+
+    loss: Tensor
+    nll: Tensor
+    count: int
+
+
+def range_mask(num_symbols: int, constraint_range: str, device: torch.device) -> Tensor:
+    """Symbols that `--constraint-range=a,b` lets count: bool [V]."""
+    first, last = (int(part) for part in constraint_range.split(","))
+    ids = torch.arange(num_symbols, device=device)
+    return (ids < SPECIAL_SYMBOLS) | ((ids >= first) & (ids < last))
+
+
+def position_losses(
+    logits: Tensor, target: Tensor, *, smoothing: float, allowed: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Smoothed loss, plain loss and log-probabilities of each position: [N], [N], [N, V].
+
+    logits: [N, V], any float type; target: int64 [N]; allowed: bool, broadcasts to [N, V]. Computed in float32.
+    """
+    logits = logits.float()
+    if allowed is not None:
+        logits = logits.masked_fill(~allowed, -torch.inf)
+    log_probs = logits.log_softmax(dim=-1)
+    nll = -log_probs.gather(1, target[:, None])[:, 0]
+    if allowed is None:
+        others = logits.shape[-1] - 1
+        smooth = -log_probs.sum(dim=-1)
+    else:
+        others = allowed.sum(dim=-1) - 1 + 1e-6
+        smooth = -log_probs.masked_fill(~allowed, 0).sum(dim=-1)
+    epsilon = smoothing / others
+    return (1 - smoothing - epsilon) * nll + epsilon * smooth, nll, log_probs
+
+
+def sum_positions(loss: Tensor, nll: Tensor, *, drop_worst_ratio: float = 0.0) -> SmoothedLoss:
+    """Sums over positions [N], or over the int(N * (1 - ratio)) of them with the smallest loss."""
+    if drop_worst_ratio > 0:
+        kept = int(len(loss) * (1 - drop_worst_ratio))
+        loss, order = loss.topk(kept, largest=False)
+        nll = nll[order]
+    return SmoothedLoss(loss.sum(), nll.sum(), len(loss))
+
+
+def symmetric_kl(log_probs: Tensor, *, allowed: Tensor | None = None) -> Tensor:
+    """R-Drop's term: half the sum of both divergences between the two halves of [2N, V]."""
+    p, q = log_probs.chunk(2)
+    terms = (p.exp() - q.exp()) * (p - q)
+    if allowed is not None:
+        terms = terms.masked_fill(~allowed.expand_as(log_probs)[: len(p)], 0)
+    return terms.sum() / 2

@@ -1,0 +1,94 @@
+"""Samples to a batch (spec/data.md, "A batch").
+
+What the network reads is a torch tensor; labels that only metrics read are numpy arrays, which neither the
+trainer's cast to half precision nor its move to a device touches.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from .dataset import BadRow, Sample
+
+# field of a sample -> field of a batch, type
+LABELS = {
+    "w_resize_ratio": ("w_resize_ratios", np.float32),  # [B]
+    "h_resize_ratio": ("h_resize_ratios", np.float32),  # [B]
+    "region_coord": ("region_coords", np.float32),  # [B, 4] image px
+    "keypoints": ("keypoints", np.float32),  # [B, 34] image px
+    "parsing_code": ("parsing_codes", np.int64),  # [B, 48]
+    "gt": ("gt", np.int32),  # [B, 512, 512]
+}
+
+
+def collate(samples: Sequence[Sample | BadRow | list], *, pad: int) -> dict[str, Any]:
+    """A batch of samples; an item may be a list of them (multitask), which stay in order.
+
+    A task's own field is there if all samples have it. `bad_rows` holds the messages of the BadRows among the
+    samples: it is all there is if nothing else is left. `clipped_rows` holds "path:line" of the clipped ones.
+    """
+    items = list(_flatten(samples))
+    bad_rows = [item.message for item in items if isinstance(item, BadRow)]
+    good = [item for item in items if not isinstance(item, BadRow)]
+    if not good:
+        return {"bad_rows": bad_rows}
+    target = _padded(good, "target", pad=pad)
+    batch: dict[str, Any] = {
+        "id": np.array([sample["id"] for sample in good]),
+        "nsentences": len(good),
+        "ntokens": int((target != pad).sum()),
+        "net_input": _net_input(good, pad=pad),
+        "target": target,
+    }
+    for field, (name, dtype) in LABELS.items():
+        if _in_all(good, field):
+            batch[name] = np.stack([np.asarray(sample[field], dtype=dtype) for sample in good])
+    if _in_all(good, "text"):
+        batch["text"] = [sample["text"] for sample in good]
+    if _in_all(good, "row"):
+        batch["rows"] = np.array([sample["row"] for sample in good], dtype=np.int64)
+    if _in_all(good, "conf"):  # weights of OFA's criterion (spec/training.md)
+        batch["conf"] = torch.tensor([float(sample["conf"]) for sample in good])
+    if _in_all(good, "constraint_mask"):
+        batch["constraint_masks"] = _padded(good, "constraint_mask", pad=False)  # [B, T, V]
+    batch["bad_rows"] = bad_rows
+    batch["clipped_rows"] = [sample["where"] for sample in good if sample.get("clipped")]
+    return batch
+
+
+def _net_input(samples: list[Sample], *, pad: int) -> dict[str, Any]:
+    src_tokens = _padded(samples, "source", pad=pad)
+    net_input = {
+        "src_tokens": src_tokens,  # int64 [B, S]
+        "src_lengths": (src_tokens != pad).sum(dim=1),  # int64 [B]
+        "patch_images": torch.stack([sample["patch_image"] for sample in samples]),  # float32 [B, 3, H, W]
+        "patch_masks": torch.cat([sample["patch_mask"] for sample in samples]),  # bool [B]
+        "prev_output_tokens": _padded(samples, "prev_output_tokens", pad=pad),  # int64 [B, T]
+    }
+    spans = {sample.get("full_mask_position") for sample in samples}
+    if len(spans) > 1:
+        raise ValueError(f"one batch has one full_mask_position, got {spans}")
+    if spans != {None}:
+        net_input["full_mask_position"] = spans.pop()
+    return net_input
+
+
+def _padded(samples: list[Sample], field: str, *, pad: int | bool) -> Tensor:
+    """[B, longest, ...], padded on the right."""
+    return pad_sequence([sample[field] for sample in samples], batch_first=True, padding_value=pad)
+
+
+def _in_all(samples: list[Sample], field: str) -> bool:
+    return all(field in sample for sample in samples)
+
+
+def _flatten(samples: Iterable[Sample | BadRow | list]) -> Iterator[Sample | BadRow]:
+    for sample in samples:
+        if isinstance(sample, list):
+            yield from _flatten(sample)
+        else:
+            yield sample

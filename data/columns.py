@@ -1,0 +1,74 @@
+"""The columns of the TSV files: text to checked numbers. Each error names row, column, what came and what was expected.
+
+`where` is the row's "file:line" (`TsvFile.where`).
+"""
+
+import numpy as np
+
+from ..utils.errors import DataError
+
+LARGEST_PX = 1e7  # no picture is larger; float32 still tells neighbouring pixels apart
+NUM_KEYPOINTS = 17
+
+
+def shorten(text: str, *, limit: int = 60) -> str:
+    """`repr` of a text for a message: a base64 picture in the wrong column must not fill the screen."""
+    return repr(text) if len(text) <= limit else f"{text[:limit]!r}... ({len(text)} characters)"
+
+
+def parse_numbers(text: str, where: str, *, column: str, expected: str, count: int) -> np.ndarray:
+    """Exactly `count` finite numbers with commas between, float32 [count]."""
+    try:
+        numbers = np.array([float(number) for number in text.split(",")])
+    except ValueError:  # not a number
+        numbers = np.empty(0)
+    # The comparison is false for NaN.
+    if len(numbers) != count or not (np.abs(numbers) <= LARGEST_PX).all():
+        raise DataError(f"{where}: column {column}: needs {expected}, got {shorten(text)}")
+    return numbers.astype(np.float32)
+
+
+def parse_box(text: str, where: str) -> np.ndarray:
+    """A box x0,y0,x1,y1 in image px with x1 > x0 and y1 > y0, float32 [4]."""
+    expected = "4 finite numbers x0,y0,x1,y1"
+    box_xyxy = parse_numbers(text, where, column="box", expected=expected, count=4)
+    if not (box_xyxy[2:] > box_xyxy[:2]).all():
+        raise DataError(f"{where}: column box: needs x1 > x0 and y1 > y0, got {shorten(text)}")
+    return box_xyxy
+
+
+def check_box_in_picture(box_xyxy: np.ndarray, size_wh: tuple[int, int], *, where: str) -> bool:
+    """Whether a box in image px leaves its picture in part; one wholly outside is an error."""
+    x0, y0, x1, y1 = box_xyxy.tolist()
+    width, height = size_wh
+    if x0 >= width or y0 >= height or x1 <= 0 or y1 <= 0:
+        box = ",".join(f"{number:g}" for number in (x0, y0, x1, y1))
+        raise DataError(f"{where}: column box: {box} is wholly outside the picture of {width} x {height} px")
+    return x0 < 0 or y0 < 0 or x1 > width or y1 > height
+
+
+def parse_keypoints(text: str, where: str) -> np.ndarray:
+    """17 points x,y in image px, (0, 0) where not visible, float32 [34]."""
+    count = 2 * NUM_KEYPOINTS
+    expected = f"{count} finite numbers x,y x {NUM_KEYPOINTS}"
+    return parse_numbers(text, where, column="keypoints", expected=expected, count=count)
+
+
+def parse_codes(text: str, where: str, *, num_codes: int, count: int = 48) -> np.ndarray:
+    """`count` codes of a parsing map, each in 0..num_codes-1, int64 [count]."""
+    try:
+        codes = [int(code) for code in text.split(",")]
+    except ValueError:  # not a whole number
+        codes = []
+    if len(codes) != count or not all(0 <= code < num_codes for code in codes):
+        raise DataError(
+            f"{where}: column parsing codes: needs {count} whole numbers in 0..{num_codes - 1}, got {shorten(text)}"
+        )
+    return np.array(codes, dtype=np.int64)
+
+
+def parse_caption(text: str, where: str, *, column: str = "caption") -> str:
+    """A text that holds more than white space, as it is."""
+    if not text.strip():
+        raise DataError(f"{where}: column {column}: needs a text, got {shorten(text)}")
+    return text

@@ -1,0 +1,92 @@
+"""Rows of a TSV as samples; bad rows travel as data, so that the main process decides (deviations.md, 1, 2 and 20)."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from ..utils.errors import DataError
+from .tsv import TsvFile
+
+logger = logging.getLogger(__name__)
+
+Sample = dict[str, Any]  # the fields of spec/data.md, "A sample"
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that could not be made a sample. message: where, what came, what was expected."""
+
+    row: int
+    message: str
+
+
+class ReferringDataset(Dataset):
+    """One sample for each row of `file`, made by `make_sample(row, where)`."""
+
+    def __init__(self, file: TsvFile, make_sample: Callable[[dict[str, str], str], Sample]) -> None:
+        self.file = file
+        self.make_sample = make_sample
+
+    def __len__(self) -> int:
+        return len(self.file)
+
+    def __getitem__(self, i: int) -> Sample | BadRow:
+        """Sample i with its `row` and `where`, or a BadRow in the place of a DataError."""
+        where = self.file.where(i)
+        try:
+            sample = self.make_sample(self.file[i], where)
+        except DataError as error:  # raised in a worker it would end the run before anyone could count it
+            return BadRow(i, str(error))
+        return sample | {"row": i, "where": where}
+
+    def order(self, epoch: int, *, seed: int, shuffle: bool) -> np.ndarray:
+        """Rows in the order of this epoch, int64 [len]; the same on every rank."""
+        if not shuffle:
+            return np.arange(len(self))
+        return np.random.default_rng((seed, epoch)).permutation(len(self))
+
+
+class BadRowCounter:
+    """Counts the rows of a run that can not be used (`--skip-bad-rows`) or whose coordinates were clipped.
+
+    A row that comes back in the next epoch counts once.
+    """
+
+    def __init__(self, limit: int) -> None:
+        """limit: how many bad rows a run may skip; 0: none."""
+        self.limit = limit
+        self._bad: set[str] = set()
+        self._clipped: dict[str, set[str]] = defaultdict(set)
+        self._reported: set[str] = set()
+
+    def check(self, batch: dict[str, Any]) -> None:
+        """Take `bad_rows` and `clipped_rows` out of a batch. A DataError as soon as more rows are bad than allowed."""
+        for where in batch.pop("clipped_rows", []):
+            path, _, _ = where.rpartition(":")
+            self._clipped[path].add(where)
+        for message in batch.pop("bad_rows", []):
+            if message in self._bad:
+                continue
+            self._bad.add(message)
+            if self.limit == 0:
+                raise DataError(message)
+            if len(self._bad) > self.limit:
+                raise DataError(f"{message}: bad row {len(self._bad)}, --skip-bad-rows allows {self.limit}")
+            logger.warning("skipped bad row %d of at most %d: %s", len(self._bad), self.limit, message)
+
+    def report_clipped(self) -> None:
+        """Say once for each file how many of its rows leave their picture. To be called after a pass."""
+        for path in sorted(self._clipped.keys() - self._reported):
+            wheres = self._clipped[path]
+            logger.warning(
+                "%s: %d rows have coordinates beyond the last bin, which were clipped, such as %s",
+                path,
+                len(wheres),
+                min(wheres, key=lambda where: (len(where), where)),
+            )
+            self._reported.add(path)

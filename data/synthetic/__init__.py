@@ -1,0 +1,1 @@
+"""Drawn people: pictures with exact truth for every task. `python -m refhcm.data.synthetic --help`."""

@@ -1,0 +1,64 @@
+"""Write a world of drawn people: python -m refhcm.data.synthetic --out DIR --seed S --train N --val N --test N."""
+
+import argparse
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+from ...utils.errors import UserError
+from .writer import SPLITS, World, write_world
+
+
+def _number(text: str) -> int:
+    value = int(text) if text.isascii() and text.isdigit() else -1
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number, 0 or more, got {text!r}")
+    return value
+
+
+def _positive(text: str) -> int:
+    if _number(text) == 0:
+        raise argparse.ArgumentTypeError("expected 1 or more, got '0'")
+    return _number(text)
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line; leaves with code 2 and one line where it makes no sense."""
+    parser = argparse.ArgumentParser(prog="python -m refhcm.data.synthetic", description=__doc__.split(":")[0] + ".")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write: new or empty")
+    parser.add_argument("--seed", type=_number, default=0, help="another seed is another world (default 0)")
+    for split in SPLITS[:3]:
+        also = "; `unseen` gets as many" if split == "test" else ""
+        parser.add_argument(f"--{split}", type=_number, required=True, metavar="N", help=f"pictures to {split}{also}")
+    processes = os.cpu_count() or 1
+    parser.add_argument("--workers", type=_positive, default=processes, help=f"processes (default {processes})")
+    return parser.parse_args(arguments)
+
+
+def main() -> int:
+    """Write the world; 0 if it is there, 2 for a user's mistake, 130 when interrupted."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    options, start = parse(), time.monotonic()
+    pictures = {split: getattr(options, split) for split in SPLITS[:3]}
+    world = World(seed=options.seed, pictures={**pictures, "unseen": options.test})
+    try:
+        people = write_world(options.out, world, workers=options.workers)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: nothing was written", file=sys.stderr)
+        return 130
+    if people is None:
+        print(f"{options.out}: this world is there already")
+        return 0
+    seconds = max(time.monotonic() - start, 1e-9)
+    counts = ", ".join(f"{split} {count}" for split, count in people.items())
+    print(f"{options.out}: {counts} people in {seconds:.1f} s ({sum(people.values()) / seconds:.0f} people a second)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,192 @@
+"""A world on disk: the TSV files, masks and pictures that spec/data.md describes.
+
+world.json                        seed, counts, held-out pairs
+rkpt/{split}.tsv                  also read for REC
+rhrc/{split}.tsv                  one caption in train, three in the other splits
+rpar/{split}.tsv                  the codes' column is empty until the tokenizer has filled it
+rpar/annos/{imgs,gts}/{split}/    pictures, and one label map per person
+facts/{split}.jsonl               one person a line: what is true of it, and what was said of it
+"""
+
+import base64
+import io
+import json
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from random import Random
+
+import numpy as np
+from tqdm import tqdm
+
+from ...utils.errors import UserError
+from .captions import captions_for
+from .expressions import Expression, expressions_for, names_in
+from .reasoning import riddle_for
+from .scene import Scene, sample_scene
+from .views import View
+from .wardrobe import HELD_OUT
+
+VERSION = 1  # of the drawing: the same seed gives the same world only within one version
+SPLITS = ("train", "val", "test", "unseen")
+TABLES = ("rkpt", "rpar", "rhrc", "facts")
+_EXPRESSIONS, _REFERENCES, _RIDDLE_CHANCE = 2, 3, 0.5
+_JPEG_QUALITY = 90
+_CHUNK = 8  # pictures a process draws before it reports
+
+
+@dataclass(frozen=True)
+class World:
+    """What decides every byte of a world. `pictures` by split; `unseen` has as many as `test`."""
+
+    seed: int
+    pictures: dict[str, int]
+
+    def record(self) -> dict[str, object]:
+        """What world.json holds."""
+        return {"name": "drawn people", "version": VERSION, "seed": self.seed, "pictures": self.pictures}
+
+
+def scene_random(seed: int, split: str, index: int) -> Random:
+    """The source of all chance in one picture: it depends on nothing else, and no two splits share one."""
+    state = np.random.SeedSequence((seed, SPLITS.index(split), index)).generate_state(4)
+    return Random(int.from_bytes(state.tobytes(), "little"))
+
+
+def write_world(out: Path, world: World, *, workers: int) -> dict[str, int] | None:
+    """Write a world to a folder that is absent or empty; the number of people by split.
+
+    The folder appears when it is whole. One that holds the same world already is left as it is: None.
+    """
+    if _holds(out, world):
+        return None
+    unfinished = out.with_name(f"{out.name}.unfinished-{os.getpid()}")
+    try:
+        with _pool(min(workers, max(1, sum(world.pictures.values()) // _CHUNK))) as pool:
+            people = {split: _write_split(unfinished, world, split, pool) for split in SPLITS}
+        record = {**world.record(), "people": people, "held_out": {kind: list(v) for kind, v in HELD_OUT.items()}}
+        (unfinished / "world.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        os.replace(unfinished, out)
+    except OSError as error:
+        raise UserError(f"{out}: can not write the world: {error.strerror}") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return people
+
+
+def _holds(out: Path, world: World) -> bool:
+    """Whether the world is there already; an error if there is no room for it."""
+    if not out.exists():
+        return False
+    if not out.is_dir():
+        raise UserError(f"{out}: expected a folder, got a file")
+    try:
+        found = json.loads((out / "world.json").read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        if any(out.iterdir()):
+            raise UserError(f"{out}: expected a new or empty folder, got one with other files in it") from error
+        return False
+    except (ValueError, UnicodeDecodeError) as error:
+        raise UserError(f"{out / 'world.json'}: expected the record of a world, got {error}") from error
+    asked = world.record()
+    if not isinstance(found, dict) or {key: found.get(key) for key in asked} != asked:
+        raise UserError(f"{out}: holds another world (see its world.json): give another folder, or remove it")
+    return True
+
+
+def _write_split(out: Path, world: World, split: str, pool: Executor | None) -> int:
+    """Write the files of one split below `out`; the number of people."""
+    count, people = world.pictures[split], 0
+    for folder in (*TABLES, f"rpar/annos/imgs/{split}", f"rpar/annos/gts/{split}"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    draw = partial(write_picture, out, world.seed, split)
+    results = pool.map(draw, range(count), chunksize=_CHUNK) if pool else map(draw, range(count))
+    with ExitStack() as stack:
+        files = {}
+        for table in TABLES:
+            path = out / table / f"{split}.{'jsonl' if table == 'facts' else 'tsv'}"
+            files[table] = stack.enter_context(path.open("w", encoding="utf-8", newline="\n"))
+        for rows in tqdm(results, total=count, desc=split, unit="picture"):
+            for table, lines in rows.items():
+                files[table].writelines(f"{line}\n" for line in lines)
+            people += len(rows["facts"])
+    return people
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[Executor | None]:
+    """Processes to draw in; None for one, which is this one."""
+    if workers == 1:
+        yield None
+        return
+    # spawn: a fork of a process with threads (progress bars have one) may hang
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_ignore_interrupt)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _ignore_interrupt() -> None:
+    """Ctrl-C reaches every process; the first one cleans up for all."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def write_picture(out: Path, seed: int, split: str, index: int) -> dict[str, list[str]]:
+    """Draw one picture, write it and its masks, and return its rows by table."""
+    rng = scene_random(seed, split, index)
+    scene, name = sample_scene(rng, held_out=split == "unseen"), f"{split}/{index:07d}"
+    jpeg = io.BytesIO()
+    scene.picture.save(jpeg, "JPEG", quality=_JPEG_QUALITY)
+    (out / "rpar/annos/imgs" / f"{name}.jpg").write_bytes(jpeg.getvalue())
+    encoded = base64.b64encode(jpeg.getvalue()).decode("ascii")
+    rows: dict[str, list[str]] = {table: [] for table in TABLES}
+    names = names_in(scene, rng)
+    for person, view in enumerate(scene.views):
+        said = _expressions(scene, person, rng, split, names)
+        if not said:
+            continue
+        captions = captions_for(scene, person, rng, count=1 if split == "train" else _REFERENCES)
+        np.save(out / "rpar/annos/gts" / f"{name}_{person}.npy", view.label_map)
+        image_id, box = f"{split}_{index:07d}", ",".join(map(str, view.box_xyxy))
+        keypoints = ",".join(f"{value:.2f}" if value else "0" for value in view.keypoints.ravel())
+        for number, expression in enumerate(said):
+            anno_id = f"{image_id}_{person}_{number}"
+            rows["rkpt"].append("\t".join((anno_id, image_id, expression.text, box, keypoints, encoded)))
+            paths = f"{name}_{person}.npy", f"{name}.jpg"
+            rows["rpar"].append("\t".join((anno_id, expression.text, box, "", *paths)))
+        rows["rhrc"].append("\t".join((f"{image_id}_{person}", "&&".join(captions), box, encoded)))
+        record = {"id": f"{image_id}_{person}", "place": scene.place, "people": len(scene.views), **_describe(view)}
+        record["expressions"] = [{"text": e.text, "family": e.family} for e in said]
+        rows["facts"].append(json.dumps({**record, "captions": captions}))
+    return rows
+
+
+def _expressions(scene: Scene, person: int, rng: Random, split: str, names: dict[int, str]) -> list[Expression]:
+    """What is asked of one person; in `unseen`, always by an unseen garment."""
+    said = expressions_for(scene, person, rng, names=names, count=_EXPRESSIONS, held_out=split == "unseen")
+    if split != "unseen" and rng.random() < _RIDDLE_CHANCE:
+        riddle = riddle_for(scene, person, rng, names=names)
+        return [*said, riddle] if riddle else said
+    return said
+
+
+def _describe(view: View) -> dict[str, object]:
+    """A person's attributes for facts/*.jsonl: all of them; `seen` names those that the picture shows."""
+    person, pose = view.actor.person, view.actor.pose
+    garments = {
+        slot: {"kind": g.kind, "colour": g.colour, "pattern": g.pattern, "held_out": g.held_out}
+        for slot, g in person.garments.items()
+    }
+    return {
+        "box": view.box_xyxy, "area": view.area, "noun": person.noun, "hair": person.hair,
+        "hair_colour": person.hair_colour, "beard": person.beard, "garments": garments, "stance": pose.stance,
+        "gesture": pose.gesture, "prop": pose.prop, "view": pose.view, "seen": sorted(view.slots | view.regions),
+    }  # fmt: skip

@@ -1,0 +1,98 @@
+"""Answers every row of a TSV with a checkpoint, prints the metrics, and writes the answers.
+
+    python evaluate.py data.tsv --path checkpoint.pt --task refcoco [--results-path results/refcoco]
+
+Runs on a GPU, on the CPU, and on many ranks under `torchrun`; each row is scored once.
+"""
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+
+from refhcm.models.generation import GenerationSettings
+from refhcm.models.refhcm.loading import load_network
+from refhcm.tasks import TASKS
+from refhcm.tasks.evaluation import evaluate, write_records
+from refhcm.tasks.settings import TaskSettings
+from refhcm.utils.checkpoints import read_checkpoint
+from refhcm.utils.devices import pick_device, pick_dtype, start_ranks
+from refhcm.utils.errors import UserError
+from refhcm.utils.flags import add_flags, from_namespace
+
+logger = logging.getLogger("refhcm.evaluate")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Flags of evaluation; what is not given comes from the checkpoint, then from the task."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", help="TSV file")
+    parser.add_argument("--path", required=True, help="checkpoint")
+    parser.add_argument("--task", required=True, choices=sorted(TASKS), help="what is asked")
+    parser.add_argument("--gen-subset", help="name of the result file (default: the TSV's)")
+    parser.add_argument("--results-path", help="folder of the result file (default: results/TASK)")
+    parser.add_argument("--batch-size", type=int, default=32, help="rows answered together")
+    parser.add_argument("--num-workers", type=int, default=0, help="processes that read rows")
+    parser.add_argument("--fp16", action="store_true", help="answer in float16")
+    parser.add_argument("--bf16", action="store_true", help="answer in bfloat16")
+    parser.add_argument("--cpu", action="store_true", help="do not use a GPU")
+    parser.add_argument("--ema-eval", action="store_true", help="use the averaged weights of --store-ema")
+    add_flags(parser.add_argument_group("task"), TaskSettings, suppress=True)
+    add_flags(parser.add_argument_group("generation"), GenerationSettings, suppress=True)
+    return parser
+
+
+def run(args: argparse.Namespace) -> dict:
+    """Evaluates as asked and returns the metrics."""
+    device = pick_device(cpu=args.cpu)
+    dtype = pick_dtype(fp16=args.fp16, bf16=args.bf16)
+    rank, world = start_ranks(device)
+    checkpoint = read_checkpoint(args.path, mmap=True)
+    task = TASKS[args.task].from_settings(task_settings(checkpoint.flags(), args))
+    network = load_network(checkpoint, len(task.vocabulary), ema=args.ema_eval).to(device, dtype)
+    dataset = task.open(args.data, training=False)
+    settings = from_namespace(GenerationSettings, args, default=task.generation_settings())
+    metrics, records = evaluate(
+        task,
+        network,
+        dataset,
+        settings=settings,
+        batch_size=args.batch_size,
+        num_workers=args.num_workers,
+        rank=rank,
+        world=world,
+    )
+    if rank == 0:
+        subset = args.gen_subset or Path(args.data).stem
+        path = Path(args.results_path or Path("results") / args.task) / f"{subset}_predict.json"
+        write_records(records, path)
+        logger.info("%d answers written to %s", len(records), path)
+        print(json.dumps(metrics))
+    return metrics
+
+
+# What evaluation must not take over from the training run.
+NOT_FROM_CHECKPOINT = {"bpe_dir", "selected_cols", "annotation_root", "skip_bad_rows", "vq_config", "vq_ckpt", "eval_args"}
+
+
+def task_settings(trained_with: dict, args: argparse.Namespace) -> TaskSettings:
+    """The flags given, else those that the model was trained with, else the defaults."""
+    trained = argparse.Namespace(**{k: v for k, v in trained_with.items() if k not in NOT_FROM_CHECKPOINT})
+    return from_namespace(TaskSettings, args, default=from_namespace(TaskSettings, trained))
+
+
+def main() -> int:
+    """Exit status: 0, or 2 for a mistake of the user's, which is one line."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s | %(levelname)s | %(name)s | %(message)s", stream=sys.stderr)
+    args = make_parser().parse_args()
+    try:
+        run(args)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

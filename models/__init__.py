@@ -1,0 +1,1 @@
+"""The network, its answers, and the parsing-map tokenizer."""

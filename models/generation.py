@@ -1,0 +1,226 @@
+"""Beam search with fairseq's semantics and none of its repeated work (spec/generation.md).
+
+The encoder runs once; cross-attention keys and values are made once for each picture and shared by its beams;
+position biases are made once for batch 1; only the symbols that the constraint allows are scored.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..utils.errors import UserError
+from .refhcm.decoder import Decoder
+from .refhcm.encoder import EncoderOutput
+from .refhcm.network import Network
+
+SPECIAL_SYMBOLS = 4  # <s>, <pad>, </s>, <unk>: ids 0..3 of every fairseq dictionary
+
+
+@dataclass(frozen=True)
+class GenerationSettings:
+    """Flags of generation, named as fairseq's. `constraint_range`: "a,b", ids a..b-1 (and the special ones) only."""
+
+    beam: int = 5
+    min_len: int = 1
+    max_len_a: float = 0
+    max_len_b: int = 200
+    no_repeat_ngram_size: int = 0
+    lenpen: float = 1.0
+    unnormalized: bool = False
+    unkpen: float = 0.0
+    temperature: float = 1.0
+    constraint_range: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.beam < 1:
+            raise UserError(f"--beam must be at least 1, got {self.beam}")
+        if not self.temperature > 0:
+            raise UserError(f"--temperature must be above 0, got {self.temperature}")
+        self.allowed_range()
+
+    @classmethod
+    def from_args(cls, given: dict[str, Any]) -> "GenerationSettings":
+        """From `--eval-args` or flags. Raises UserError naming an unknown setting."""
+        unknown = set(given) - {f.name for f in fields(cls)}
+        if unknown:
+            raise UserError(f"unknown generation settings {sorted(unknown)}; known: {[f.name for f in fields(cls)]}")
+        return cls(**given)
+
+    def allowed_range(self) -> tuple[int, int] | None:
+        """(a, b) of the constraint."""
+        if self.constraint_range is None:
+            return None
+        try:
+            first, last = (int(part) for part in self.constraint_range.split(","))
+        except ValueError:
+            raise UserError(f"--constraint-range must be two ids a,b, got {self.constraint_range!r}") from None
+        return first, last
+
+    def max_len(self, source_length: int, max_positions: int) -> int:
+        """Largest number of symbols before eos."""
+        longest = min(int(self.max_len_a * source_length + self.max_len_b), max_positions - 1)
+        if self.min_len > longest:
+            raise UserError(f"--min-len {self.min_len} is more than the {longest} symbols that --max-len-a/b allow")
+        return longest
+
+
+@dataclass
+class _Beams:
+    """The unfinished answers of A samples. tokens: [A, K, n] from bos on; totals: [A, K, n], 0 at bos."""
+
+    samples: Tensor
+    tokens: Tensor
+    totals: Tensor
+
+    def hypothesis(self, row: int, beam: int, total: Tensor, *, eos: int, length_penalty: float) -> dict[str, Any]:
+        """The ended answer of this beam, in fairseq's form."""
+        tokens = torch.cat([self.tokens[row, beam, 1:], self.tokens.new_tensor([eos])])
+        totals = torch.cat([self.totals[row, beam], total[None]])
+        empty = totals.new_empty(0)
+        return {
+            "tokens": tokens,
+            "score": total / len(tokens) ** length_penalty,
+            "positional_scores": totals.diff(),
+            "attention": empty,
+            "alignment": empty,
+        }
+
+
+class SequenceGenerator:
+    """`generate(models, sample, prefix_tokens)` -> for each sample its hypotheses, best first."""
+
+    def __init__(self, settings: GenerationSettings, *, bos: int = 0, pad: int = 1, eos: int = 2, unk: int = 3) -> None:
+        self.settings = settings
+        self.bos, self.pad, self.eos, self.unk = bos, pad, eos, unk
+
+    @torch.inference_mode()
+    def generate(
+        self, models: list[Network], sample: dict[str, Any], prefix_tokens: Tensor | None = None
+    ) -> list[list[dict[str, Any]]]:
+        """models: one network in evaluation mode; sample: a batch (spec/data.md).
+
+        prefix_tokens: int64 [B, P], right-padded: the forced start of each answer, without bos.
+        """
+        (network,) = models
+        source = sample["net_input"]
+        encoder = network.encoder(source["src_tokens"], source.get("patch_images"), source.get("patch_masks"))
+        length = self.settings.max_len(source["src_tokens"].shape[1], network.config.max_target_positions)
+        return self.search(network.decoder, encoder, length, prefix_tokens=prefix_tokens)
+
+    @torch.inference_mode()
+    def search(
+        self, decoder: Decoder, encoder: EncoderOutput, max_len: int, *, prefix_tokens: Tensor | None = None
+    ) -> list[list[dict[str, Any]]]:
+        """Beam search from encoded pictures; see `generate`."""
+        beam, device, count = self.settings.beam, encoder.states.device, len(encoder.states)
+        allowed, lookup = self._symbols(decoder)
+        weight = None if allowed is None else decoder.output_projection.weight[allowed]
+        state = decoder.start(encoder, beams=beam, capacity=max_len + 1)
+        tokens = torch.full((count, beam, 1), self.bos, device=device)
+        beams = _Beams(torch.arange(count, device=device), tokens, torch.zeros_like(tokens, dtype=torch.float32))
+        ended: list[list[dict[str, Any]]] = [[] for _ in range(count)]
+        for step in range(max_len + 1):
+            features = decoder.extend(beams.tokens[:, :, -1].reshape(-1, 1), state)[:, -1]
+            scores = self._log_probs(decoder.project(features, weight)).view(*beams.tokens.shape[:2], -1)
+            scores = self._restrict(scores, beams, lookup, step=step, last=step == max_len, prefix=prefix_tokens)
+            totals = scores + beams.totals[:, :, -1:]
+            totals = totals[:, :1] if step == 0 else totals  # all beams are the same until then
+            best, index = totals.flatten(1).topk(min(2 * beam, totals[0].numel()))  # [A, 2 * beam]
+            origin, column = index // scores.shape[-1], index % scores.shape[-1]
+            symbol = column if allowed is None else allowed[column]
+            self._collect(beams, best, origin, symbol, ended)
+            left = torch.tensor([len(ended[i]) < beam for i in beams.samples.tolist()], device=device)
+            if step == max_len or not bool(left.any()):
+                break
+            beams, rows = self._advance(beams, best, origin, symbol)
+            if not bool(left.all()):
+                keep = left.nonzero()[:, 0]
+                beams = _Beams(beams.samples[keep], beams.tokens[keep], beams.totals[keep])
+                state, rows = state.keep(keep), rows[keep]
+                state.reorder(rows.flatten())
+            elif beam > 1:
+                state.reorder(rows.flatten())
+        return [sorted(hypotheses, key=lambda h: -float(h["score"])) for hypotheses in ended]
+
+    def _symbols(self, decoder: Decoder) -> tuple[Tensor | None, Tensor | None]:
+        """Ids that may be chosen [K] and, for each id, its column in 0..K (K: not allowed); None: all of them."""
+        limits = self.settings.allowed_range()
+        if limits is None:
+            return None, None
+        weight = decoder.output_projection.weight
+        ids = torch.arange(len(weight), device=weight.device)
+        allowed = ids[(ids < SPECIAL_SYMBOLS) | ((ids >= limits[0]) & (ids < limits[1]))]
+        lookup = torch.full_like(ids, len(allowed))
+        lookup[allowed] = torch.arange(len(allowed), device=weight.device)
+        return allowed, lookup
+
+    def _log_probs(self, logits: Tensor) -> Tensor:
+        scores = torch.log_softmax(logits.float() / self.settings.temperature, dim=-1)
+        return scores.masked_fill_(scores.isnan(), -torch.inf)
+
+    def _restrict(
+        self, scores: Tensor, beams: _Beams, lookup: Tensor | None, *, step: int, last: bool, prefix: Tensor | None
+    ) -> Tensor:
+        """Log-probabilities [A, K, V] with what must not be chosen at this step at -inf."""
+        scores[..., self.pad] = -torch.inf
+        scores[..., self.unk] -= self.settings.unkpen
+        forced = self._forced(beams, step, prefix)
+        if last:
+            scores[..., : self.eos] = -torch.inf
+            scores[..., self.eos + 1 :] = -torch.inf
+        elif step < self.settings.min_len:
+            free = torch.ones_like(beams.samples, dtype=torch.bool) if forced is None else forced == self.pad
+            scores[free, :, self.eos] = -torch.inf
+        if forced is not None and not last:
+            column = (forced if lookup is None else lookup[forced])[:, None, None]
+            others = torch.arange(scores.shape[-1], device=scores.device) != column
+            scores = scores.masked_fill(others & (forced != self.pad)[:, None, None], -torch.inf)
+        return self._block_repeats(scores, beams.tokens, lookup)
+
+    def _forced(self, beams: _Beams, step: int, prefix: Tensor | None) -> Tensor | None:
+        """The prefix symbol of each sample at this step [A], pad where there is none."""
+        if prefix is None or step >= prefix.shape[1]:
+            return None
+        return prefix[beams.samples, step]
+
+    def _block_repeats(self, scores: Tensor, tokens: Tensor, lookup: Tensor | None) -> Tensor:
+        """No n-gram twice; the starting bos counts as a symbol of the history."""
+        size, length = self.settings.no_repeat_ngram_size, tokens.shape[-1]
+        if size < 1 or length < size:
+            return scores
+        windows = tokens.unfold(-1, size, 1)  # [A, K, W, size]
+        repeated = (windows[..., :-1] == tokens[:, :, None, length - size + 1 :]).all(-1)  # [A, K, W]
+        follower = windows[..., -1] if lookup is None else lookup[windows[..., -1]]
+        nowhere = scores.shape[-1]
+        banned = scores.new_zeros(*scores.shape[:-1], nowhere + 1, dtype=torch.bool)
+        banned.scatter_(-1, follower.masked_fill(~repeated, nowhere), True)
+        return scores.masked_fill(banned[..., :nowhere], -torch.inf)
+
+    def _collect(
+        self, beams: _Beams, best: Tensor, origin: Tensor, symbol: Tensor, ended: list[list[dict[str, Any]]]
+    ) -> None:
+        """Puts the answers that end among the first `beam` candidates into `ended`."""
+        beam = self.settings.beam
+        ends = (symbol == self.eos) & (best > -torch.inf)
+        penalty = 0.0 if self.settings.unnormalized else self.settings.lenpen
+        for row, rank in ends[:, :beam].nonzero().tolist():
+            hypotheses = ended[int(beams.samples[row])]
+            if len(hypotheses) < beam:
+                source = int(origin[row, rank])
+                total = best[row, rank]
+                hypotheses.append(beams.hypothesis(row, source, total, eos=self.eos, length_penalty=penalty))
+
+    def _advance(self, beams: _Beams, best: Tensor, origin: Tensor, symbol: Tensor) -> tuple[_Beams, Tensor]:
+        """The first `beam` candidates that do not end, and the row of the caches that each goes on from."""
+        beam, candidates = self.settings.beam, best.shape[1]
+        ends = (symbol == self.eos) & (best > -torch.inf)
+        order = torch.arange(candidates, device=best.device) + ends * candidates
+        active = order.topk(min(beam, candidates), dim=1, largest=False, sorted=True).indices  # [A, beam]
+        best = best.masked_fill(ends, -torch.inf).gather(1, active)
+        origin, symbol = origin.gather(1, active), symbol.gather(1, active)
+        sample = torch.arange(len(best), device=best.device)[:, None]
+        tokens = torch.cat([beams.tokens[sample, origin], symbol[..., None]], dim=-1)
+        totals = torch.cat([beams.totals[sample, origin], best[..., None]], dim=-1)
+        return _Beams(beams.samples, tokens, totals), sample * beam + origin

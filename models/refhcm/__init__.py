@@ -1,0 +1,4 @@
+"""The RefHCM network by its parts."""
+
+from .config import SIZES, NetworkConfig
+from .network import Network

@@ -1,0 +1,40 @@
+"""Multi-head attention with an additive bias and scaled heads (spec/model.md, "Attention")."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Attention(nn.Module):
+    """softmax(q k^T * scale + bias) v, each head times its factor, then projected.
+
+    Keys and values are computed apart from the queries, so that a decoder makes those of the picture once.
+    """
+
+    def __init__(self, width: int, heads: int, *, dropout: float, scale_factor: float, scale_heads: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.scale = (width / heads * scale_factor) ** -0.5
+        self.dropout = dropout
+        self.c_attn = nn.Parameter(torch.ones(heads)) if scale_heads else None
+        self.k_proj = nn.Linear(width, width)
+        self.v_proj = nn.Linear(width, width)
+        self.q_proj = nn.Linear(width, width)
+        self.out_proj = nn.Linear(width, width)
+
+    def split(self, x: Tensor) -> Tensor:
+        """[B, T, D] -> [B, H, T, d], a view."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, S, D] -> keys and values, each [B, H, S, d]."""
+        return self.split(self.k_proj(x)), self.split(self.v_proj(x))
+
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor, *, bias: Tensor | None = None) -> Tensor:
+        """x: [B, T, D]; keys, values: [B, H, S, d]; bias: broadcasts to [B, H, T, S], -inf hides. -> [B, T, D]."""
+        dropout = self.dropout if self.training else 0.0
+        q = self.split(self.q_proj(x))
+        out = F.scaled_dot_product_attention(q, keys, values, attn_mask=bias, dropout_p=dropout, scale=self.scale)
+        if self.c_attn is not None:
+            out = out * self.c_attn[:, None, None]
+        return self.out_proj(out.transpose(1, 2).flatten(2))

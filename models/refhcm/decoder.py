@@ -1,0 +1,162 @@
+"""States to answer symbols, all at once or step by step through one path (spec/model.md, "Decoder")."""
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from timm.layers import calculate_drop_path_rates
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from .config import NetworkConfig
+from .encoder import EncoderOutput
+from .layers import DecoderLayer, KeyValueCache
+from .positions import bias_of, token_buckets
+
+
+@dataclass
+class DecodingState:
+    """What does not change from step to step, and the keys and values of the positions decoded so far.
+
+    memory: per layer, the picture's keys and values [B, H, S, d]; self_bias: per layer [1, H, T, T];
+    cross_bias: [1, H, T, S]; hidden: additive [B, 1, 1, S] or None; caches: per layer, [B * beams, H, T, d].
+    """
+
+    memory: list[tuple[Tensor, Tensor]]
+    self_bias: list[Tensor]
+    cross_bias: Tensor
+    hidden: Tensor | None
+    caches: list[KeyValueCache]
+    length: int = 0
+
+    def reorder(self, rows: Tensor) -> None:
+        """Beam i goes on from where beam `rows[i]` was. The pictures' keys and values stay."""
+        for cache in self.caches:
+            cache.select(rows)
+
+    def keep(self, samples: Tensor) -> "DecodingState":
+        """The state of these samples only; the caches follow with the next `reorder`."""
+        memory = [(keys[samples], values[samples]) for keys, values in self.memory]
+        return replace(self, memory=memory, hidden=None if self.hidden is None else self.hidden[samples])
+
+
+class Decoder(nn.Module):
+    """Pre-norm decoder whose position biases depend on positions only: made once, for batch 1."""
+
+    def __init__(self, config: NetworkConfig, embed_tokens: nn.Embedding) -> None:
+        super().__init__()
+        self.config = config
+        width, heads, layers = config.encoder_embed_dim, config.decoder_attention_heads, config.decoder_layers
+        self.padding_idx = embed_tokens.padding_idx
+        self.embed_tokens = embed_tokens
+        self.layernorm_embedding = nn.LayerNorm(width)
+        self.embed_positions = nn.Embedding(config.max_target_positions + 2, width)
+        self.pos_ln = nn.LayerNorm(width)
+        self.self_pos_q_linear = nn.Linear(width, width)
+        self.self_pos_k_linear = nn.Linear(width, width)
+        self.cross_pos_q_linear = nn.Linear(width, width)
+        self.cross_pos_k_linear = nn.Linear(width, width)
+        self.position_scale = (width / heads * config.attn_scale_factor) ** -0.5
+        rates = calculate_drop_path_rates(config.decoder_drop_path_rate, layers)
+        self.layers = nn.ModuleList(DecoderLayer(config, rate) for rate in rates)
+        self.layer_norm = nn.LayerNorm(width)
+        self.output_projection = nn.Linear(width, embed_tokens.num_embeddings, bias=False)
+        self.output_projection.weight = embed_tokens.weight
+        token_rows, image_rows = 2 * config.token_bucket_size - 1, (2 * config.image_bucket_size - 1) ** 2 + 3
+        self.token_rel_pos_table_list = nn.ModuleList(nn.Embedding(token_rows, heads) for _ in range(layers))
+        # OFA's image generation: no RefHCM task uses it, but every checkpoint holds it.
+        self.code_layernorm_embedding = nn.LayerNorm(width)
+        self.embed_image_positions = nn.Embedding(config.image_bucket_size**2 + 1, width)
+        self.image_pos_ln = nn.LayerNorm(width)
+        self.image_rel_pos_table_list = nn.ModuleList(nn.Embedding(image_rows, heads) for _ in range(layers))
+
+    def forward(
+        self, prev_output_tokens: Tensor, encoder: EncoderOutput, *, full_mask_position: tuple[int, int] | None = None
+    ) -> Tensor:
+        """Teacher forcing: int64 [B, T] -> features [B, T, D]; `project` turns them into logits.
+
+        full_mask_position: (b, e), positions that see each other in both directions (Query Parallel Generation).
+        """
+        length = prev_output_tokens.shape[1]
+        self_bias, cross_bias = self._biases(length, encoder.positions, full_mask_position)
+        padded = prev_output_tokens.eq(self.padding_idx)
+        if bool(padded.any()):
+            self_bias = [bias.masked_fill(padded[:, None, None, :], -torch.inf) for bias in self_bias]
+        if encoder.padding is not None:
+            cross_bias = cross_bias.masked_fill(encoder.padding[:, None, None, :], -torch.inf)
+        x = self._embed(prev_output_tokens, 0)
+        for layer, bias in zip(self.layers, self_bias, strict=True):
+            arguments = {"self_bias": bias, "cross_bias": cross_bias}
+            if self.config.checkpoint_activations and self.training:
+                x = checkpoint(layer, x, encoder.states, use_reentrant=False, **arguments)
+            else:
+                x = layer(x, encoder.states, **arguments)
+        return self.layer_norm(x)
+
+    def start(
+        self,
+        encoder: EncoderOutput,
+        *,
+        beams: int,
+        capacity: int,
+        full_mask_position: tuple[int, int] | None = None,
+    ) -> DecodingState:
+        """A state for up to `capacity` positions of `beams` answers to each sample."""
+        self_bias, cross_bias = self._biases(capacity, encoder.positions, full_mask_position)
+        memory = [layer.encoder_attn.keys_values(encoder.states) for layer in self.layers]
+        hidden = None
+        if encoder.padding is not None:
+            hidden = torch.zeros_like(encoder.padding, dtype=cross_bias.dtype)
+            hidden = hidden.masked_fill(encoder.padding, -torch.inf)[:, None, None, :]
+        rows = len(encoder.states) * beams
+        caches = [KeyValueCache(keys, capacity, rows=rows) for keys, _ in memory]
+        return DecodingState(memory, self_bias, cross_bias, hidden, caches)
+
+    def extend(self, tokens: Tensor, state: DecodingState) -> Tensor:
+        """The next n symbols of each answer, int64 [B * beams, n] -> features [B * beams, n, D]."""
+        start, end = state.length, state.length + tokens.shape[1]
+        state.length = end
+        cross_bias = state.cross_bias[:, :, start:end]
+        if state.hidden is not None:
+            cross_bias = cross_bias + state.hidden  # [B, H, n, S]
+        x = self._embed(tokens, start)
+        for layer, memory, bias, cache in zip(self.layers, state.memory, state.self_bias, state.caches, strict=True):
+            x = layer(x, memory, self_bias=bias[:, :, start:end, :end], cross_bias=cross_bias, cache=cache)
+        return self.layer_norm(x)
+
+    def project(self, features: Tensor, symbols: Tensor | None = None) -> Tensor:
+        """Features [..., D] -> logits over the vocabulary, or over the rows `symbols` of the output matrix only."""
+        weight = self.output_projection.weight
+        return F.linear(features, weight if symbols is None else symbols)
+
+    def _embed(self, tokens: Tensor, start: int) -> Tensor:
+        x = self.embed_tokens(tokens)
+        if not self.config.disable_entangle:
+            x = x + self.embed_positions.weight[start : start + tokens.shape[1]]
+        return F.dropout(self.layernorm_embedding(x), self.config.dropout, self.training)
+
+    def _biases(
+        self, length: int, memory_positions: Tensor, full_mask_position: tuple[int, int] | None
+    ) -> tuple[list[Tensor], Tensor]:
+        """Causal self-attention bias of each layer [1, H, T, T], and the cross-attention bias [1, H, T, S]."""
+        if length > self.config.max_target_positions:
+            raise ValueError(f"{length} target symbols, but --max-target-positions is {self.config.max_target_positions}")
+        split = self.layers[0].self_attn.split
+        positions = self.pos_ln(self.embed_positions.weight[:length])[None]  # [1, T, D]
+        q = split(self.self_pos_q_linear(positions) * self.position_scale)
+        absolute = q @ split(self.self_pos_k_linear(positions)).transpose(-1, -2)
+        absolute = absolute + causal_mask(length, full_mask_position).to(absolute)
+        buckets = token_buckets(length, self.config.token_bucket_size).to(absolute.device)
+        self_bias = [absolute + bias_of(table.weight, buckets) for table in self.token_rel_pos_table_list]
+        q = split(self.cross_pos_q_linear(positions) * self.position_scale)
+        cross_bias = q @ split(self.cross_pos_k_linear(memory_positions)).transpose(-1, -2)
+        return self_bias, cross_bias
+
+
+def causal_mask(length: int, full_mask_position: tuple[int, int] | None = None) -> Tensor:
+    """0 where position i (row) sees position j, else -inf: [T, T]; b..e, both included, see each other."""
+    mask = torch.full((length, length), -torch.inf).triu(1)
+    if full_mask_position is not None:
+        begin, end = full_mask_position
+        mask[begin : end + 1, begin : end + 1] = 0
+    return mask

@@ -1,0 +1,136 @@
+"""Picture and prompt to states (spec/model.md, "Encoder")."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from timm.layers import calculate_drop_path_rates
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from .config import NetworkConfig
+from .layers import EncoderLayer
+from .positions import bias_of, image_buckets, image_positions, interpolate_grid, token_buckets
+from .resnet import ResNet
+
+
+@dataclass(frozen=True)
+class EncoderOutput:
+    """states: [B, S, D], patches first, then text; positions: [1, S, D], the same for every sample.
+
+    padding: bool [B, S], True where there is nothing; None when nothing is padded.
+    """
+
+    states: Tensor
+    positions: Tensor
+    padding: Tensor | None
+
+    def select(self, rows: Tensor) -> "EncoderOutput":
+        """The samples of these rows, in this order."""
+        return EncoderOutput(self.states[rows], self.positions, None if self.padding is None else self.padding[rows])
+
+
+class Encoder(nn.Module):
+    """ResNet patches and symbols through one pre-norm Transformer whose positions are attention biases."""
+
+    def __init__(self, config: NetworkConfig, embed_tokens: nn.Embedding) -> None:
+        super().__init__()
+        self.config = config
+        width, heads, layers = config.encoder_embed_dim, config.encoder_attention_heads, config.encoder_layers
+        self.padding_idx = embed_tokens.padding_idx
+        self.embed_tokens = embed_tokens
+        self.layernorm_embedding = nn.LayerNorm(width)
+        self.type_embedding = nn.Embedding(2, width)
+        self.embed_images = ResNet(
+            config.resnet_type,
+            width=config.resnet_width,
+            drop_path_rate=config.resnet_drop_path_rate,
+            frozen=config.freeze_resnet,
+            sync=config.sync_bn,
+        )
+        self.image_proj = nn.Linear(self.embed_images.channels, width)
+        self.patch_layernorm_embedding = nn.LayerNorm(width)
+        self.embed_positions = nn.Embedding(config.max_source_positions + 2, width)
+        self.embed_image_positions = nn.Embedding(config.image_bucket_size**2 + 1, width)
+        self.pos_ln = nn.LayerNorm(width)
+        self.image_pos_ln = nn.LayerNorm(width)
+        self.pos_q_linear = nn.Linear(width, width)
+        self.pos_k_linear = nn.Linear(width, width)
+        self.position_scale = (width / heads * config.attn_scale_factor) ** -0.5
+        rates = calculate_drop_path_rates(config.encoder_drop_path_rate, layers)
+        self.layers = nn.ModuleList(EncoderLayer(config, rate) for rate in rates)
+        self.layer_norm = nn.LayerNorm(width)
+        token_rows, image_rows = 2 * config.token_bucket_size - 1, (2 * config.image_bucket_size - 1) ** 2 + 3
+        self.token_rel_pos_table_list = nn.ModuleList(nn.Embedding(token_rows, heads) for _ in range(layers))
+        self.image_rel_pos_table_list = nn.ModuleList(nn.Embedding(image_rows, heads) for _ in range(layers))
+
+    def forward(
+        self, src_tokens: Tensor, patch_images: Tensor | None = None, patch_masks: Tensor | None = None
+    ) -> EncoderOutput:
+        """src_tokens: int64 [B, T]; patch_images: [B, 3, h, w] or None; patch_masks: bool [B], False for no picture.
+
+        Raises ValueError when the text or the grid is longer than the position tables.
+        """
+        length, grid = src_tokens.shape[1], (0, 0)
+        if length > self.config.max_source_positions:
+            raise ValueError(f"{length} source symbols, but --max-source-positions is {self.config.max_source_positions}")
+        text = self.embed_tokens(src_tokens) + self.type_embedding.weight[0]
+        parts, padding = [self._dropout(self.layernorm_embedding(text))], [src_tokens.eq(self.padding_idx)]
+        if patch_images is not None:
+            features = self.embed_images(patch_images)  # [B, C, h, w]
+            grid = features.shape[-2:]
+            patches = self.image_proj(features.flatten(2).transpose(1, 2)) + self.type_embedding.weight[1]
+            parts.insert(0, self._dropout(self.patch_layernorm_embedding(patches)))
+            missing = ~patch_masks.bool() if patch_masks is not None else padding[0].new_zeros(len(text))
+            padding.insert(0, missing.view(-1, 1).expand(-1, patches.shape[1]))
+        return self._transform(torch.cat(parts, dim=1), torch.cat(padding, dim=1), grid, length)
+
+    def _dropout(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.config.dropout, self.training)
+
+    def _transform(self, x: Tensor, padding: Tensor, grid: tuple[int, int], length: int) -> EncoderOutput:
+        raw, positions = self._positions(grid, length)
+        if self.config.entangle_position_embedding:
+            x = x + raw
+        mask = padding if bool(padding.any()) else None
+        if mask is not None:
+            x = x * ~mask[:, :, None]
+        absolute = self._absolute_bias(positions)
+        if mask is not None:
+            absolute = absolute.masked_fill(mask[:, None, None, :], -torch.inf)  # [B, H, S, S]
+        text_buckets = token_buckets(length, self.config.token_bucket_size).to(x.device)
+        patch_rows = image_positions(*grid, self.config.image_bucket_size).to(x.device)
+        patch_buckets = image_buckets(patch_rows, self.config.image_bucket_size)
+        for number, layer in enumerate(self.layers):
+            bias = self._layer_bias(number, absolute, text_buckets, patch_buckets)
+            if self.config.checkpoint_activations and self.training:
+                x = checkpoint(layer, x, bias, use_reentrant=False)
+            else:
+                x = layer(x, bias)
+        return EncoderOutput(self.layer_norm(x), positions, mask)
+
+    def _positions(self, grid: tuple[int, int], length: int) -> tuple[Tensor, Tensor]:
+        """Position embeddings before and after their norms, each [1, S, D]."""
+        table = self.embed_image_positions.weight
+        patches = table[image_positions(*grid, self.config.image_bucket_size).to(table.device)]
+        side = self.config.orig_patch_image_size // 16
+        if self.config.interpolate_position and grid[0] * grid[1] > side**2:
+            first = table[image_positions(side, side, self.config.image_bucket_size).to(table.device)]
+            patches = interpolate_grid(first, *grid)
+        text = self.embed_positions.weight[:length]
+        normed = torch.cat([self.image_pos_ln(patches), self.pos_ln(text)])
+        return torch.cat([patches, text])[None], normed[None]
+
+    def _absolute_bias(self, positions: Tensor) -> Tensor:
+        """[1, S, D] -> [1, H, S, S], the same in every layer."""
+        split = self.layers[0].self_attn.split
+        q, k = split(self.pos_q_linear(positions) * self.position_scale), split(self.pos_k_linear(positions))
+        return q @ k.transpose(-1, -2)
+
+    def _layer_bias(self, number: int, absolute: Tensor, text_buckets: Tensor, patch_buckets: Tensor) -> Tensor:
+        """Absolute bias plus the layer's relative ones in the image-image and the text-text block."""
+        patches = len(patch_buckets)
+        bias = absolute.clone()
+        bias[:, :, patches:, patches:] += bias_of(self.token_rel_pos_table_list[number].weight, text_buckets)
+        bias[:, :, :patches, :patches] += bias_of(self.image_rel_pos_table_list[number].weight, patch_buckets)
+        return bias

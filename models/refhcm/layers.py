@@ -1,0 +1,127 @@
+"""Pre-norm encoder and decoder layers (spec/model.md, "Layers")."""
+
+import torch
+import torch.nn.functional as F
+from timm.layers import DropPath
+from torch import Tensor, nn
+
+from .attention import Attention
+from .config import NetworkConfig
+
+
+class KeyValueCache:
+    """Keys and values of the positions decoded so far, in buffers allocated once: [B, H, capacity, d]."""
+
+    def __init__(self, like: Tensor, capacity: int, *, rows: int) -> None:
+        shape = (rows, like.shape[1], capacity, like.shape[3])
+        self.keys, self.values = like.new_empty(shape), like.new_empty(shape)
+        self.length = 0
+
+    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Adds [B, H, n, d] and returns all so far, [B, H, length, d]."""
+        start, self.length = self.length, self.length + keys.shape[2]
+        self.keys[:, :, start : self.length] = keys
+        self.values[:, :, start : self.length] = values
+        return self.keys[:, :, : self.length], self.values[:, :, : self.length]
+
+    def select(self, rows: Tensor) -> None:
+        """Row i becomes what row `rows[i]` was; there may be fewer rows than before."""
+        for buffer in (self.keys, self.values):
+            buffer[: len(rows), :, : self.length] = buffer[rows, :, : self.length]
+        self.keys, self.values = self.keys[: len(rows)], self.values[: len(rows)]
+
+
+class Layer(nn.Module):
+    """What encoder and decoder layers share: the feed-forward block and the residual path."""
+
+    def __init__(self, config: NetworkConfig, drop_path: float) -> None:
+        super().__init__()
+        width, ffn = config.encoder_embed_dim, config.encoder_ffn_embed_dim
+        self.dropout, self.activation_dropout = config.dropout, config.activation_dropout
+        self.drop_path = DropPath(drop_path)
+        self.fc1 = nn.Linear(width, ffn)
+        self.fc2 = nn.Linear(ffn, width)
+        self.ffn_layernorm = nn.LayerNorm(ffn) if config.scale_fc else nn.Identity()
+        self.w_resid = nn.Parameter(torch.ones(width)) if config.scale_resids else None
+        self.final_layer_norm = nn.LayerNorm(width)
+
+    def attention(self, config: NetworkConfig, heads: int) -> Attention:
+        """An attention block of this network."""
+        return Attention(
+            config.encoder_embed_dim,
+            heads,
+            dropout=config.attention_dropout,
+            scale_factor=config.attn_scale_factor,
+            scale_heads=config.scale_heads,
+        )
+
+    def residual(self, x: Tensor, branch: Tensor) -> Tensor:
+        """x + the branch, after dropout and stochastic depth (per sample)."""
+        return x + self.drop_path(F.dropout(branch, self.dropout, self.training))
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """The last block of every layer, [B, T, D] -> [B, T, D]."""
+        hidden = F.gelu(self.fc1(self.final_layer_norm(x)))
+        hidden = F.dropout(hidden, self.activation_dropout, self.training)
+        branch = self.fc2(self.ffn_layernorm(hidden))
+        return self.residual(x if self.w_resid is None else self.w_resid * x, branch)
+
+
+class EncoderLayer(Layer):
+    """Self-attention and feed-forward."""
+
+    def __init__(self, config: NetworkConfig, drop_path: float) -> None:
+        super().__init__(config, drop_path)
+        width = config.encoder_embed_dim
+        self.self_attn = self.attention(config, config.encoder_attention_heads)
+        self.self_attn_layer_norm = nn.LayerNorm(width)
+        self.attn_ln = nn.LayerNorm(width) if config.scale_attn else nn.Identity()
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """x: [B, S, D]; bias: broadcasts to [B, H, S, S]."""
+        normed = self.self_attn_layer_norm(x)
+        attended = self.self_attn(normed, *self.self_attn.keys_values(normed), bias=bias)
+        return self.feed_forward(self.residual(x, self.attn_ln(attended)))
+
+
+class DecoderLayer(Layer):
+    """Self-attention, attention to the encoder, feed-forward."""
+
+    def __init__(self, config: NetworkConfig, drop_path: float) -> None:
+        super().__init__(config, drop_path)
+        width, heads = config.encoder_embed_dim, config.decoder_attention_heads
+        self.self_attn = self.attention(config, heads)
+        self.self_attn_ln = nn.LayerNorm(width) if config.scale_attn else nn.Identity()
+        self.cross_attn_ln = nn.LayerNorm(width) if config.scale_attn else nn.Identity()
+        self.self_attn_layer_norm = nn.LayerNorm(width)
+        self.encoder_attn = self.attention(config, heads)
+        self.encoder_attn_layer_norm = nn.LayerNorm(width)
+
+    def forward(
+        self,
+        x: Tensor,
+        memory: Tensor | tuple[Tensor, Tensor],
+        *,
+        self_bias: Tensor,
+        cross_bias: Tensor,
+        cache: KeyValueCache | None = None,
+    ) -> Tensor:
+        """x: [N, n, D], N a multiple of B: the beams of a picture share its keys and values.
+
+        memory: the encoder's states [B, S, D], or their keys and values [B, H, S, d] made before.
+        self_bias: broadcasts to [N, H, n, past + n]; cross_bias: to [B, H, n, S].
+        """
+        normed = self.self_attn_layer_norm(x)
+        keys, values = self.self_attn.keys_values(normed)
+        if cache is not None:
+            keys, values = cache.append(keys, values)
+        x = self.residual(x, self.self_attn_ln(self.self_attn(normed, keys, values, bias=self_bias)))
+
+        keys, values = self.encoder_attn.keys_values(memory) if isinstance(memory, Tensor) else memory
+        queries = self.encoder_attn_layer_norm(x)
+        beams, n = len(x) // len(keys), x.shape[1]
+        if beams > 1:  # the beams of a picture are further queries to the same keys
+            queries = queries.reshape(len(keys), beams * n, -1)
+            cross_bias = cross_bias if n == 1 else cross_bias.repeat(1, 1, beams, 1)
+        attended = self.encoder_attn(queries, keys, values, bias=cross_bias).reshape(x.shape)
+        return self.feed_forward(self.residual(x, self.cross_attn_ln(attended)))

@@ -1,0 +1,104 @@
+"""Putting a checkpoint's weights into a network (spec/model.md, "Loading checkpoints")."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ...utils.checkpoints import Checkpoint
+from ...utils.errors import CheckpointError
+from .config import NetworkConfig
+from .network import Network
+
+logger = logging.getLogger(__name__)
+
+COMPUTED = ("version", "token_rp_bucket", "image_rp_bucket", "image_position_idx")  # follow from the config
+EMBEDDINGS = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "decoder.output_projection.weight")
+
+
+@dataclass
+class LoadReport:
+    """What loading did beyond copying: names of weights."""
+
+    missing: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    extended: list[str] = field(default_factory=list)
+
+    def log(self, where: str) -> None:
+        """One line for each kind that occurred."""
+        for what, names in (("kept initial values of", self.missing), ("dropped", self.dropped), ("extended", self.extended)):
+            if names:
+                logger.info("%s: %s %d weights: %s", where, what, len(names), ", ".join(names[:8]) + " ..." * (len(names) > 8))
+
+
+def fit_weights(
+    weights: Mapping[str, Tensor], network: Network, *, where: str, has_mask: bool = True
+) -> tuple[dict[str, Tensor], LoadReport]:
+    """The checkpoint's weights as the network's state dict wants them; no argument is changed.
+
+    has_mask: whether the dictionary has `<mask>`; without it an embedding may have one row more.
+    Raises CheckpointError naming the first unknown key or the first shape that does not match.
+    """
+    report, fitted = LoadReport(), {}
+    expected = network.state_dict()
+    embedding = _shared_embedding(weights, where)
+    for name, value in weights.items():
+        if name.rpartition(".")[2] in COMPUTED or name in EMBEDDINGS:
+            continue
+        if name.startswith("classification_heads.") or (name.endswith("num_batches_tracked") and name not in expected):
+            report.dropped.append(name)
+            continue
+        if name not in expected:
+            raise CheckpointError(f"{where}: unknown weight {name!r} {list(value.shape)}")
+        if name.endswith("embed_image_positions.weight"):
+            value = _with_rows(value, len(expected[name]), name, report)
+        fitted[name] = value
+    if embedding is not None:
+        rows = len(expected[EMBEDDINGS[0]])
+        if len(embedding) == rows + 1 and not has_mask:
+            embedding = embedding[:-1]
+        embedding = _with_rows(embedding, rows, EMBEDDINGS[0], report)
+        fitted |= dict.fromkeys(EMBEDDINGS, embedding)
+    for name, value in fitted.items():
+        if value.shape != expected[name].shape:
+            raise CheckpointError(f"{where}: {name} is {list(value.shape)}, the network's is {list(expected[name].shape)}")
+    report.missing = [name for name in expected if name not in fitted]
+    return fitted, report
+
+
+def _shared_embedding(weights: Mapping[str, Tensor], where: str) -> Tensor | None:
+    given = [weights[name] for name in EMBEDDINGS if name in weights]
+    if any(not torch.equal(given[0], other) for other in given[1:]):
+        raise CheckpointError(f"{where}: encoder, decoder and output embeddings differ; RefHCM shares one matrix")
+    return given[0] if given else None
+
+
+def _with_rows(matrix: Tensor, rows: int, name: str, report: LoadReport) -> Tensor:
+    if len(matrix) >= rows:
+        return matrix
+    report.extended.append(name)
+    return torch.cat([matrix, matrix.new_empty(rows - len(matrix), matrix.shape[1]).normal_(0, matrix.shape[1] ** -0.5)])
+
+
+def load_network(checkpoint: Checkpoint, num_symbols: int, *, ema: bool = False) -> Network:
+    """The network of a checkpoint, ready to answer (evaluation mode, the file's dtype, on the CPU).
+
+    No random weights are made, unless some are missing in the file. ema: the averaged weights of `--store-ema`.
+    """
+    where = str(checkpoint.path)
+    config = NetworkConfig.from_args(checkpoint.flags(), where=where)
+    with torch.device("meta"):
+        network = Network(config, num_symbols)
+    fitted, report = fit_weights(checkpoint.ema_weights() if ema else checkpoint.weights, network, where=where)
+    counters = [name for name in report.missing if name.endswith("num_batches_tracked")]
+    if report.missing == counters:
+        fitted |= {name: torch.zeros((), dtype=torch.long) for name in counters}
+        network.load_state_dict(fitted, assign=True)
+        network.share_embedding()
+    else:
+        network = Network(config, num_symbols)
+        network.load_state_dict(fitted, strict=False)
+    report.log(where)
+    return network.eval()

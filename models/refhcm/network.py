@@ -1,0 +1,61 @@
+"""The network: `--arch refhcm` without any framework (spec/model.md)."""
+
+import torch
+from torch import Tensor, nn
+
+from .config import NetworkConfig
+from .decoder import Decoder
+from .encoder import Encoder
+
+
+class Network(nn.Module):
+    """ResNet + Transformer encoder-decoder with the checkpoints' parameter names.
+
+    One embedding matrix serves encoder, decoder and output.
+    """
+
+    def __init__(self, config: NetworkConfig, num_symbols: int, *, padding_idx: int = 1) -> None:
+        super().__init__()
+        self.config = config
+        embed_tokens = nn.Embedding(num_symbols, config.encoder_embed_dim, padding_idx)
+        self.encoder = Encoder(config, embed_tokens)
+        self.decoder = Decoder(config, embed_tokens)
+        self.apply(_initialise)
+        if config.freeze_encoder_embedding or config.freeze_decoder_embedding:
+            embed_tokens.weight.requires_grad_(False)
+
+    def share_embedding(self) -> None:
+        """Makes decoder and output use the encoder's embedding matrix (again)."""
+        self.decoder.embed_tokens.weight = self.encoder.embed_tokens.weight
+        self.decoder.output_projection.weight = self.encoder.embed_tokens.weight
+
+    def forward(
+        self,
+        src_tokens: Tensor,
+        src_lengths: Tensor | None = None,
+        *,
+        prev_output_tokens: Tensor,
+        patch_images: Tensor | None = None,
+        patch_masks: Tensor | None = None,
+        full_mask_position: tuple[int, int] | None = None,
+    ) -> tuple[Tensor, None]:
+        """A batch's `net_input` (spec/data.md) -> logits [B, T, V], and fairseq's unused second value.
+
+        src_lengths is part of the interface and not needed: padding is read off src_tokens.
+        """
+        encoder = self.encoder(src_tokens, patch_images, patch_masks)
+        features = self.decoder(prev_output_tokens, encoder, full_mask_position=full_mask_position)
+        return self.decoder.project(features), None
+
+
+@torch.no_grad()
+def _initialise(module: nn.Module) -> None:
+    """BERT's initialisation for the Transformer, He's for the trunk's convolutions."""
+    if isinstance(module, nn.Linear | nn.Embedding):
+        module.weight.normal_(0, 0.02)
+        if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+            module.weight[module.padding_idx] = 0
+        if getattr(module, "bias", None) is not None:
+            module.bias.zero_()
+    elif isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

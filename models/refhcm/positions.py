@@ -1,0 +1,67 @@
+"""Relative position buckets and the biases they give (spec/model.md, "Positions").
+
+The published buffers `token_rp_bucket`, `image_rp_bucket` and `image_position_idx` follow from the config:
+they are computed here for the positions at hand and are no part of the state dict.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+TOKEN_POSITIONS = 1024  # the logarithmic buckets end there, whatever the bucket size
+
+
+def token_buckets(length: int, bucket_size: int) -> Tensor:
+    """Bucket of each pair of text positions, int64 [length, length] in 0 .. 2 * bucket_size - 2."""
+    position = torch.arange(length)
+    relative = position[:, None] - position[None, :]  # [T, T]
+    middle = bucket_size // 2
+    distance = torch.where(relative.abs() < middle, middle - 1, relative.abs())
+    logarithm = torch.log(distance / middle) / math.log((TOKEN_POSITIONS - 1) / middle) * (middle - 1)
+    far = (torch.ceil(logarithm) + middle).long() * relative.sign()
+    return torch.where(distance <= middle, relative, far) + bucket_size - 1
+
+
+def image_positions(height: int, width: int, bucket_size: int) -> Tensor:
+    """Row of `embed_image_positions` of each patch of a grid, int64 [height * width], row-major.
+
+    Raises ValueError when the grid has more patches along a side than the buckets have.
+    """
+    if max(height, width) > bucket_size:
+        raise ValueError(f"a grid of {height} x {width} patches needs --image-bucket-size {max(height, width)}, not {bucket_size}")
+    return (torch.arange(height)[:, None] * bucket_size + torch.arange(width) + 1).flatten()
+
+
+def image_buckets(positions: Tensor, bucket_size: int) -> Tensor:
+    """Bucket of each pair of image positions, int64 [P, P].
+
+    positions: [P] as from `image_positions`; 0 is OFA's "no position" token, whose pairs have the last three buckets.
+    """
+    side = 2 * bucket_size - 1
+    row, column = (positions - 1) // bucket_size, (positions - 1) % bucket_size
+    buckets = (row[:, None] - row + bucket_size - 1) * side + column[:, None] - column + bucket_size - 1
+    none = positions == 0
+    buckets = torch.where(none[:, None], side * side, buckets)
+    buckets = torch.where(none[None, :], side * side + 1, buckets)
+    return torch.where(none[:, None] & none[None, :], side * side + 2, buckets)
+
+
+def code_positions(bucket_size: int, code_image_size: int) -> Tensor:
+    """OFA's `image_position_idx`, int64: no position, the grid of a code image, then fillers."""
+    side = code_image_size // 8
+    grid = (torch.arange(side)[:, None] * bucket_size + torch.arange(side) + 1).flatten()
+    return torch.cat([torch.zeros(1, dtype=torch.long), grid, torch.full((769,), 1024)])
+
+
+def interpolate_grid(embeddings: Tensor, height: int, width: int) -> Tensor:
+    """Position embeddings of a square grid, resized bilinearly: [N, D] -> [height * width, D]."""
+    side = math.isqrt(len(embeddings))
+    grid = embeddings.t().reshape(1, -1, side, side)
+    return F.interpolate(grid, size=(height, width), mode="bilinear").flatten(2)[0].t()
+
+
+def bias_of(table: Tensor, buckets: Tensor) -> Tensor:
+    """Relative bias of each head: table [R, H], buckets [n, m] -> [H, n, m]."""
+    return table.t()[:, buckets]

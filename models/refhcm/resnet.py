@@ -1,0 +1,72 @@
+"""The image trunk: ResNet v1.5 bottlenecks up to stage 3, output stride 16 (spec/model.md, "Image trunk")."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from timm.layers import DropPath, calculate_drop_path_rates
+from torch import Tensor, nn
+from torchvision.models.resnet import Bottleneck
+from torchvision.ops import FrozenBatchNorm2d
+
+from ...utils.errors import CheckpointError
+
+BLOCKS = {
+    "resnet18": (2, 2, 2),
+    "resnet34": (3, 4, 6),
+    "resnet50": (3, 4, 6),
+    "resnet101": (3, 4, 23),
+    "resnet152": (3, 8, 36),
+}
+
+
+class DroppedBottleneck(Bottleneck):
+    """torchvision's bottleneck, with stochastic depth on its branch."""
+
+    def __init__(self, *args, drop_path: float = 0.0, **kwargs) -> None:  # noqa: ANN002, ANN003
+        super().__init__(*args, **kwargs)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, h, w] -> [B, 4 * planes, h / stride, w / stride]."""
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.relu(self.bn2(self.conv2(out)))
+        out = self.drop_path(self.bn3(self.conv3(out)))
+        return self.relu(out + (x if self.downsample is None else self.downsample(x)))
+
+
+class ResNet(nn.Module):
+    """[B, 3, h, w] -> [B, 16 * width, h / 16, w / 16]."""
+
+    def __init__(self, kind: str, *, width: int = 64, drop_path_rate: float = 0.0, frozen: bool = False, sync: bool = False) -> None:
+        super().__init__()
+        if kind not in BLOCKS:
+            raise CheckpointError(f"resnet_type {kind!r} is not one of {', '.join(BLOCKS)}")
+        norm: Callable[[int], nn.Module] = nn.BatchNorm2d
+        if frozen:
+            norm = FrozenBatchNorm2d
+        elif sync:
+            norm = partial(nn.SyncBatchNorm, momentum=0.1, eps=1e-3)
+        self.channels = 16 * width
+        self.conv1 = nn.Conv2d(3, width, kernel_size=7, stride=2, padding=3, bias=False)
+        self.bn1 = norm(width)
+        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        channels = width
+        for stage, blocks in enumerate(BLOCKS[kind]):
+            planes = width * 2**stage
+            layer = self._stage(channels, planes, blocks, norm=norm, stride=min(stage + 1, 2), drop_path=drop_path_rate)
+            self.add_module(f"layer{stage + 1}", layer)
+            channels = 4 * planes
+
+    @staticmethod
+    def _stage(channels: int, planes: int, blocks: int, *, norm: Callable, stride: int, drop_path: float) -> nn.Sequential:
+        rates = calculate_drop_path_rates(drop_path, blocks)  # the first block never drops
+        downsample = nn.Sequential(nn.Conv2d(channels, 4 * planes, 1, stride, bias=False), norm(4 * planes))
+        layers = [DroppedBottleneck(channels, planes, stride, downsample, norm_layer=norm)]
+        layers += [DroppedBottleneck(4 * planes, planes, norm_layer=norm, drop_path=rate) for rate in rates[1:]]
+        return nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features of the third stage."""
+        x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))
+        return self.layer3(self.layer2(self.layer1(x)))

@@ -1,0 +1,88 @@
+"""Checkpoint files under fairseq's names, each of them whole at every moment (spec/training.md, "Checkpoints")."""
+
+import logging
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from fairseq.dataclass.configs import CheckpointConfig
+from fairseq.trainer import Trainer
+
+from ..utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+class Saver:
+    """Writes and prunes the checkpoints of a run. `best` is the best value of the chosen metric so far."""
+
+    def __init__(self, options: CheckpointConfig, trainer: Trainer) -> None:
+        if options.write_checkpoints_asynchronously or options.keep_interval_updates_pattern != -1:
+            raise UserError("--write-checkpoints-asynchronously and --keep-interval-updates-pattern are not supported")
+        self.options, self.trainer = options, trainer
+        self.folder = Path(options.save_dir)
+        self.best: float | None = None
+
+    def better(self, value: float, other: float) -> bool:
+        """Whether a metric's value is at least as good as another."""
+        return value >= other if self.options.maximize_best_checkpoint_metric else value <= other
+
+    def save(self, epochs: Any, value: float | None) -> None:
+        """Writes the files that are due. value: the chosen metric of a validation just done, if any."""
+        improved = value is not None and (self.best is None or self.better(value, self.best))
+        self.best = value if improved else self.best
+        if self.options.no_save:
+            return
+        self.trainer.consolidate_optimizer()
+        names = self._names(epochs, value, improved=improved)
+        if names and self.trainer.should_save_checkpoint_on_current_rank:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            first, *others = (self.folder / name for name in names)
+            state = {"train_iterator": epochs.state_dict(), "val_loss": value, "best": self.best}
+            self.trainer.save_checkpoint(str(first), state)  # fairseq writes beside it and renames
+            for other in others:
+                _link(first, other)
+            logger.info("saved %s (update %d)", ", ".join(names), self.trainer.get_num_updates())
+            self._prune()
+
+    def _names(self, epochs: Any, value: float | None, *, improved: bool) -> list[str]:
+        options, epoch, updates = self.options, epochs.epoch, self.trainer.get_num_updates()
+        ended, suffix = epochs.end_of_epoch(), self.trainer.checkpoint_suffix
+        due = options.save_interval_updates > 0 and updates % options.save_interval_updates == 0
+        names = {
+            f"checkpoint{epoch}{suffix}.pt": ended and not options.no_epoch_checkpoints and epoch % options.save_interval == 0,
+            f"checkpoint_{epoch}_{updates}{suffix}.pt": not ended and due,
+            f"checkpoint_best{suffix}.pt": improved,
+            f"checkpoint_last{suffix}.pt": not options.no_last_checkpoints,
+        }
+        if value is not None and options.keep_best_checkpoints > 0:
+            names[f"checkpoint.best_{options.best_checkpoint_metric}_{value:.4f}_{updates}{suffix}.pt"] = True
+        return [name for name, wanted in names.items() if wanted]
+
+    def _prune(self) -> None:
+        options = self.options
+        if options.keep_interval_updates > 0:
+            self._keep(r"checkpoint_\d+_(\d+)\.pt", options.keep_interval_updates, largest=True)
+        if options.keep_last_epochs > 0:
+            self._keep(r"checkpoint(\d+)\.pt", options.keep_last_epochs, largest=True)
+        if options.keep_best_checkpoints > 0:
+            pattern = rf"checkpoint\.best_{re.escape(options.best_checkpoint_metric)}_(-?[\d.]+)_\d+\.pt"
+            self._keep(pattern, options.keep_best_checkpoints, largest=options.maximize_best_checkpoint_metric)
+
+    def _keep(self, pattern: str, count: int, *, largest: bool) -> None:
+        found = [(float(match[1]), path) for path in self.folder.iterdir() if (match := re.fullmatch(pattern, path.name))]
+        for _, path in sorted(found, reverse=largest)[count:]:
+            path.unlink()
+
+
+def _link(source: Path, target: Path) -> None:
+    """`target` becomes the same file as `source`, or a copy where there are no links, in one step."""
+    part = target.with_name(target.name + ".part")
+    part.unlink(missing_ok=True)
+    try:
+        os.link(source, part)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, part)
+    part.replace(target)

@@ -1,0 +1,99 @@
+"""Rows to answers to metrics, on one rank or many: validation and `evaluate.py` both walk through here."""
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import DataLoader, Subset
+from tqdm import tqdm
+
+from ..data.dataset import BadRowCounter, ReferringDataset
+from ..models.generation import GenerationSettings
+from ..models.refhcm.network import Network
+from ..utils.devices import gather, move
+from .base import Batch, Task
+
+logger = logging.getLogger(__name__)
+
+# Fields of a batch that hold a label of each row.
+LABEL_FIELDS = frozenset(
+    ("id", "rows", "w_resize_ratios", "h_resize_ratios", "region_coords", "keypoints", "parsing_codes", "gt", "text", "references")
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was answered to a row of the TSV: its line in the result file, and its part of the metrics."""
+
+    row: int
+    record: dict[str, Any]
+    statistics: dict[str, Any]
+
+
+def answer(task: Task, network: Network, batch: Batch, settings: GenerationSettings) -> list[Answer]:
+    """Answers and scores each row of a batch. The network is in evaluation mode, the batch on its device."""
+    ids = task.generate(network, batch, settings)
+    predictions = task.parse_batch(ids, batch["net_input"]["src_tokens"].device)
+    answers = []
+    for i, prediction in enumerate(predictions):
+        labels = {name: values[i] for name, values in batch.items() if name in LABEL_FIELDS}
+        record, statistics = task.record(prediction, labels), task.statistics(prediction, labels)
+        answers.append(Answer(int(batch["rows"][i]), record, statistics))
+    return answers
+
+
+def summarize(task: Task, answers: Sequence[Answer]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Metrics and records of the answers of all ranks, each row once and in the file's order; the same on every rank."""
+    by_row = {item.row: item for item in gather(list(answers))}
+    ordered = [by_row[row] for row in sorted(by_row)]
+    metrics = task.summarize([item.statistics for item in ordered])
+    return metrics | {"count": len(ordered)}, [item.record for item in ordered]
+
+
+def evaluate(
+    task: Task,
+    network: Network,
+    dataset: ReferringDataset,
+    *,
+    settings: GenerationSettings,
+    batch_size: int,
+    num_workers: int = 0,
+    rank: int = 0,
+    world: int = 1,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Metrics and result records of a whole file; each rank answers its share of the rows."""
+    weight = network.decoder.output_projection.weight
+    share = Subset(dataset, range(rank, len(dataset), world))
+    loader = DataLoader(share, batch_size, num_workers=num_workers, collate_fn=task.collate)
+    counter = BadRowCounter(task.settings.skip_bad_rows)
+    answers: list[Answer] = []
+    for batch in _progress(loader, rank):
+        counter.check(batch)
+        if batch:
+            batch["net_input"] = move(batch["net_input"], weight.device, weight.dtype)
+            answers += answer(task, network, batch, settings)
+    counter.report_clipped()
+    return summarize(task, answers)
+
+
+def _progress(loader: DataLoader, rank: int) -> Iterable[dict[str, Any]]:
+    return tqdm(loader, desc="evaluate", unit="batch", disable=rank != 0)
+
+
+def write_records(records: Sequence[dict[str, Any]], path: str | Path) -> None:
+    """The result file, a JSON list, written whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    part.write_text(json.dumps(list(records), ensure_ascii=False), encoding="utf-8")
+    part.replace(path)
+
+
+def example(task: Task, batch: Batch, answers: Sequence[Answer]) -> str:
+    """One answer of a batch in words, for `--eval-print-samples`."""
+    target = task.text.transcribe(batch["target"][0])
+    return f"label: {target} | answer: {json.dumps(answers[0].record, ensure_ascii=False)}"

@@ -1,0 +1,165 @@
+"""Each plain task as a registered fairseq task: the only file of `tasks/` that knows fairseq."""
+
+import argparse
+import json
+import logging
+from typing import Any
+
+import numpy as np
+from fairseq.data import FairseqDataset
+from fairseq.tasks import FairseqTask, register_task
+
+from ..data.dataset import BadRowCounter, ReferringDataset
+from ..data.vocabulary import Vocabulary
+from ..models.generation import GenerationSettings
+from ..utils.errors import UserError
+from ..utils.flags import add_flags, from_namespace
+from . import TASKS
+from .base import Task
+from .evaluation import Answer, answer, example, summarize
+from .settings import TaskSettings
+
+logger = logging.getLogger(__name__)
+
+
+class Rows(FairseqDataset):
+    """A dataset in the order of its epoch, in fairseq's terms: every row counts as one token."""
+
+    def __init__(self, dataset: ReferringDataset, task: Task, *, seed: int, shuffle_after: float) -> None:
+        self.dataset, self.task, self.seed, self.shuffle_after = dataset, task, seed, shuffle_after
+        self.epoch = 1
+
+    def __getitem__(self, index: int) -> Any:
+        return self.dataset[int(index)]
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def collater(self, samples: list[Any]) -> dict[str, Any]:
+        """Samples -> a batch."""
+        return self.task.collate(samples)
+
+    def batch_by_size(self, indices: np.ndarray, max_sentences: int | None = None, **_: Any) -> list[np.ndarray]:
+        """Rows to batches, in their order. fairseq's own would leave out the last rows of an epoch."""
+        return [indices[start : start + max_sentences] for start in range(0, len(indices), max_sentences)]
+
+    def num_tokens(self, index: int) -> int:
+        """Batches are counted in rows."""
+        return 1
+
+    def size(self, index: int) -> int:
+        """See `num_tokens`."""
+        return 1
+
+    def ordered_indices(self) -> np.ndarray:
+        """A new permutation for each epoch, the same on every rank."""
+        return self.dataset.order(self.epoch, seed=self.seed, shuffle=self.epoch > self.shuffle_after)
+
+    def set_epoch(self, epoch: int) -> None:
+        """fairseq calls this before it asks for the order."""
+        self.epoch = epoch
+
+    @property
+    def can_reuse_epoch_itr_across_epochs(self) -> bool:
+        """Each epoch has its own batches."""
+        return False
+
+
+class ReferringTask(FairseqTask):
+    """fairseq's view of a plain task: datasets, steps, and the scores of the validation set."""
+
+    plain_class: type[Task]
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        super().__init__(args)
+        self.args = args
+        self.settings = from_namespace(TaskSettings, args)
+        self.plain = self.plain_class.from_settings(self.settings)
+        self.files = args.data.split(",")
+        self.counter = BadRowCounter(self.settings.skip_bad_rows)
+        self.answers: list[Answer] = []
+        self.generation = self._generation()
+
+    @staticmethod
+    def add_args(parser: argparse.ArgumentParser) -> None:
+        """Flags of the task."""
+        parser.add_argument("data", help="TSV files with commas between: training files, then the validation file")
+        add_flags(parser, TaskSettings)
+
+    @classmethod
+    def setup_task(cls, args: argparse.Namespace, **_: Any) -> "ReferringTask":
+        """fairseq's constructor."""
+        return cls(args)
+
+    def _generation(self) -> GenerationSettings:
+        try:
+            given = json.loads(self.settings.eval_args)
+        except ValueError as error:
+            raise UserError(f"--eval-args is no JSON ({error}): {self.settings.eval_args}") from None
+        return GenerationSettings.from_args(given) if given else self.plain.generation_settings()
+
+    @property
+    def source_dictionary(self) -> Vocabulary:
+        """The vocabulary, which has the methods of fairseq's Dictionary."""
+        return self.plain.vocabulary
+
+    @property
+    def target_dictionary(self) -> Vocabulary:
+        """The same object."""
+        return self.plain.vocabulary
+
+    def max_positions(self) -> None:
+        """Rows are not filtered by length: a too long one is an error."""
+
+    def training_file(self, epoch: int) -> str:
+        """Epoch e trains on file (e-1) mod (n-1); the last file is for validation."""
+        return self.files[(epoch - 1) % max(len(self.files) - 1, 1)]
+
+    def load_dataset(self, split: str, combine: bool = False, epoch: int = 1, **_: Any) -> None:
+        """Opens the file of a split."""
+        training = split == "train"
+        path = self.training_file(epoch) if training else self.files[-1]
+        curriculum = getattr(self.args, "curriculum", 0)
+        rows = self.plain.open(path, training=training)
+        shuffle_after = curriculum if training else float("inf")
+        self.datasets[split] = Rows(rows, self.plain, seed=self.args.seed, shuffle_after=shuffle_after)
+
+    def check(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Takes bad and clipped rows out of a batch and counts them; an empty batch is left if no row is good."""
+        self.counter.check(batch)
+        return batch
+
+    def train_step(
+        self, sample: Any, model: Any, criterion: Any, optimizer: Any, update_num: int, ignore_grad: bool = False
+    ) -> Any:
+        """fairseq's step; the criterion learns the number of the update."""
+        criterion.update_num = update_num
+        return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+
+    def valid_step(self, sample: dict[str, Any], model: Any, criterion: Any) -> Any:
+        """Loss, and with `--eval-acc` or `--eval-cider` an answer to each row, kept for `end_validation`."""
+        result = super().valid_step(sample, model, criterion)
+        if self.settings.eval_acc or self.settings.eval_cider:
+            answers = answer(self.plain, model, sample, self.generation)
+            self.answers += answers
+            if self.settings.eval_print_samples:
+                logger.info("%s", example(self.plain, sample, answers))
+        return result
+
+    def end_validation(self) -> dict[str, Any]:
+        """Metrics of the rows answered since the last call, over all ranks."""
+        answers, self.answers = self.answers, []
+        if not (self.settings.eval_acc or self.settings.eval_cider):
+            return {}
+        metrics, _ = summarize(self.plain, answers)
+        return {name: value for name, value in metrics.items() if isinstance(value, int | float)}
+
+
+def register(plain_class: type[Task]) -> type[ReferringTask]:
+    """Registers a plain task with fairseq under its name."""
+    adapter = type(f"Fairseq{plain_class.__name__}", (ReferringTask,), {"plain_class": plain_class})
+    return register_task(plain_class.name)(adapter)
+
+
+for _task in TASKS.values():
+    register(_task)

@@ -1,0 +1,49 @@
+"""REC, referring expression comprehension: expression -> box (paper, section 3; spec/vocabulary.md)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from ..data.canvas import Placed
+from ..models.generation import GenerationSettings
+from .base import Annotation, Labels, Prediction, Task, mean_of
+
+
+class ReferringComprehension(Task):
+    """Expression -> box."""
+
+    name = "refcoco"
+    columns = ("id", "image", "expression", "box")
+    default_cols = "0,4,2,3"
+    prompt = ' which region does the text " {} " describe?'
+    generation = GenerationSettings(min_len=4, max_len_b=4, no_repeat_ngram_size=3)
+    best_metric = "score"
+
+    def generation_settings(self) -> GenerationSettings:
+        """Nothing but bins may be written."""
+        bins = self.vocabulary.bin_ids
+        return replace(self.generation, constraint_range=f"{bins.start},{bins.stop}")
+
+    def target(self, annotation: Annotation, placed: Placed, *, training: bool) -> Tensor:
+        """Four bins."""
+        return self.bins(annotation.box_xyxy, placed)
+
+    def parse(self, ids: Tensor) -> Prediction:
+        """Inverse of `target`."""
+        box = self.parse_box(ids)
+        return Prediction(valid=box is not None, box_xyxy=box)
+
+    def record(self, prediction: Prediction, labels: Labels) -> dict[str, Any]:
+        """Box in image px."""
+        box = self.in_image(prediction, labels).box_xyxy
+        return {"uniq_id": str(labels["id"]), "box": box.tolist()}
+
+    def statistics(self, prediction: Prediction, labels: Labels) -> dict[str, Any]:
+        """Whether the box is right at IoU 0.5."""
+        return {"hit": self.hit(prediction, labels), "invalid": not prediction.valid}
+
+    def summarize(self, statistics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Acc@0.5 and the rate of unreadable answers."""
+        return {"score": mean_of(statistics, "hit"), "invalid": mean_of(statistics, "invalid")}

@@ -1,0 +1,31 @@
+"""The flags of a task: what the published scripts call them, with their defaults (spec/training.md, spec/data.md)."""
+
+from dataclasses import dataclass
+
+from ..utils.flags import option
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """How rows become samples and answers become scores."""
+
+    bpe_dir: str = option("dataset/bpe", "folder of dict.txt, encoder.json and vocab.bpe")
+    selected_cols: str | None = option(None, "columns of the TSV in the task's order, such as 0,4,2,3")
+    num_bins: int = option(1000, "number of coordinate symbols")
+    code_dict_size: int = option(8192, "number of code symbols")
+    max_src_length: int = option(80, "words of an expression that the prompt keeps")
+    max_tgt_length: int = option(30, "words of a caption that training keeps")
+    patch_image_size: int = option(512, "side of the square that pictures are resized to, px")
+    max_image_size: int = option(512, "canvas px of the last bin")
+    imagenet_default_mean_and_std: bool = option(False, "normalise pictures by ImageNet's mean and std")
+    annotation_root: str = option("../../dataset/rpar/annos", "folder with the imgs/ and gts/ that TSVs name")
+    skip_bad_rows: int = option(0, "how many rows that can not be used a run may skip")
+    eval_acc: bool = option(False, "answer the validation set by generation, and score the answers")
+    eval_args: str = option("{}", "generation settings of validation, JSON, such as {\"beam\": 5, \"max_len_b\": 4}")
+    eval_print_samples: bool = option(False, "log an answer of each validation batch")
+    eval_bleu: bool = option(False, "score captions by BLEU, too")
+    eval_cider: bool = option(False, "answer the validation set by generation, and score the captions")
+    eval_cider_cached_tokens: str | None = option(None, "file of document frequencies (default: the evaluated set's)")
+    vq_config: str = option("", "model.yaml of the parsing-map tokenizer")
+    vq_ckpt: str = option("", "model.ckpt of the parsing-map tokenizer")
+    vq_n_embed: int = option(32, "number of codes of the parsing-map tokenizer")

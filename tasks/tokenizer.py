@@ -1,0 +1,225 @@
+"""The parsing-map tokenizer as a command: `python -m refhcm.tasks.tokenizer {encode,score,train} --help`.
+
+encode writes the codes column of an RPar table, score says how good answers made of codes can get at all, and train
+makes a tokenizer from a table's masks (spec tokenizer.md).
+"""
+
+import argparse
+import json
+import logging
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..data.columns import parse_codes
+from ..models.vqgan import VQTokenizer, load_tokenizer
+from ..models.vqgan_config import GRID_HW, read_config
+from ..utils.devices import pick_device
+from ..utils.errors import UserError
+from ..utils.parsing import CLASS_NAMES, NUM_CLASSES, confusion_matrix, paste_label_map, segmentation_scores
+from .settings import TaskSettings
+from .tokenizer_rows import CANVAS_SIZE, COLUMNS, Person, Persons, batches, open_table, replacing
+from .tokenizer_training import Settings, Trainer, train
+
+logger = logging.getLogger(__name__)
+
+
+def encoded(
+    tokenizer: VQTokenizer, persons: Persons, *, batch_size: int, num_workers: int, name: str
+) -> Iterator[tuple[list[Person], Tensor, Tensor]]:
+    """Batch by batch: the persons, their crops int64 [B, h, w], and the crops' codes int64 [B, 48]; on the CPU."""
+    for batch in batches(persons, batch_size=batch_size, num_workers=num_workers, name=name):
+        crops = torch.stack([person.crop(tokenizer.input_size_hw) for person in batch])
+        yield batch, crops, tokenizer.encode(crops).cpu()
+
+
+def encode(tokenizer: VQTokenizer, persons: Persons, *, out: Path, batch_size: int, num_workers: int) -> int:
+    """Writes the table with the codes column (made, or made anew), as a whole or not at all. Returns its rows."""
+    made = encoded(tokenizer, persons, batch_size=batch_size, num_workers=num_workers, name="encode")
+    with replacing(out) as part, open(part, "w", encoding="utf-8", newline="\n") as table:
+        for batch, _, codes in made:
+            for person, row_codes in zip(batch, codes.tolist(), strict=True):
+                row = person.row | {"codes": ",".join(map(str, row_codes))}
+                table.write("\t".join(row[column] for column in COLUMNS) + "\n")
+    return len(persons)
+
+
+class _Side:
+    """Confusion of one kind of map with the truth: in the 512 x 512 canvas as evaluation has it, and in the crop."""
+
+    def __init__(self) -> None:
+        self.canvas = torch.zeros(NUM_CLASSES, NUM_CLASSES, dtype=torch.int64)
+        self.crop = torch.zeros_like(self.canvas)
+
+    def add(self, label_map: Tensor, crop: Tensor, *, person: Person, gt: Tensor) -> None:
+        """label_map, crop: [h, w], what was made of the person and its truth. gt: [512, 512]."""
+        pasted = paste_label_map(label_map, person.box_canvas, CANVAS_SIZE)
+        self.canvas += confusion_matrix(pasted, label=gt)
+        self.crop += confusion_matrix(label_map, label=crop)
+
+
+def score(tokenizer: VQTokenizer, persons: Persons, *, batch_size: int, num_workers: int) -> dict[str, Any]:
+    """How well label maps survive the tokenizer: what RPar would score if every box and code were right.
+
+    miou, pixel_acc, mean_acc, mean_precision, class_iou: on the canvas, as evaluation. crop_miou: at the tokenizer's
+    size. nearest_*: of an 8 x 6 nearest-neighbour grid of classes instead. code_usage: share of the codebook in use.
+    same_codes: share of the table's codes that the tokenizer gives, too; absent where the table has none.
+    """
+    made, nearest = _Side(), _Side()
+    use = torch.zeros(tokenizer.n_embed, dtype=torch.int64)
+    same = []
+    for batch, crops, codes in encoded(
+        tokenizer, persons, batch_size=batch_size, num_workers=num_workers, name="score"
+    ):
+        use += torch.bincount(codes.flatten(), minlength=len(use))
+        decoded, coarse = tokenizer.decode(codes).cpu(), nearest_grid(crops)
+        for k, person in enumerate(batch):
+            gt = person.gt
+            made.add(decoded[k], crops[k], person=person, gt=gt)
+            nearest.add(coarse[k], crops[k], person=person, gt=gt)
+            if "codes" in person.row:
+                known = parse_codes(person.row["codes"], person.where, num_codes=TaskSettings.code_dict_size)
+                same.append((torch.from_numpy(known) == codes[k]).float().mean())
+    canvas = segmentation_scores(made.canvas)
+    return {
+        "rows": len(persons),
+        **canvas,
+        "class_iou": dict(zip(CLASS_NAMES, canvas["class_iou"], strict=True)),
+        "crop_miou": segmentation_scores(made.crop)["miou"],
+        "nearest_miou": segmentation_scores(nearest.canvas)["miou"],
+        "nearest_crop_miou": segmentation_scores(nearest.crop)["miou"],
+        "code_usage": (use > 0).float().mean().item(),
+        **({"same_codes": torch.stack(same).mean().item()} if same else {}),
+    }
+
+
+def nearest_grid(crops: Tensor) -> Tensor:
+    """Label maps [B, h, w] -> the same with each cell of the 8 x 6 grid in the class of its centre."""
+    # By the centre ("nearest-exact"): by its corner a cell is off by half its size, and a reference too easy to beat.
+    grid = F.interpolate(crops[None].float(), size=GRID_HW, mode="nearest-exact")
+    return F.interpolate(grid, size=crops.shape[-2:], mode="nearest-exact")[0].to(crops.dtype)
+
+
+def _run_encode(args: argparse.Namespace) -> None:
+    tokenizer = load_tokenizer(args.vq_config, args.vq_ckpt, n_embed=args.vq_n_embed)
+    tokenizer.to(pick_device(cpu=args.cpu))
+    rows = encode(tokenizer, _persons(args), out=args.out, batch_size=args.batch_size, num_workers=args.num_workers)
+    print(f"{args.out}: {rows} rows")
+
+
+def _run_score(args: argparse.Namespace) -> None:
+    tokenizer = load_tokenizer(args.vq_config, args.vq_ckpt, n_embed=args.vq_n_embed)
+    tokenizer.to(pick_device(cpu=args.cpu))
+    _report(score(tokenizer, _persons(args), batch_size=args.batch_size, num_workers=args.num_workers), args.out)
+
+
+def _run_train(args: argparse.Namespace) -> None:
+    config, persons = read_config(args.vq_config), _persons(args)
+    scored = _persons(args, args.valid) if args.valid else persons  # opened now: an error must not wait for the end
+    settings = Settings(updates=args.updates, batch_size=args.batch_size, lr=args.lr, seed=args.seed)
+    trainer = Trainer(config, settings, device=pick_device(cpu=args.cpu))
+    args.save_dir.mkdir(parents=True, exist_ok=True)
+    checkpoint = args.save_dir / "model.ckpt"
+    if checkpoint.exists():
+        trainer.resume(checkpoint)
+        logger.info("%s: goes on at update %d of %d", checkpoint, trainer.step, settings.updates)
+    if not (args.save_dir / "model.yaml").exists():
+        shutil.copyfile(args.vq_config, args.save_dir / "model.yaml")
+    if not train(trainer, persons, checkpoint=checkpoint, save_every=args.save_every, num_workers=args.num_workers):
+        print(f"{checkpoint}: stopped at update {trainer.step} of {settings.updates}; the same command goes on")
+        return
+    _report(
+        score(trainer.tokenizer.eval(), scored, batch_size=args.batch_size, num_workers=args.num_workers),
+        args.save_dir / "score.json",
+    )
+
+
+def _persons(args: argparse.Namespace, data: Path | None = None) -> Persons:
+    return Persons(open_table(data or args.data), args.annotation_root)
+
+
+def _report(scores: dict[str, Any], out: Path | None) -> None:
+    text = json.dumps(scores, indent=2)
+    if out is not None:
+        out.write_text(text + "\n", encoding="utf-8")
+    print(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"needs a whole number from 0 on, got {text!r}")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if _count(text) == 0:
+        raise argparse.ArgumentTypeError("needs a whole number above 0, got '0'")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"needs a number between 0 and 1, got {text!r}")
+    return number
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="python -m refhcm.tasks.tokenizer", description=__doc__)
+    commands = top.add_subparsers(required=True, metavar="{encode,score,train}")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--data", type=Path, required=True, help="RPar table (TSV), with the codes column or without")
+    shared.add_argument(
+        "--annotation-root", type=Path, default=TaskSettings.annotation_root, help="folder with imgs/ and gts/"
+    )
+    shared.add_argument("--vq-config", type=Path, required=True, help="model.yaml of the tokenizer")
+    shared.add_argument("--batch-size", type=_positive, default=32, help="persons at a time")
+    shared.add_argument("--num-workers", type=_count, default=0, help="processes that read masks")
+    shared.add_argument("--cpu", action="store_true", help="leave a GPU alone")
+    for name, run, out in (("encode", _run_encode, "the table to write"), ("score", _run_score, "scores as JSON")):
+        command = commands.add_parser(name, parents=[shared], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        command.add_argument("--vq-ckpt", type=Path, required=True, help="model.ckpt of the tokenizer")
+        command.add_argument("--vq-n-embed", type=_positive, help="number of codes used; None: the file's")
+        command.add_argument("--out", type=Path, required=name == "encode", help=out)
+        command.set_defaults(run=run)
+    _add_train(commands, shared)
+    return top
+
+
+def _add_train(commands: "argparse._SubParsersAction[Any]", shared: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("train", parents=[shared], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    command.add_argument("--save-dir", type=Path, required=True, help="for model.ckpt, gone on from if it is there")
+    command.add_argument("--valid", type=Path, help="table to score at the end; None: --data")
+    command.add_argument("--updates", type=_positive, default=50000, help="steps of Adam in all")
+    command.add_argument("--lr", type=_rate, default=1e-3, help="falls to 0 over the second half")
+    command.add_argument("--seed", type=_count, default=0, help="of weights and draws")
+    command.add_argument("--save-every", type=_positive, default=1000, help="updates between checkpoints")
+    command.set_defaults(run=_run_train)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a command; 0, 2 after a line on what the user can mend, or 130 after Ctrl-C."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    args = parser().parse_args(arguments)
+    try:
+        args.run(args)
+    except (UserError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""Drawn people: an expression fits one person only, and a caption says what is seen."""
+
+from collections import Counter
+from random import Random
+
+import pytest
+from refhcm.data.synthetic.captions import captions_for
+from refhcm.data.synthetic.expressions import expressions_for, fits_only, names_in, word
+from refhcm.data.synthetic.facts import Fact, garment_words, noun_facts, wearing_facts
+from refhcm.data.synthetic.predicates import all_of, has_rank, negate, same, wears
+from refhcm.data.synthetic.reasoning import riddle_for
+from refhcm.data.synthetic.scene import sample_scene
+from refhcm.data.synthetic.wardrobe import Garment
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return [sample_scene(Random(seed)) for seed in range(60)]
+
+
+@pytest.fixture(scope="module")
+def said(scenes):
+    """(scene, person, expression) of all that is said of all."""
+    rng, said = Random(1), []
+    for scene in scenes:
+        names = names_in(scene, rng)
+        for person in range(len(scene.views)):
+            riddle = riddle_for(scene, person, rng, names=names)
+            spoken = expressions_for(scene, person, rng, names=names, count=3) + ([riddle] if riddle else [])
+            said += [(scene, person, expression) for expression in spoken]
+    return said
+
+
+def test_three_valued_logic():
+    assert all_of((True, None)) is None
+    assert all_of((None, False)) is False
+    assert all_of(()) is True
+    assert negate(None) is None
+    assert negate(False) is True
+
+
+def test_what_is_easily_confused_is_neither_right_nor_wrong():
+    assert same("coat", "coat") is True
+    assert same("coat", "jacket") is None
+    assert same("coat", "dress") is False
+    assert same("light blue", "blue") is None
+
+
+def test_expressions_fit_one_person_only(said):
+    assert len(said) > 300
+    for scene, person, expression in said:
+        truths = [all_of(fact.holds(scene, k) for fact in expression.facts) for k in range(len(scene.views))]
+        assert truths.pop(person) is True, expression.text
+        assert all(truth is False for truth in truths), expression.text
+
+
+def test_what_can_not_be_seen_rules_nobody_out(scenes):
+    scene = next(scene for scene in scenes if len(scene.views) == 2)
+    for of_the_other, fits in ((False, True), (None, False), (True, False)):
+        fact = Fact("x", "adjective", ("x",), lambda _, index, other=of_the_other: True if index == 0 else other)
+        assert fits_only(scene, 0, (fact,)) is fits
+
+
+def test_everybody_can_be_asked_for(scenes):
+    rng = Random(2)
+    people = [(scene, k) for scene in scenes for k in range(len(scene.views))]
+    assert sum(bool(expressions_for(scene, k, rng, names={}, count=1)) for scene, k in people) > 0.97 * len(people)
+
+
+def test_expressions_are_of_all_families_and_hardly_repeat(said):
+    families = Counter(expression.family for _, _, expression in said)
+    assert set(families) == {"look", "action", "position", "relation", "negation", "reasoning"}
+    direct = [expression.text for *_, expression in said if expression.family != "reasoning"]
+    assert len(set(direct)) > 0.8 * len(direct)
+    assert {1, 2, 3} <= {text.count(" in ") + text.count(" with ") + text.count(" wearing ") + 1 for text in direct}
+
+
+def test_texts_are_fit_for_a_table(said, scenes):
+    texts = [expression.text for *_, expression in said]
+    texts += [text for scene in scenes for text in captions_for(scene, 0, Random(0), count=3)]
+    for text in texts:
+        assert text == " ".join(text.split())
+        assert not [odd for odd in ("&&", "{", "}", "_", "None", "told.") if odd in text], text
+
+
+def test_riddles_are_posed_only_where_there_is_a_choice(scenes):
+    for scene in scenes:
+        if len(scene.views) == 1:
+            assert riddle_for(scene, 0, Random(0), names={}) is None
+
+
+def test_garments_are_worded_with_the_right_article():
+    orange = Garment("outer", "coat", "orange", (250, 120, 20), pattern="striped")
+    assert garment_words(orange, pattern=False) == ("an orange coat",)
+    assert "a striped orange coat" in garment_words(orange)
+    assert garment_words(Garment("shoes", "shoes", "red", (200, 0, 0))) == ("red shoes",)
+    assert "gray pants" in garment_words(Garment("bottom", "pants", "gray", (128, 128, 128)))
+
+
+def test_wording_names_all_that_is_stated(scenes):
+    scene = next(scene for scene in scenes if "shoes" in scene.views[0].slots)
+    shoes = wearing_facts(scene.views[0].actor.person.garments["shoes"])[0]
+    place = Fact("position", "place", ("on the left",), lambda *_: True)
+    for seed in range(50):
+        facts = (noun_facts(scene, 0)[-1], shoes, place)
+        text = word(facts, Random(seed))
+        assert any(noun in text for noun in facts[0].words)
+        assert any(name in text for name in shoes.words)
+        assert "on the left" in text
+
+
+def test_ranks_count_from_both_sides(scenes):
+    for scene in scenes:
+        order = scene.left_to_right()
+        for place, person in enumerate(order):
+            assert has_rank(scene, person, place) is not False
+            assert has_rank(scene, person, place) == has_rank(scene, person, place - len(order))
+
+
+def test_garments_out_of_sight_are_unknown(scenes):
+    unseen = [
+        (view, slot)
+        for scene in scenes
+        for view in scene.views
+        for slot in view.actor.person.garments
+        if slot not in view.slots
+    ]
+    assert unseen
+    assert all(wears(view, slot) is None for view, slot in unseen)
+
+
+def test_captions_differ_and_name_what_is_seen(scenes):
+    for scene in scenes:
+        for person, view in enumerate(scene.views):
+            captions = captions_for(scene, person, Random(person), count=3)
+            assert len(set(captions)) == 3
+            garments = [g for slot, g in view.actor.person.garments.items() if slot in view.slots]
+            for caption in captions:
+                assert caption[0].isupper()
+                assert caption.endswith(".")
+                for garment in garments:
+                    colour = ("gray", "grey") if garment.colour == "gray" else (garment.colour,)
+                    assert garment.slot == "sunglasses" or any(name in caption for name in colour)

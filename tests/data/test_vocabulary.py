@@ -1,0 +1,93 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from refhcm.data.vocabulary import Vocabulary, read_pieces
+from refhcm.utils.errors import UserError
+
+from_pieces = Vocabulary.from_pieces
+
+
+def test_tiny_vocabulary_by_hand(tiny_vocabulary):
+    v = tiny_vocabulary
+    assert (v.bos(), v.pad(), v.eos(), v.unk()) == (0, 1, 2, 3)
+    assert len(v) == 4 + 3 + 1 + 4 + 20
+    assert (v.code_ids, v.bin_ids) == (range(8, 12), range(12, 32))
+    assert v[12] == "<bin_0>"
+    assert v[99] == v[-1] == "<unk>"
+    assert v.index("<bin_19>") == 31
+    assert v.index("<bin_20>") == v.unk()
+    assert "7" in v
+    assert "8" not in v
+
+
+def test_sizes_of_the_real_vocabulary(real_vocabulary):
+    v = real_vocabulary
+    assert len(v) == 59457
+    assert (v.code_ids, v.bin_ids, v.index("<mask>")) == (range(50265, 58457), range(58457, 59457), 50264)
+
+
+def test_other_sizes_follow_from_the_dictionary(bpe_dir):
+    v = Vocabulary.load(bpe_dir, num_bins=10, code_dict_size=100)
+    assert (v.code_ids, v.bin_ids, v.num_bins) == (range(50265, 50365), range(50365, 50375), 10)
+
+
+def test_bins_round_half_to_even_and_clip(tiny_vocabulary):
+    # 19 is the last of 20 bins: on a canvas of 38 px a bin is 2 px wide. 1 px is 0.5 and goes to 0, 3 px is 1.5, to 2.
+    coordinates = torch.tensor([0.0, 1.0, 3.0, 38.0, 38.9, 39.1, -0.9, -1.1])
+    assert (tiny_vocabulary.bins(coordinates, 38) - 12).tolist() == [0, 0, 2, 19, 19, 19, 0, 0]
+    assert tiny_vocabulary.needs_clipping(coordinates, 38).tolist() == [False] * 5 + [True, False, True]
+
+
+@given(px=st.floats(0, 512, width=32))
+def test_bins_round_trip(px):
+    v = from_pieces([], num_bins=100, code_dict_size=1)
+    back = v.coordinates(v.bins(torch.tensor([px]), 512), 512)
+    assert abs(back.item() - px) <= 512 / 99 / 2 + 1e-3
+
+
+def test_coordinates_keep_shape_and_are_float32(tiny_vocabulary):
+    ids = torch.tensor([[12, 31], [13, 12]])
+    back = tiny_vocabulary.coordinates(ids, 38)
+    assert back.dtype == torch.float32
+    assert back.tolist() == [[0, 38], [2, 0]]
+
+
+def test_string_and_line(tiny_vocabulary):
+    v = tiny_vocabulary
+    ids = v.encode_line(" <bin_0>\t7  8 <pad>\n")
+    assert ids.dtype == torch.int64
+    assert ids.tolist() == [12, 5, 3, 1]
+    assert v.string(torch.tensor([0, 12, 5, 3, 1, 2])) == "<bin_0> 7 <unk> <pad>"
+    assert v.encode_line("").tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("11 5\n7\n", r"dict.txt:2: expected 'token count', got '7'"),
+        ("11 5\n\n7 1\n", "dict.txt:2: expected"),
+        ("11 5\n7 x\n", "dict.txt:2: expected"),
+        ("11 5\n7 1\n11 2\n", "dict.txt:3: token '11' is there twice"),
+        ("<s> 1\n", "dict.txt:1: token '<s>' is there twice"),
+    ],
+)
+def test_bad_dict_is_named_with_its_line(tmp_path, text, message):
+    (tmp_path / "dict.txt").write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_pieces(tmp_path / "dict.txt")
+
+
+def test_missing_dict(tmp_path):
+    with pytest.raises(UserError, match=r"dict\.txt.*--bpe-dir"):
+        Vocabulary.load(tmp_path)
+
+
+def test_symbols_that_are_missing_or_twice(tiny_vocabulary):
+    symbols = [tiny_vocabulary[k] for k in range(len(tiny_vocabulary))]
+    assert Vocabulary(symbols, num_bins=20, code_dict_size=4).bin_ids == range(12, 32)
+    for missing, message in [("<mask>", "lacks <mask>"), ("<bin_7>", "unbroken run of 20 '<bin_{}>'"), ("<s>", "<s>")]:
+        with pytest.raises(UserError, match=message):
+            Vocabulary([s for s in symbols if s != missing], num_bins=20, code_dict_size=4)
+    with pytest.raises(UserError, match="'7' is there twice"):
+        Vocabulary([*symbols, "7"], num_bins=20, code_dict_size=4)

@@ -1,0 +1,134 @@
+"""Parsing maps: boxes, pasting, cropping, scores."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from refhcm.utils.parsing import (
+    CLASS_NAMES,
+    NUM_CLASSES,
+    PALETTE,
+    colour_label_map,
+    confusion_matrix,
+    crop_label_map,
+    mirror_label_map,
+    paste_label_map,
+    pixel_box,
+    resize_label_map,
+    segmentation_scores,
+)
+from safetensors.torch import load_file
+from torch import tensor
+
+COORDINATE = st.floats(-1e6, 1e6)
+
+
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [
+        ((1.9, 2.0, 4.9, 6.0), (1, 2, 4, 6)),
+        ((-0.9, -7.5, 99.0, 8.99), (0, 0, 10, 8)),  # truncated towards zero, then clipped
+        ((4.0, 4.0, 4.5, 4.2), (4, 4, 5, 5)),  # never empty
+        ((7.0, 7.0, 3.0, 2.0), (7, 7, 8, 8)),  # the end before the start
+        ((10.0, 12.0, 30.0, 30.0), (9, 7, 10, 8)),  # beyond: the last pixel
+        ((-9.0, -9.0, -5.0, -5.0), (0, 0, 1, 1)),
+    ],
+)
+def test_pixel_box(box, expected):
+    assert pixel_box(box, (10, 8)) == expected
+    assert pixel_box(tensor(box), (10, 8)) == expected
+
+
+@given(box=st.tuples(*[COORDINATE] * 4), width=st.integers(1, 40), height=st.integers(1, 40))
+def test_pixel_box_is_inside_and_never_empty(box, width, height):
+    x0, y0, x1, y1 = pixel_box(box, (width, height))
+    assert 0 <= x0 < x1 <= width
+    assert 0 <= y0 < y1 <= height
+
+
+def test_resize_takes_the_floor():
+    assert resize_label_map(tensor([[1, 2, 3]]), (1, 7)).tolist() == [[1, 1, 1, 2, 2, 3, 3]]  # floor(i * 3 / 7)
+    assert resize_label_map(tensor([[1, 2, 3, 4, 5]]), (2, 2)).tolist() == [[1, 3], [1, 3]]
+    stacked = torch.arange(24).view(2, 3, 4)
+    assert resize_label_map(stacked, (3, 2)).equal(stacked[:, :, [0, 2]])
+
+
+def test_paste_squeezes_the_map_into_the_box():
+    pasted = paste_label_map(tensor([[1, 2], [3, 4]]), (1.0, 0.0, 3.0, 4.0), 4)
+    assert pasted.tolist() == [[0, 1, 2, 0], [0, 1, 2, 0], [0, 3, 4, 0], [0, 3, 4, 0]]
+
+
+def test_paste_beyond_the_canvas_is_squeezed_not_cropped():
+    pasted = paste_label_map(tensor([[1, 2, 3, 4]]), (2.0, 3.0, 90.0, 90.0), 4)
+    assert pasted.tolist() == [[0] * 4, [0] * 4, [0] * 4, [0, 0, 1, 3]]
+
+
+def test_crop_is_the_inverse_of_paste():
+    label_map = torch.arange(12).view(3, 4)
+    pasted = paste_label_map(label_map, (2, 1, 10, 10), 10)
+    assert crop_label_map(pasted, (2, 1, 10, 10), (3, 4)).equal(label_map)
+
+
+def test_crop_of_a_wide_mask():
+    mask = torch.zeros(2, 6, dtype=torch.int64)
+    mask[1, 3:5] = tensor([7, 8])
+    assert crop_label_map(mask, (3.2, 1.0, 5.8, 9.0), (2, 2)).tolist() == [[7, 8], [7, 8]]
+
+
+def test_mirror_swaps_left_and_right():
+    left_arm, right_arm = CLASS_NAMES.index("left-arm"), CLASS_NAMES.index("right-arm")
+    assert mirror_label_map(tensor([[left_arm, 13, 0]])).tolist() == [[0, 13, right_arm]]
+    labels = torch.arange(NUM_CLASSES)[None]
+    assert mirror_label_map(mirror_label_map(labels)).equal(labels)
+
+
+def test_colours():
+    assert colour_label_map(np.array([[0, 13], [5, 19]])).tolist() == [
+        [[0, 0, 0], [0, 0, 255]],
+        [[255, 85, 0], [255, 170, 0]],
+    ]
+    assert len(set(PALETTE)) == len(set(CLASS_NAMES)) == NUM_CLASSES
+
+
+def test_confusion_rows_are_the_truth_and_minus_one_is_ignored():
+    confusion = confusion_matrix(tensor([[0, 1, 1]]), label=tensor([[0, 0, -1]]), num_classes=2)
+    assert confusion.tolist() == [[1, 1], [0, 0]]
+
+
+def test_confusion_of_other_shapes_is_refused():
+    with pytest.raises(ValueError, match=r"\(2,\), its label \(3,\)"):
+        confusion_matrix(tensor([0, 1]), label=tensor([0, 1, 1]))
+
+
+def test_scores_by_hand():
+    # truth: 4 of class 0, 1 of class 1, none of 2 and 3; predicted: 2, 2, 1, 0
+    confusion = tensor([[2, 1, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
+    scores = segmentation_scores(confusion)
+    assert scores["class_iou"] == [2 / 4, 1 / 2, 0, None]
+    assert scores["miou"] == pytest.approx((2 / 4 + 1 / 2 + 0) / 3)
+    assert scores["pixel_acc"] == pytest.approx(3 / 5)
+    assert scores["mean_acc"] == pytest.approx((2 / 4 + 1) / 2)
+    assert scores["mean_precision"] == pytest.approx((1 + 1 / 2 + 0) / 3)
+
+
+def test_scores_of_nothing_are_zero():
+    scores = segmentation_scores(torch.zeros(2, 2))
+    assert [scores[name] for name in ("miou", "pixel_acc", "mean_acc", "mean_precision")] == [0] * 4
+
+
+def test_golden_scores_by_their_true_names(golden):
+    """The published logs call the mean precision "macc"; reduce_metrics swaps it with the pixel accuracy."""
+    numbers = load_file(golden / "metrics" / "metrics_golden.safetensors")
+    published = json.loads((golden / "metrics" / "metrics_golden.json").read_text())
+    confusion = confusion_matrix(numbers["cm_pred"].long(), label=numbers["cm_gt"].long())
+    assert confusion.double().equal(numbers["cm"])
+    scores = segmentation_scores(confusion)
+    reduced = published["reduce_metrics"]["rpar_full_mask (confusion matrix cm in both logs)"]
+    for record, precision, pixel in ((published["evaluate_py"], "macc", "pacc"), (reduced, "pacc", "macc")):
+        assert scores["miou"] == pytest.approx(record["miou"], abs=1e-9)
+        assert scores["mean_precision"] == pytest.approx(record[precision], abs=1e-9)
+        assert scores["pixel_acc"] == pytest.approx(record[pixel], abs=1e-9)
+    assert abs(scores["mean_acc"] - scores["mean_precision"]) > 0.1

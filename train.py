@@ -1,0 +1,89 @@
+"""Trains a task. `python train.py DATA --task refcoco --arch refhcm ...`, or the same under `torchrun`.
+
+`run_scripts/` holds the published settings. Runs on GPUs, and on the CPU where there is none.
+"""
+
+import argparse
+import logging
+import os
+import sys
+
+import torch
+from fairseq import options
+from fairseq.dataclass.configs import FairseqConfig
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.distributed import utils as distributed_utils
+from omegaconf import open_dict
+from refhcm.criterions import adjust_label_smoothed_cross_entropy  # noqa: F401  registers it
+from refhcm.models.refhcm import fairseq_model  # noqa: F401  registers it
+from refhcm.tasks import fairseq_adapter  # noqa: F401  registers the tasks
+from refhcm.tasks.training import train
+from refhcm.utils.checkpoints import ALLOWED_GLOBALS
+from refhcm.utils.devices import ranks
+from refhcm.utils.errors import UserError
+
+logger = logging.getLogger("refhcm.train")
+
+
+def add_training_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of the published scripts that fairseq does not have. fairseq calls this twice with one parser."""
+    if "--warmup-ratio" in parser._option_string_actions:
+        return
+    parser.add_argument("--warmup-ratio", type=float, default=-1.0, help="warm-up's share of all updates")
+    parser.add_argument("--use-ema-weights-to-init-param", action="store_true", help="start from averaged weights")
+    parser.add_argument("--use-latest-weights-to-init-ema", action="store_true", help="start the average afresh")
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """fairseq's flags, the task's, the network's and the criterion's. Exits with 2 for a wrong one."""
+    parser = options.get_training_parser(default_task="refcoco")
+    args = options.parse_args_and_arch(parser, arguments, modify_parser=add_training_flags)
+    args.tpu = False  # fairseq takes --bf16 for a TPU
+    if getattr(args, "total_num_update", 0) is None:
+        args.total_num_update = args.max_update or 1_000_000  # the published default
+    if args.fp16 and args.bf16:
+        raise UserError("--fp16 and --bf16 exclude each other")
+    return args
+
+
+def configure(args: argparse.Namespace) -> FairseqConfig:
+    """fairseq's configuration for this machine and for the ranks that torchrun started."""
+    cfg = convert_namespace_to_omegaconf(args)
+    rank, world = ranks()
+    on_cpu = args.cpu or not torch.cuda.is_available()
+    with open_dict(cfg):
+        cfg.distributed_training.distributed_world_size = world
+        cfg.common.cpu = on_cpu
+        if world > 1:
+            cfg.distributed_training.distributed_rank = rank
+            cfg.distributed_training.device_id = int(os.environ["LOCAL_RANK"])
+            cfg.distributed_training.distributed_init_method = "env://"
+            cfg.distributed_training.distributed_no_spawn = True
+            if on_cpu:  # fairseq's other wrappers want a GPU
+                cfg.distributed_training.distributed_backend = "gloo"
+                cfg.distributed_training.ddp_backend = "legacy_ddp"
+    return cfg
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0, or 2 for a mistake of the user's, which is one line."""
+    level = logging.INFO if ranks()[0] == 0 else logging.WARNING
+    logging.basicConfig(
+        level=level, format="%(asctime)s | %(levelname)s | %(name)s | %(message)s", stream=sys.stdout, force=True
+    )
+    logging.getLogger("fairseq.tasks.fairseq_task").setLevel(logging.WARNING)
+    torch.serialization.add_safe_globals(ALLOWED_GLOBALS)
+    try:
+        args = parse(arguments)
+        distributed_utils.call_main(configure(args), train, args=args)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

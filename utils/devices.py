@@ -1,0 +1,58 @@
+"""Where the work runs: device, half precision, and the ranks that `torchrun` started."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from .errors import UserError
+
+
+def pick_device(*, cpu: bool = False) -> torch.device:
+    """This rank's GPU, or the CPU where there is none or `cpu` asks for it."""
+    if cpu or not torch.cuda.is_available():
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    torch.cuda.set_device(device)
+    return device
+
+
+def pick_dtype(*, fp16: bool, bf16: bool) -> torch.dtype:
+    """The network's number format."""
+    if fp16 and bf16:
+        raise UserError("--fp16 and --bf16 exclude each other")
+    return torch.float16 if fp16 else torch.bfloat16 if bf16 else torch.float32
+
+
+def ranks() -> tuple[int, int]:
+    """(rank, number of ranks) as `torchrun` says in the environment; (0, 1) without it."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def start_ranks(device: torch.device) -> tuple[int, int]:
+    """Joins the process group that `torchrun` describes, if any; returns `ranks()`."""
+    rank, world = ranks()
+    if world > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return rank, world
+
+
+def gather(items: list[Any]) -> list[Any]:
+    """The items of all ranks, in the order of the ranks, on every rank."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return items
+    parts: list[list[Any]] = [[] for _ in range(dist.get_world_size())]
+    dist.all_gather_object(parts, items)
+    return [item for part in parts for item in part]
+
+
+def move(value: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    """Tensors of a (nested) mapping to `device`, floating ones to `dtype`; everything else as it is."""
+    if isinstance(value, Tensor):
+        return value.to(device, dtype if value.is_floating_point() else None, non_blocking=True)
+    if isinstance(value, Mapping):
+        return {name: move(item, device, dtype) for name, item in value.items()}
+    return value

@@ -1,0 +1,131 @@
+"""Human parsing maps: classes, colours, cropping, pasting, and scores (spec tokenizer.md and evaluation.md)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# CIHP's classes with the usual palette: (name, RGB); the position is the label.
+_CLASSES = (
+    ("background", (0, 0, 0)),
+    ("hat", (128, 0, 0)),
+    ("hair", (255, 0, 0)),
+    ("glove", (0, 85, 0)),
+    ("sunglasses", (170, 0, 51)),
+    ("upper-clothes", (255, 85, 0)),
+    ("dress", (0, 0, 85)),
+    ("coat", (0, 119, 221)),
+    ("socks", (85, 85, 0)),
+    ("pants", (0, 85, 85)),
+    ("torso-skin", (85, 51, 0)),
+    ("scarf", (52, 86, 128)),
+    ("skirt", (0, 128, 0)),
+    ("face", (0, 0, 255)),
+    ("left-arm", (51, 170, 221)),
+    ("right-arm", (0, 255, 255)),
+    ("left-leg", (85, 255, 170)),
+    ("right-leg", (170, 255, 85)),
+    ("left-shoe", (255, 255, 0)),
+    ("right-shoe", (255, 170, 0)),
+)
+CLASS_NAMES = tuple(name for name, _ in _CLASSES)
+PALETTE = tuple(rgb for _, rgb in _CLASSES)
+NUM_CLASSES = len(_CLASSES)
+
+Box = Tensor | Sequence[float]
+
+
+class PixelBox(NamedTuple):
+    """Half-open box [x0, x1) x [y0, y1) of whole pixels, at least one pixel wide and high."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+
+def pixel_box(box_xyxy: Box, size_wh: tuple[int, int]) -> PixelBox:
+    """Whole pixels of a box inside a picture of `size_wh`: truncated towards zero, then clipped, never empty."""
+    width, height = size_wh
+    x0, y0, x1, y1 = (int(number) for number in box_xyxy)
+    x0, x1 = _span(x0, x1, width)
+    y0, y1 = _span(y0, y1, height)
+    return PixelBox(x0, y0, x1, y1)
+
+
+def _span(start: int, end: int, size: int) -> tuple[int, int]:
+    start = min(max(start, 0), size - 1)
+    return start, max(min(max(end, 0), size), start + 1)
+
+
+def resize_label_map(label_map: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """Nearest neighbour, source index floor(i * size_in / size_out): [..., h, w] -> [..., *size_hw], same dtype."""
+    leading = label_map.shape[:-2]
+    flat = label_map.reshape(1, -1, *label_map.shape[-2:]).float()  # exact: labels are small
+    resized = F.interpolate(flat, size=tuple(size_hw), mode="nearest").to(label_map.dtype)
+    return resized.reshape(*leading, *size_hw)
+
+
+def paste_label_map(label_map: Tensor, box_xyxy: Box, size: int) -> Tensor:
+    """A person's map [h, w] squeezed into its box (canvas px) on an all-background canvas, [size, size]."""
+    x0, y0, x1, y1 = pixel_box(box_xyxy, (size, size))
+    canvas = label_map.new_zeros(size, size)
+    canvas[y0:y1, x0:x1] = resize_label_map(label_map, (y1 - y0, x1 - x0))
+    return canvas
+
+
+def crop_label_map(mask: Tensor, box_xyxy: Box, size_hw: tuple[int, int]) -> Tensor:
+    """The box (image px) of a picture's mask [H, W], resized to the tokenizer's input, [*size_hw]."""
+    height, width = mask.shape
+    x0, y0, x1, y1 = pixel_box(box_xyxy, (width, height))
+    return resize_label_map(mask[y0:y1, x0:x1], size_hw)
+
+
+def mirror_label_map(label_map: Tensor) -> Tensor:
+    """The mirrored person: columns of [..., h, w] reversed, and every left part named right and back."""
+    swap = torch.arange(NUM_CLASSES)
+    for label, name in enumerate(CLASS_NAMES):
+        if name.startswith("left-"):
+            other = CLASS_NAMES.index(name.replace("left-", "right-"))
+            swap[label], swap[other] = other, label
+    return swap.to(label_map)[label_map.flip(-1).long()]
+
+
+def colour_label_map(label_map: Tensor | np.ndarray) -> np.ndarray:
+    """Labels [H, W] in 0..19 -> RGB uint8 [H, W, 3] by the fixed palette."""
+    return np.asarray(PALETTE, dtype=np.uint8)[np.asarray(label_map)]
+
+
+def confusion_matrix(prediction: Tensor, *, label: Tensor, num_classes: int = NUM_CLASSES) -> Tensor:
+    """Counts of pixels, int64 [num_classes, num_classes]: rows are the truth. Labels of -1 are ignored."""
+    if prediction.shape != label.shape:
+        raise ValueError(f"prediction is {tuple(prediction.shape)}, its label {tuple(label.shape)}")
+    counted = label != -1
+    cells = label[counted].long() * num_classes + prediction[counted].long()
+    return torch.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def segmentation_scores(confusion: Tensor) -> dict[str, float | list[float | None]]:
+    """Scores in 0..1 of a summed confusion matrix (rows: truth), spec evaluation.md.
+
+    miou: over the classes that either side has. pixel_acc: over all pixels. mean_acc: recall, over the true
+    classes. mean_precision: over the predicted classes. class_iou: per class, None where neither side has it.
+    With nothing counted all four are 0.
+    """
+    confusion = confusion.double()
+    hits, truth, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+    iou = hits / (truth + predicted - hits)  # nan where neither side has the class
+    return {
+        "miou": _mean_of_known(iou),
+        "pixel_acc": _mean_of_known(hits.sum() / confusion.sum()),
+        "mean_acc": _mean_of_known(hits / truth),
+        "mean_precision": _mean_of_known(hits / predicted),
+        "class_iou": [None if value != value else value for value in iou.tolist()],
+    }
+
+
+def _mean_of_known(values: Tensor) -> float:
+    return values.nanmean().nan_to_num(0.0).item()
