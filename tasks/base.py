@@ -56,6 +56,15 @@ class Prediction:
     codes: np.ndarray | None = None  # int64 [48], may be out of range
     label_map: Tensor | None = None  # int64 [h, w], the box's inside
     caption: str | None = None
+    score: float = 0.0  # the answer's, from generation; ranks predictions in average precision
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What the network wrote: ids with eos, int64 [T], and the score of the whole."""
+
+    ids: Tensor
+    score: float = 0.0
 
 
 class Task:
@@ -66,7 +75,7 @@ class Task:
     default_cols: ClassVar[str]
     prompt: ClassVar[str]
     generation: ClassVar[GenerationSettings] = GenerationSettings()  # of evaluation
-    best_metric: ClassVar[str]
+    settings_class: ClassVar[type[TaskSettings]] = TaskSettings
 
     def __init__(self, text: TextEncoder, settings: TaskSettings) -> None:
         self.text, self.settings = text, settings
@@ -92,6 +101,11 @@ class Task:
     def _read(self, row: Mapping[str, str], where: str, *, training: bool) -> Sample:
         return self.sample(self.annotation(row, where), training=training)
 
+    @staticmethod
+    def training_file(files: Sequence[str], epoch: int) -> str:
+        """Epoch e trains on file (e-1) mod (n-1); the last file is for validation."""
+        return files[(epoch - 1) % max(len(files) - 1, 1)]
+
     def annotation(self, row: Mapping[str, str], where: str) -> Annotation:
         """The columns that all tasks have; a subclass adds its own. Raises DataError naming row and column."""
         root = Path(self.settings.annotation_root) / "imgs"
@@ -104,13 +118,13 @@ class Task:
     def sample(self, annotation: Annotation, *, training: bool) -> Sample:
         """Fields of spec/data.md, "A sample"."""
         placed = self.canvas.place(annotation.image)
-        ends = {side: torch.tensor([getattr(self.vocabulary, side)()]) for side in ("bos", "eos")}
         target = self.target(annotation, placed, training=training)
+        bos, eos = torch.tensor([self.vocabulary.bos()]), torch.tensor([self.vocabulary.eos()])
         return {
             "id": annotation.id,
-            "source": torch.cat([ends["bos"], self.source(annotation, placed), ends["eos"]]),
-            "target": torch.cat([target, ends["eos"]]),
-            "prev_output_tokens": torch.cat([ends["bos"], target]),
+            "source": torch.cat([bos, self.source(annotation, placed), eos]),
+            "target": torch.cat([target, eos]),
+            "prev_output_tokens": torch.cat([bos, target]),
             "patch_image": placed.patch_image,
             "patch_mask": torch.tensor([True]),
             "w_resize_ratio": placed.w_resize_ratio,
@@ -157,19 +171,20 @@ class Task:
         """How evaluation generates (spec/generation.md)."""
         return self.generation
 
-    def generate(self, network: Network, batch: Batch, settings: GenerationSettings) -> list[Tensor]:
-        """The best answer to each row of a batch: ids with eos, int64 [T]."""
+    def generate(self, network: Network, batch: Batch, settings: GenerationSettings) -> list[Generated]:
+        """The best answer to each row of a batch; nothing but eos where the network has none."""
         hypotheses = SequenceGenerator(settings).generate([network], batch)
-        empty = torch.tensor([self.vocabulary.eos()])
-        return [best[0]["tokens"].cpu() if best else empty for best in hypotheses]
+        empty = {"tokens": torch.tensor([self.vocabulary.eos()]), "score": -torch.inf}
+        best = [found[0] if found else empty for found in hypotheses]
+        return [Generated(one["tokens"].cpu(), float(one["score"])) for one in best]
 
     def parse(self, ids: Tensor) -> Prediction:
         """Inverse of `target`. Never raises: what can not be read comes back with `valid=False`."""
         raise NotImplementedError
 
-    def parse_batch(self, answers: Sequence[Tensor], device: torch.device) -> list[Prediction]:
+    def parse_batch(self, answers: Sequence[Generated], device: torch.device) -> list[Prediction]:
         """`parse` for each answer; a task with a decoder of its own decodes them together, on `device`."""
-        return [self.parse(answer) for answer in answers]
+        return [replace(self.parse(answer.ids), score=answer.score) for answer in answers]
 
     def parse_box(self, ids: Tensor) -> np.ndarray | None:
         """The box of the first four symbols in canvas px, float32 [4]; None unless they are bins."""

@@ -36,8 +36,8 @@ class Answer:
 
 def answer(task: Task, network: Network, batch: Batch, settings: GenerationSettings) -> list[Answer]:
     """Answers and scores each row of a batch. The network is in evaluation mode, the batch on its device."""
-    ids = task.generate(network, batch, settings)
-    predictions = task.parse_batch(ids, batch["net_input"]["src_tokens"].device)
+    generated = task.generate(network, batch, settings)
+    predictions = task.parse_batch(generated, batch["net_input"]["src_tokens"].device)
     answers = []
     for i, prediction in enumerate(predictions):
         labels = {name: values[i] for name, values in batch.items() if name in LABEL_FIELDS}

@@ -14,10 +14,9 @@ from ..data.vocabulary import Vocabulary
 from ..models.generation import GenerationSettings
 from ..utils.errors import UserError
 from ..utils.flags import add_flags, from_namespace
-from . import TASKS
+from . import TRAINABLE
 from .base import Task
 from .evaluation import Answer, answer, example, summarize
-from .settings import TaskSettings
 
 logger = logging.getLogger(__name__)
 
@@ -73,18 +72,18 @@ class ReferringTask(FairseqTask):
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
         self.args = args
-        self.settings = from_namespace(TaskSettings, args)
+        self.settings = from_namespace(self.plain_class.settings_class, args)
         self.plain = self.plain_class.from_settings(self.settings)
         self.files = args.data.split(",")
         self.counter = BadRowCounter(self.settings.skip_bad_rows)
         self.answers: list[Answer] = []
         self.generation = self._generation()
 
-    @staticmethod
-    def add_args(parser: argparse.ArgumentParser) -> None:
+    @classmethod
+    def add_args(cls, parser: argparse.ArgumentParser) -> None:
         """Flags of the task."""
         parser.add_argument("data", help="TSV files with commas between: training files, then the validation file")
-        add_flags(parser, TaskSettings)
+        add_flags(parser, cls.plain_class.settings_class)
 
     @classmethod
     def setup_task(cls, args: argparse.Namespace, **_: Any) -> "ReferringTask":
@@ -112,8 +111,8 @@ class ReferringTask(FairseqTask):
         """Rows are not filtered by length: a too long one is an error."""
 
     def training_file(self, epoch: int) -> str:
-        """Epoch e trains on file (e-1) mod (n-1); the last file is for validation."""
-        return self.files[(epoch - 1) % max(len(self.files) - 1, 1)]
+        """See `Task.training_file`."""
+        return self.plain.training_file(self.files, epoch)
 
     def load_dataset(self, split: str, combine: bool = False, epoch: int = 1, **_: Any) -> None:
         """Opens the file of a split."""
@@ -161,5 +160,5 @@ def register(plain_class: type[Task]) -> type[ReferringTask]:
     return register_task(plain_class.name)(adapter)
 
 
-for _task in TASKS.values():
+for _task in TRAINABLE.values():
     register(_task)

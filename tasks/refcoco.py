@@ -19,7 +19,6 @@ class ReferringComprehension(Task):
     default_cols = "0,4,2,3"
     prompt = ' which region does the text " {} " describe?'
     generation = GenerationSettings(min_len=4, max_len_b=4, no_repeat_ngram_size=3)
-    best_metric = "score"
 
     def generation_settings(self) -> GenerationSettings:
         """Nothing but bins may be written."""

@@ -29,3 +29,16 @@ class TaskSettings:
     vq_config: str = option("", "model.yaml of the parsing-map tokenizer")
     vq_ckpt: str = option("", "model.ckpt of the parsing-map tokenizer")
     vq_n_embed: int = option(32, "number of codes of the parsing-map tokenizer")
+
+
+@dataclass(frozen=True)
+class MultitaskSettings(TaskSettings):
+    """The files of multitask training; one that is not given is left out."""
+
+    refpose_dataset: str | None = option(None, "TSV of referring keypoints")
+    refparsing_dataset: str | None = option(None, "TSV of referring parsing")
+    regcaption_dataset: str | None = option(None, "TSV of captions")
+    rec_selected_cols: str | None = option(None, "accepted; the REC file only gives the length of an epoch")
+    refpose_selected_cols: str | None = option(None, "columns of the keypoint file")
+    refparsing_selected_cols: str | None = option(None, "columns of the parsing file")
+    regcaption_selected_cols: str | None = option(None, "columns of the caption file")

@@ -7,7 +7,7 @@ label map, the areas and what covers what can not disagree.
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageChops, ImageDraw
 
 from .shapes import Points
 from .wardrobe import RGB
@@ -87,22 +87,33 @@ class Style:
     blur: float
 
 
-def paint(canvas: Canvas, background: Image.Image, *, style: Style, seed: int) -> Image.Image:
-    """The picture, RGB of `canvas.size_wh`. background: RGB of SCALE times that size."""
-    tables = (
-        np.array([part.rgb for part in canvas.parts], np.uint8),
-        np.array([p.group for p in canvas.parts], np.uint8),
-    )
+def paint(canvas: Canvas, background: Image.Image, *, shadow: Image.Image, style: Style, seed: int) -> Image.Image:
+    """The picture, RGB of `canvas.size_wh`.
+
+    background (RGB) and shadow (L, how much darker the background is, in levels of 255) are SCALE times that size.
+    """
     flat = Image.frombytes("P", canvas.image.size, canvas.image.tobytes())
-    flat.putpalette(tables[0].tobytes())
+    flat.putpalette(np.array([part.rgb for part in canvas.parts], np.uint8).tobytes())
     picture = Image.composite(flat.convert("RGB"), background, canvas.image.point([0] + [255] * 255))
     _draw_patterns(picture, canvas)
-    groups = tables[1][canvas.map()]  # [h, w]
+    groups = np.array([part.group for part in canvas.parts], np.uint8)[canvas.map()]  # [h, w]
+    light = Image.fromarray(np.where(groups > 0, _light(groups, style), 255 - np.asarray(shadow)))
+    lit = ImageChops.multiply(picture, Image.merge("RGB", (light,) * 3))
+    return _finish(lit.reduce(SCALE), style, seed)
+
+
+def _light(groups: np.ndarray, style: Style) -> np.ndarray:
+    """How much of its colour each pixel shows, uint8 [h, w] of 255; the light comes from the upper left.
+
+    The lower right rim of every part is darker, the upper left a little lighter; a line goes where a part ends.
+    """
+    light, reach = np.full_like(groups, 244 if style.shade else 255), style.shade
     if style.shade:
-        _draw_light(picture, groups, style.shade)
-    if style.outline:
-        _draw_outline(picture, groups, style.outline)
-    return _finish(picture.reduce(SCALE), style, seed)
+        light[_differs(groups, -reach // 2, -reach // 2)] = 255
+        light[_differs(groups, reach, reach // 2)] = 208
+    for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)) if style.outline else ():
+        light[_differs(groups, dx * style.outline, dy * style.outline)] = 96
+    return light
 
 
 def _draw_patterns(picture: Image.Image, canvas: Canvas) -> None:
@@ -131,9 +142,9 @@ def _pattern(name: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return ((u + 0.5 * (np.floor(v) % 2)) % 1 - 0.5) ** 2 + (v % 1 - 0.5) ** 2 < 0.075
 
 
-def _mask(values: np.ndarray, opacity: float = 1.0) -> Image.Image:
+def _mask(values: np.ndarray) -> Image.Image:
     """Booleans [h, w] -> a mask as Pillow takes it."""
-    return Image.fromarray(values.view(np.uint8) * np.uint8(255 * opacity))
+    return Image.fromarray(values.view(np.uint8) * np.uint8(255))
 
 
 def _differs(groups: np.ndarray, dx: int, dy: int) -> np.ndarray:
@@ -143,22 +154,6 @@ def _differs(groups: np.ndarray, dx: int, dy: int) -> np.ndarray:
     height, width = groups.shape
     there = padded[margin + dy : margin + dy + height, margin + dx : margin + dx + width]
     return (there != groups) & (groups > 0)
-
-
-def _draw_light(picture: Image.Image, groups: np.ndarray, reach: int) -> None:
-    """Light from the upper left: the lower right rim of every part is darker, the upper left a little lighter."""
-    dark = _differs(groups, reach, reach // 2)
-    light = ~dark & _differs(groups, -reach // 2, -reach // 2)
-    picture.paste((0, 0, 0), mask=_mask(dark, 0.16))
-    picture.paste((255, 255, 255), mask=_mask(light, 0.09))
-
-
-def _draw_outline(picture: Image.Image, groups: np.ndarray, width: int) -> None:
-    """A dark line where a part ends, inside the part."""
-    edge = np.zeros(groups.shape, bool)
-    for dx, dy in ((width, 0), (-width, 0), (0, width), (0, -width)):
-        edge |= _differs(groups, dx, dy)
-    picture.paste((0, 0, 0), mask=_mask(edge, 0.62))
 
 
 def _finish(picture: Image.Image, style: Style, seed: int) -> Image.Image:

@@ -93,7 +93,13 @@ def _draw(rng: Random, actors: list[Actor], size_wh: tuple[int, int]) -> Scene:
         )  # fmt: skip
         drawn = zip(canvas.parts[first:], canvas.image.histogram()[first:], strict=False)
         whole.append(sum(count for part, count in drawn if part.owner == number) // SCALE**2)
-    picture = paint(canvas, _shadows(background, skeletons), style=_sample_style(rng), seed=rng.getrandbits(32))
+    picture = paint(
+        canvas,
+        background,
+        shadow=_shadow(background.size, skeletons),
+        style=_sample_style(rng),
+        seed=rng.getrandbits(32),
+    )
     views = look_at(canvas, actors, skeletons, whole)
     return Scene(picture=picture, place=place, views=views)
 
@@ -119,18 +125,16 @@ def _place(rng: Random, actors: list[Actor], size_wh: tuple[int, int], horizon: 
     return skeletons
 
 
-def _shadows(background: Image.Image, skeletons: list[Skeleton]) -> Image.Image:
-    """The background with a soft spot under everybody."""
-    mask = Image.new("L", background.size)
+def _shadow(size_wh: tuple[int, int], skeletons: list[Skeleton]) -> Image.Image:
+    """A soft spot under everybody, L of `size_wh` (map px)."""
+    mask = Image.new("L", size_wh)
     pen = ImageDraw.Draw(mask)
     for skeleton in skeletons:
         x, y = float(skeleton.xy("pelvis")[0]) * SCALE, (skeleton.ground_y - 0.01 * skeleton.size) * SCALE
         for grow, level in ((0.24, 22), (0.17, 44)):
             wide = grow * skeleton.size * SCALE
             pen.ellipse((x - wide, y - wide * 0.22, x + wide, y + wide * 0.22), fill=level)
-    shaded = background.copy()
-    shaded.paste((0, 0, 0), mask=mask)
-    return shaded
+    return mask
 
 
 def _sample_style(rng: Random) -> Style:

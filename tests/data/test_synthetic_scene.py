@@ -89,7 +89,8 @@ def test_joints_lie_on_the_parts_that_bear_them():
 def test_a_part_that_is_painted_red_is_red():
     canvas, view = standing(0.0)
     plain = Style(outline=0, shade=0, warmth=0.0, noise=0.0, blur=0.0)
-    picture = np.asarray(paint(canvas, Image.new("RGB", (400, 520)), style=plain, seed=0))
+    black, none = Image.new("RGB", (400, 520)), Image.new("L", (400, 520))
+    picture = np.asarray(paint(canvas, black, shadow=none, style=plain, seed=0))
     x, y = view.keypoints[[5, 6, 11, 12]].mean(axis=0).astype(int)  # between shoulders and hips
     assert tuple(picture[y, x]) == (200, 40, 40)
 

@@ -1,0 +1,38 @@
+"""Rows of several files side by side, as multitask training wants them (spec/data.md, "Multitask mixing")."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from .dataset import BadRow, ReferringDataset, Sample
+
+
+class Mixture(Dataset):
+    """Item i is one sample of each part; parts wrap around on their own, over the epochs, so that no row is left out."""
+
+    def __init__(self, parts: Sequence[ReferringDataset], length: int) -> None:
+        """length: items of an epoch."""
+        self.parts, self.length = list(parts), length
+        self._passes: list[dict[int, np.ndarray]] = [{} for _ in parts]
+        self._first, self._seed, self._shuffle = 0, 0, False
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, i: int) -> list[Sample | BadRow]:
+        """One sample of each part, in their order."""
+        return [self._row(number, self._first + i) for number in range(len(self.parts))]
+
+    def order(self, epoch: int, *, seed: int, shuffle: bool) -> np.ndarray:
+        """Items in the order of this epoch, int64 [len]; from here on items are this epoch's."""
+        self._first, self._seed, self._shuffle = (epoch - 1) * self.length, seed, shuffle
+        self._passes = [{} for _ in self.parts]
+        return np.arange(self.length)
+
+    def _row(self, number: int, item: int) -> Sample | BadRow:
+        part, passes = self.parts[number], self._passes[number]
+        turn, place = divmod(item, len(part))
+        if turn not in passes:
+            passes[turn] = part.order(turn + 1, seed=self._seed, shuffle=self._shuffle)
+        return part[int(passes[turn][place])]

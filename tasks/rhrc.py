@@ -1,0 +1,90 @@
+"""RHrc, referring human-related caption: box -> caption (paper, section 3; spec/vocabulary.md)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor
+
+from ..data.canvas import Placed
+from ..data.columns import parse_caption
+from ..data.text import TextEncoder, clean_caption, first_words
+from ..models.generation import GenerationSettings
+from ..utils.captions import REFERENCE_SEPARATOR, caption_scores, clean, split_references
+from ..utils.cider import CachedFrequencies, load_frequencies
+from .base import Annotation, Labels, Prediction, Task, mean_of
+from .settings import TaskSettings
+
+
+class ReferringCaption(Task):
+    """Box -> caption."""
+
+    name = "rhrc"
+    columns = ("id", "image", "box", "caption")
+    default_cols = "0,3,2,1"
+    prompt = " what does the region {} describe?"
+    generation = GenerationSettings()
+
+    def __init__(self, text: TextEncoder, settings: TaskSettings) -> None:
+        super().__init__(text, settings)
+        self.canvas_size = settings.patch_image_size  # this task alone divides by the picture's size
+
+    @cached_property
+    def frequencies(self) -> CachedFrequencies | str:
+        """Document frequencies of CIDEr-D: the file's, or the evaluated set's."""
+        path = self.settings.eval_cider_cached_tokens
+        return load_frequencies(path) if path else "corpus"
+
+    def annotation(self, row: Mapping[str, str], where: str) -> Annotation:
+        """With the caption in the place of an expression."""
+        return replace(super().annotation(row, where), expression=parse_caption(row["caption"], where))
+
+    def sample(self, annotation: Annotation, *, training: bool) -> dict[str, Any]:
+        """With the references, for evaluation."""
+        sample = super().sample(annotation, training=training)
+        return sample if training else sample | {"text": self._references(annotation)}
+
+    def source(self, annotation: Annotation, placed: Placed) -> Tensor:
+        """The prompt with the box's bins."""
+        return self.box_prompt(annotation, placed)
+
+    def target(self, annotation: Annotation, placed: Placed, *, training: bool) -> Tensor:
+        """The caption, cut in training; in evaluation all references."""
+        caption = clean_caption(annotation.expression)
+        caption = first_words(caption, self.settings.max_tgt_length) if training else self._references(annotation)
+        return self.text.encode(" " + caption)
+
+    @staticmethod
+    def _references(annotation: Annotation) -> str:
+        return REFERENCE_SEPARATOR.join(split_references(clean_caption(annotation.expression)))
+
+    def parse(self, ids: Tensor) -> Prediction:
+        """Inverse of `target`."""
+        caption = self.text.decode(ids).strip()
+        return Prediction(valid=bool(clean(caption)), caption=caption)
+
+    def record(self, prediction: Prediction, labels: Labels) -> dict[str, Any]:
+        """The caption without punctuation, and the box asked about, in image px."""
+        return {
+            "image_id": str(labels["id"]),
+            "region": labels["region_coords"].tolist(),
+            "caption": clean(prediction.caption),
+        }
+
+    def statistics(self, prediction: Prediction, labels: Labels) -> dict[str, Any]:
+        """Caption and references."""
+        references = labels["text"].split(REFERENCE_SEPARATOR)
+        return {"caption": prediction.caption, "references": references, "invalid": not prediction.valid}
+
+    def summarize(self, statistics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """CIDEr-D of the whole set, x100; BLEU with `--eval-bleu`; the rate of empty captions."""
+        if not statistics:
+            return {}
+        scores = caption_scores(
+            [row["caption"] for row in statistics],
+            [row["references"] for row in statistics],
+            document_frequency=self.frequencies,
+            with_bleu=self.settings.eval_bleu,
+        )
+        return {**scores, "invalid": mean_of(statistics, "invalid")}

@@ -1,0 +1,100 @@
+"""RKpt, referring keypoints: expression -> box, then named keypoints (paper, section 3; spec/vocabulary.md)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data.canvas import Placed
+from ..data.columns import parse_keypoints
+from ..models.generation import GenerationSettings
+from ..utils.keypoints import KEYPOINT_NAMES, oks, oks_average_precision, visible_keypoints
+from .base import BOX_SYMBOLS, Annotation, Labels, Prediction, Task, mean_of
+
+OKS_THRESHOLD = 0.5
+
+
+class ReferringKeypoints(Task):
+    """Expression -> box and up to 17 keypoints by name."""
+
+    name = "rkpt"
+    columns = ("id", "image", "expression", "box", "keypoints")
+    default_cols = "0,5,2,3,4"
+    prompt = ' which region does the text " {} " describe? Provide the bounding box and keypoints.'
+    generation = GenerationSettings(min_len=50)
+
+    def annotation(self, row: Mapping[str, str], where: str) -> Annotation:
+        """With 34 numbers in image px."""
+        return replace(super().annotation(row, where), keypoints=parse_keypoints(row["keypoints"], where))
+
+    def sample(self, annotation: Annotation, *, training: bool) -> dict[str, Any]:
+        """With the keypoints in image px."""
+        return super().sample(annotation, training=training) | {"keypoints": annotation.keypoints}
+
+    def target(self, annotation: Annotation, placed: Placed, *, training: bool) -> Tensor:
+        """Box, then name and point of each visible keypoint."""
+        points = self.bins(annotation.keypoints, placed).view(-1, 2)
+        parts = [self.bins(annotation.box_xyxy, placed)]
+        for index in np.flatnonzero(visible_keypoints(annotation.keypoints.reshape(-1, 2))).tolist():
+            parts += [self.text.encode(" " + KEYPOINT_NAMES[index]), points[index]]
+        return torch.cat(parts)
+
+    def parse(self, ids: Tensor) -> Prediction:
+        """Inverse of `target`: the i-th name takes the i-th pair of bins after the box (spec/evaluation.md)."""
+        symbols = ids.tolist()
+        end = symbols.index(self.vocabulary.eos()) if self.vocabulary.eos() in symbols else len(symbols)
+        bins = [symbol for symbol in symbols[:end] if symbol in self.vocabulary.bin_ids]
+        names = self.text.decode(symbols[:end]).split()
+        pairs = torch.tensor(bins[BOX_SYMBOLS:])
+        coordinates = self.vocabulary.coordinates(pairs, self.canvas_size).numpy()
+        keypoints = np.zeros((len(KEYPOINT_NAMES), 2), np.float32)
+        for i, name in enumerate(names[: len(coordinates) // 2]):
+            if name in KEYPOINT_NAMES:
+                keypoints[KEYPOINT_NAMES.index(name)] = coordinates[2 * i : 2 * i + 2]
+        box = self.parse_box(torch.tensor(bins, dtype=torch.long))
+        valid = len(bins) >= BOX_SYMBOLS + 2 * len(names)
+        return Prediction(valid=valid and box is not None, box_xyxy=box, keypoints=keypoints.ravel())
+
+    def record(self, prediction: Prediction, labels: Labels) -> dict[str, Any]:
+        """Box and keypoints in image px."""
+        found = self.in_image(prediction, labels)
+        return {
+            "uniq_id": str(labels["id"]),
+            "box": found.box_xyxy.tolist(),
+            "keypoints": found.keypoints.tolist(),
+            "oks_score": float(self._oks(prediction, labels) >= OKS_THRESHOLD),
+        }
+
+    def _oks(self, prediction: Prediction, labels: Labels) -> float:
+        found = self.in_image(prediction, labels).keypoints.reshape(1, -1, 2)
+        return float(oks(found, labels["keypoints"].reshape(1, -1, 2), labels["region_coords"][None])[0])
+
+    def statistics(self, prediction: Prediction, labels: Labels) -> dict[str, Any]:
+        """Box hit, similarity, and what average precision needs, in image px."""
+        return {
+            "hit": self.hit(prediction, labels),
+            "oks": self._oks(prediction, labels),
+            "invalid": not prediction.valid,
+            "keypoints": self.in_image(prediction, labels).keypoints,
+            "label": labels["keypoints"],
+            "box": labels["region_coords"],
+            "score": prediction.score,
+        }
+
+    def summarize(self, statistics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Box accuracy, share and mean of OKS, OKS average precision, and the rate of malformed answers."""
+        if not statistics:
+            return {}
+        similarity = np.array([row["oks"] for row in statistics])
+        points, labels = (np.stack([row[name] for row in statistics]).reshape(-1, 17, 2) for name in ("keypoints", "label"))
+        boxes, scores = (np.stack([row[name] for row in statistics]) for name in ("box", "score"))
+        return {
+            "box_score": mean_of(statistics, "hit"),
+            "oks_score": float((similarity >= OKS_THRESHOLD).mean()),
+            "oks": float(similarity.mean()),
+            **oks_average_precision(points, labels, box_xyxy=boxes, scores=scores),
+            "invalid": mean_of(statistics, "invalid"),
+        }

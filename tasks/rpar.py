@@ -1,0 +1,110 @@
+"""RPar, referring parsing: expression -> box, then the 48 codes of a parsing map (paper, section 3)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data.canvas import Placed, resize_label_map
+from ..data.columns import parse_codes
+from ..data.images import read_label_map
+from ..models.generation import GenerationSettings
+from ..models.vqgan import VQTokenizer, load_tokenizer
+from ..models.vqgan_config import NUM_CODES
+from ..utils.errors import UserError
+from ..utils.parsing import CLASS_NAMES, confusion_matrix, paste_label_map, segmentation_scores
+from .base import BOX_SYMBOLS, Annotation, Generated, Labels, Prediction, Task, mean_of
+
+NO_EXPRESSION = "None"  # the box is the condition
+
+
+class ReferringParsing(Task):
+    """Expression, or box, -> box and parsing map."""
+
+    name = "rpar"
+    columns = ("id", "image", "expression", "box", "codes", "mask")
+    default_cols = "0,5,1,2,3,4"
+    prompt = ' which region does the text " {} " describe? Provide the bounding box and the parsing map.'
+    generation = GenerationSettings(min_len=52, max_len_b=52)
+
+    @cached_property
+    def tokenizer(self) -> VQTokenizer:
+        """The VQGAN of `--vq-config` and `--vq-ckpt`."""
+        settings = self.settings
+        if not (settings.vq_config and settings.vq_ckpt):
+            raise UserError(f"--task {self.name} needs --vq-config model.yaml and --vq-ckpt model.ckpt to draw its answers")
+        return load_tokenizer(settings.vq_config, settings.vq_ckpt, n_embed=settings.vq_n_embed)
+
+    def annotation(self, row: Mapping[str, str], where: str) -> Annotation:
+        """With 48 codes and the mask of the picture."""
+        annotation = super().annotation(row, where)
+        root = Path(self.settings.annotation_root) / "gts"
+        label_map = read_label_map(row["mask"], annotation.image.size, root=root, where=where)
+        codes = parse_codes(row["codes"], where, num_codes=self.settings.vq_n_embed)
+        return replace(annotation, codes=codes, label_map=label_map)
+
+    def sample(self, annotation: Annotation, *, training: bool) -> dict[str, Any]:
+        """With expression and codes, and the mask on the canvas."""
+        gt = resize_label_map(annotation.label_map, self.settings.max_image_size)
+        own = {"text": annotation.expression, "parsing_code": annotation.codes, "gt": gt}
+        return super().sample(annotation, training=training) | own
+
+    def source(self, annotation: Annotation, placed: Placed) -> Tensor:
+        """The prompt with the expression, or with the box's bins when the expression is `None`."""
+        if annotation.expression == NO_EXPRESSION:
+            return self.box_prompt(annotation, placed)
+        return super().source(annotation, placed)
+
+    def target(self, annotation: Annotation, placed: Placed, *, training: bool) -> Tensor:
+        """Box, then codes."""
+        codes = torch.from_numpy(annotation.codes) + self.vocabulary.code_ids.start
+        return torch.cat([self.bins(annotation.box_xyxy, placed), codes])
+
+    def parse(self, ids: Tensor) -> Prediction:
+        """Inverse of `target`, by position: symbols of another kind give numbers out of range (spec/evaluation.md)."""
+        box, codes = ids[:BOX_SYMBOLS], ids[BOX_SYMBOLS : BOX_SYMBOLS + NUM_CODES]
+        if len(codes) < NUM_CODES:
+            return Prediction(valid=False, box_xyxy=self.parse_box(ids), codes=np.zeros(NUM_CODES, np.int64))
+        codes = codes - self.vocabulary.code_ids.start
+        known = bool(((codes >= 0) & (codes < self.settings.vq_n_embed)).all())
+        coordinates = self.vocabulary.coordinates(box, self.canvas_size).numpy()
+        return Prediction(self.parse_box(ids) is not None and known, coordinates, codes=codes.numpy())
+
+    def parse_batch(self, answers: Sequence[Generated], device: torch.device) -> list[Prediction]:
+        """With the parsing maps, decoded together."""
+        predictions = super().parse_batch(answers, device)
+        codes = torch.from_numpy(np.stack([prediction.codes for prediction in predictions]))
+        label_maps = self.tokenizer.to(device).decode(codes.to(device)).cpu()
+        return [replace(prediction, label_map=label_map) for prediction, label_map in zip(predictions, label_maps, strict=True)]
+
+    def record(self, prediction: Prediction, labels: Labels) -> dict[str, Any]:
+        """Box in image px, codes as answered, and the TSV's."""
+        return {
+            "uniq_id": str(labels["id"]),
+            "bbox": self.in_image(prediction, labels).box_xyxy.tolist(),
+            "image_code": prediction.codes.tolist(),
+            "gt_code": labels["parsing_codes"].tolist(),
+        }
+
+    def statistics(self, prediction: Prediction, labels: Labels) -> dict[str, Any]:
+        """Box hit, and the confusion of the pasted map with the truth, both on the canvas."""
+        box = np.zeros(BOX_SYMBOLS) if prediction.box_xyxy is None else prediction.box_xyxy
+        label = torch.from_numpy(labels["gt"])
+        pasted = paste_label_map(prediction.label_map, box.tolist(), len(label))
+        confusion = confusion_matrix(pasted, label=label).to(torch.int32).numpy()
+        return {"hit": self.hit(prediction, labels), "invalid": not prediction.valid, "confusion": confusion}
+
+    def summarize(self, statistics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Box accuracy, scores of the summed confusion, IoU of each class, and the rate of malformed answers."""
+        if not statistics:
+            return {}
+        confusion = torch.from_numpy(sum(row["confusion"].astype(np.int64) for row in statistics))
+        scores = segmentation_scores(confusion)
+        by_class = dict(zip(CLASS_NAMES, scores.pop("class_iou"), strict=True))
+        box_score, invalid = mean_of(statistics, "hit"), mean_of(statistics, "invalid")
+        return {"box_score": box_score, **scores, "invalid": invalid, "class_iou": by_class}

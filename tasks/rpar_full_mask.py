@@ -1,0 +1,57 @@
+"""RPar by Query Parallel Generation: all 48 codes in one step (paper, section 3; spec/vocabulary.md, "QPG")."""
+
+from typing import Any
+
+import torch
+
+from ..data.text import TextEncoder
+from ..data.vocabulary import CODE
+from ..models.generation import GenerationSettings
+from ..models.qpg import QuerySymbols, decode_parallel
+from ..models.refhcm.network import Network
+from ..models.vqgan_config import NUM_CODES
+from ..utils.errors import UserError
+from .base import BOX_SYMBOLS, Annotation, Batch, Generated, Task
+from .rpar import ReferringParsing
+from .settings import TaskSettings
+
+BEGIN, END, FIRST_QUERY = 40, 41, 42  # reserved codes
+
+
+class ReferringParsingParallel(ReferringParsing):
+    """`rpar` with query placeholders; there is no box-conditioned form, `None` is an expression like any other."""
+
+    name = "rpar_full_mask"
+
+    def __init__(self, text: TextEncoder, settings: TaskSettings) -> None:
+        super().__init__(text, settings)
+        if len(self.vocabulary.code_ids) < FIRST_QUERY + NUM_CODES or settings.vq_n_embed > BEGIN:
+            raise UserError(
+                f"rpar_full_mask reserves {CODE.format(BEGIN)}..{CODE.format(FIRST_QUERY + NUM_CODES - 1)}: it needs "
+                f"--code-dict-size {FIRST_QUERY + NUM_CODES} or more and --vq-n-embed {BEGIN} or less"
+            )
+        code = self.vocabulary.code_ids.start
+        queries = range(code + FIRST_QUERY, code + FIRST_QUERY + NUM_CODES)
+        self.symbols = QuerySymbols(
+            self.vocabulary.bos(), self.vocabulary.bin_ids, self.vocabulary.code_ids, code + BEGIN, queries, code + END
+        )
+
+    source = Task.source
+
+    def sample(self, annotation: Annotation, *, training: bool) -> dict[str, Any]:
+        """Each query predicts its own code; the place after `begin` has no target."""
+        sample = super().sample(annotation, training=training)
+        symbols, target = self.symbols, sample["target"]
+        box, codes, eos = target[:BOX_SYMBOLS], target[BOX_SYMBOLS:-1], target[-1:]
+        begin, pad = torch.tensor([symbols.begin]), torch.tensor([self.vocabulary.pad()])
+        bos, end = torch.tensor([symbols.bos]), torch.tensor([symbols.end])
+        first = symbols.first_query
+        return sample | {
+            "target": torch.cat([box, begin, pad, codes, eos]),
+            "prev_output_tokens": torch.cat([bos, box, begin, torch.tensor(symbols.queries), end]),
+            "full_mask_position": (first, first + NUM_CODES - 1),
+        }
+
+    def generate(self, network: Network, batch: Batch, settings: GenerationSettings) -> list[Generated]:
+        """Greedy, box first, then all codes at once; no generation setting applies."""
+        return [Generated(ids) for ids in decode_parallel(network, batch, self.symbols).cpu()]
