@@ -73,7 +73,15 @@ def run(args: argparse.Namespace) -> dict:
 
 
 # What evaluation must not take over from the training run.
-NOT_FROM_CHECKPOINT = {"bpe_dir", "selected_cols", "annotation_root", "skip_bad_rows", "vq_config", "vq_ckpt", "eval_args"}
+NOT_FROM_CHECKPOINT = {
+    "bpe_dir",
+    "selected_cols",
+    "annotation_root",
+    "skip_bad_rows",
+    "vq_config",
+    "vq_ckpt",
+    "eval_args",
+}
 
 
 def task_settings(trained_with: dict, args: argparse.Namespace) -> TaskSettings:
@@ -84,7 +92,9 @@ def task_settings(trained_with: dict, args: argparse.Namespace) -> TaskSettings:
 
 def main() -> int:
     """Exit status: 0, or 2 for a mistake of the user's, which is one line."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s | %(levelname)s | %(name)s | %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s | %(levelname)s | %(name)s | %(message)s", stream=sys.stderr
+    )
     args = make_parser().parse_args()
     try:
         run(args)

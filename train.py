@@ -14,6 +14,7 @@ from fairseq.dataclass.configs import FairseqConfig
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.distributed import utils as distributed_utils
 from omegaconf import open_dict
+
 from refhcm.criterions import adjust_label_smoothed_cross_entropy  # noqa: F401  registers it
 from refhcm.models.refhcm import fairseq_model  # noqa: F401  registers it
 from refhcm.tasks import fairseq_adapter  # noqa: F401  registers the tasks

@@ -76,7 +76,10 @@ class AdjustLabelSmoothedCrossEntropy(FairseqCriterion):
         if sample.get("conf") is not None:
             weight = sample["conf"].to(loss)[:, None].expand_as(target)[counted]
             loss, nll = loss * weight, nll * weight
-        parts = [sum_positions(loss[part], nll[part], drop_worst_ratio=self._drop_ratio()) for part in self._parts(sample, counted)]
+        parts = [
+            sum_positions(loss[part], nll[part], drop_worst_ratio=self._drop_ratio())
+            for part in self._parts(sample, counted)
+        ]
         total = sum((part.loss for part in parts), loss.new_zeros(()))
         if cfg.use_rdrop:
             total = total + cfg.reg_alpha * symmetric_kl(log_probs, allowed=allowed)

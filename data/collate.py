@@ -47,6 +47,9 @@ def collate(samples: Sequence[Sample | BadRow | list], *, pad: int) -> dict[str,
     for field, (name, dtype) in LABELS.items():
         if _in_all(good, field):
             batch[name] = np.stack([np.asarray(sample[field], dtype=dtype) for sample in good])
+    for field, value in good[0].items():  # a task's own labels keep their name
+        if isinstance(value, np.ndarray) and field not in LABELS and _in_all(good, field):
+            batch[field] = np.stack([sample[field] for sample in good])
     if _in_all(good, "text"):
         batch["text"] = [sample["text"] for sample in good]
     if _in_all(good, "row"):

@@ -9,7 +9,7 @@ from .dataset import BadRow, ReferringDataset, Sample
 
 
 class Mixture(Dataset):
-    """Item i is one sample of each part; parts wrap around on their own, over the epochs, so that no row is left out."""
+    """Item i is one sample of each part. Parts wrap around on their own, over the epochs: no row is left out."""
 
     def __init__(self, parts: Sequence[ReferringDataset], length: int) -> None:
         """length: items of an epoch."""

@@ -40,9 +40,7 @@ def decode_parallel(network: Network, sample: dict[str, Any], symbols: QuerySymb
     encoder = network.encoder(source["src_tokens"], source.get("patch_images"), source.get("patch_masks"))
     decoder, count, device = network.decoder, len(encoder.states), encoder.states.device
     closing = symbols.first_query + len(symbols.queries)
-    state = decoder.start(
-        encoder, beams=1, capacity=closing + 1, full_mask_position=(symbols.first_query, closing)
-    )
+    state = decoder.start(encoder, beams=1, capacity=closing + 1, full_mask_position=(symbols.first_query, closing))
     box = torch.full((count, 1), symbols.bos, device=device)
     for _ in range(BOX_SYMBOLS):
         box = torch.cat([box, _argmax(network, decoder.extend(box[:, -1:], state), symbols.bins)], dim=1)

@@ -198,7 +198,10 @@ class Task:
     def in_image(prediction: Prediction, labels: Labels) -> Prediction:
         """The prediction in image px; an unreadable box is (0, 0, 0, 0)."""
         box = np.zeros(4, np.float32) if prediction.box_xyxy is None else prediction.box_xyxy
-        ratios = {"w_resize_ratio": float(labels["w_resize_ratios"]), "h_resize_ratio": float(labels["h_resize_ratios"])}
+        ratios = {
+            "w_resize_ratio": float(labels["w_resize_ratios"]),
+            "h_resize_ratio": float(labels["h_resize_ratios"]),
+        }
         points = prediction.keypoints
         points = None if points is None else to_image(points, **ratios).numpy()
         return replace(prediction, box_xyxy=to_image(box, **ratios).numpy(), keypoints=points)

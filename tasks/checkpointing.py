@@ -52,7 +52,9 @@ class Saver:
         ended, suffix = epochs.end_of_epoch(), self.trainer.checkpoint_suffix
         due = options.save_interval_updates > 0 and updates % options.save_interval_updates == 0
         names = {
-            f"checkpoint{epoch}{suffix}.pt": ended and not options.no_epoch_checkpoints and epoch % options.save_interval == 0,
+            f"checkpoint{epoch}{suffix}.pt": ended
+            and not options.no_epoch_checkpoints
+            and epoch % options.save_interval == 0,
             f"checkpoint_{epoch}_{updates}{suffix}.pt": not ended and due,
             f"checkpoint_best{suffix}.pt": improved,
             f"checkpoint_last{suffix}.pt": not options.no_last_checkpoints,
@@ -72,7 +74,9 @@ class Saver:
             self._keep(pattern, options.keep_best_checkpoints, largest=options.maximize_best_checkpoint_metric)
 
     def _keep(self, pattern: str, count: int, *, largest: bool) -> None:
-        found = [(float(match[1]), path) for path in self.folder.iterdir() if (match := re.fullmatch(pattern, path.name))]
+        found = [
+            (float(match[1]), path) for path in self.folder.iterdir() if (match := re.fullmatch(pattern, path.name))
+        ]
         for _, path in sorted(found, reverse=largest)[count:]:
             path.unlink()
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
@@ -18,12 +19,6 @@ from ..utils.devices import gather, move
 from .base import Batch, Task
 
 logger = logging.getLogger(__name__)
-
-# Fields of a batch that hold a label of each row.
-LABEL_FIELDS = frozenset(
-    ("id", "rows", "w_resize_ratios", "h_resize_ratios", "region_coords", "keypoints", "parsing_codes", "gt", "text", "references")
-)
-
 
 @dataclass(frozen=True)
 class Answer:
@@ -40,14 +35,14 @@ def answer(task: Task, network: Network, batch: Batch, settings: GenerationSetti
     predictions = task.parse_batch(generated, batch["net_input"]["src_tokens"].device)
     answers = []
     for i, prediction in enumerate(predictions):
-        labels = {name: values[i] for name, values in batch.items() if name in LABEL_FIELDS}
+        labels = {name: values[i] for name, values in batch.items() if isinstance(values, np.ndarray | list)}
         record, statistics = task.record(prediction, labels), task.statistics(prediction, labels)
         answers.append(Answer(int(batch["rows"][i]), record, statistics))
     return answers
 
 
 def summarize(task: Task, answers: Sequence[Answer]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Metrics and records of the answers of all ranks, each row once and in the file's order; the same on every rank."""
+    """Metrics and records of the answers of all ranks: each row once, in the file's order, the same on every rank."""
     by_row = {item.row: item for item in gather(list(answers))}
     ordered = [by_row[row] for row in sorted(by_row)]
     metrics = task.summarize([item.statistics for item in ordered])

@@ -89,7 +89,9 @@ class ReferringKeypoints(Task):
         if not statistics:
             return {}
         similarity = np.array([row["oks"] for row in statistics])
-        points, labels = (np.stack([row[name] for row in statistics]).reshape(-1, 17, 2) for name in ("keypoints", "label"))
+        points, labels = (
+            np.stack([row[name] for row in statistics]).reshape(-1, 17, 2) for name in ("keypoints", "label")
+        )
         boxes, scores = (np.stack([row[name] for row in statistics]) for name in ("box", "score"))
         return {
             "box_score": mean_of(statistics, "hit"),

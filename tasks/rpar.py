@@ -37,7 +37,9 @@ class ReferringParsing(Task):
         """The VQGAN of `--vq-config` and `--vq-ckpt`."""
         settings = self.settings
         if not (settings.vq_config and settings.vq_ckpt):
-            raise UserError(f"--task {self.name} needs --vq-config model.yaml and --vq-ckpt model.ckpt to draw its answers")
+            raise UserError(
+                f"--task {self.name} needs --vq-config model.yaml and --vq-ckpt model.ckpt to draw its answers"
+            )
         return load_tokenizer(settings.vq_config, settings.vq_ckpt, n_embed=settings.vq_n_embed)
 
     def annotation(self, row: Mapping[str, str], where: str) -> Annotation:
@@ -80,7 +82,10 @@ class ReferringParsing(Task):
         predictions = super().parse_batch(answers, device)
         codes = torch.from_numpy(np.stack([prediction.codes for prediction in predictions]))
         label_maps = self.tokenizer.to(device).decode(codes.to(device)).cpu()
-        return [replace(prediction, label_map=label_map) for prediction, label_map in zip(predictions, label_maps, strict=True)]
+        return [
+            replace(prediction, label_map=label_map)
+            for prediction, label_map in zip(predictions, label_maps, strict=True)
+        ]
 
     def record(self, prediction: Prediction, labels: Labels) -> dict[str, Any]:
         """Box in image px, codes as answered, and the TSV's."""

@@ -21,7 +21,7 @@ class TaskSettings:
     annotation_root: str = option("../../dataset/rpar/annos", "folder with the imgs/ and gts/ that TSVs name")
     skip_bad_rows: int = option(0, "how many rows that can not be used a run may skip")
     eval_acc: bool = option(False, "answer the validation set by generation, and score the answers")
-    eval_args: str = option("{}", "generation settings of validation, JSON, such as {\"beam\": 5, \"max_len_b\": 4}")
+    eval_args: str = option("{}", 'generation settings of validation, JSON, such as {"beam": 5, "max_len_b": 4}')
     eval_print_samples: bool = option(False, "log an answer of each validation batch")
     eval_bleu: bool = option(False, "score captions by BLEU, too")
     eval_cider: bool = option(False, "answer the validation set by generation, and score the captions")

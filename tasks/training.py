@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import torch
 from fairseq import tasks as fairseq_tasks
 from fairseq import utils as fairseq_utils
 from fairseq.data import iterators
@@ -32,7 +31,7 @@ def train(cfg: FairseqConfig, args: argparse.Namespace) -> None:
     if cfg.dataset.batch_size is None:
         raise UserError("--batch-size is needed")
     metrics.reset()
-    np.random.seed(cfg.common.seed)  # noqa: NPY002  fairseq's iterators use numpy's global state
+    np.random.seed(cfg.common.seed)
     fairseq_utils.set_torch_seed(cfg.common.seed)
     task: ReferringTask = fairseq_tasks.setup_task(cfg.task)
     model = task.build_model(cfg.model)
@@ -128,7 +127,13 @@ class Run:
     """The epochs of a run."""
 
     def __init__(
-        self, cfg: FairseqConfig, task: ReferringTask, trainer: Trainer, saver: Saver, subsets: list[str], total_updates: int | None
+        self,
+        cfg: FairseqConfig,
+        task: ReferringTask,
+        trainer: Trainer,
+        saver: Saver,
+        subsets: list[str],
+        total_updates: int | None,
     ) -> None:
         self.cfg, self.task, self.trainer, self.saver, self.subsets = cfg, task, trainer, saver, subsets
         self.total_updates = total_updates
@@ -182,10 +187,14 @@ class Run:
         done = self.trainer.get_num_updates() - self.first_update
         if self.total_updates and done:
             left = (self.total_updates - self.trainer.get_num_updates()) * (time.monotonic() - self.began) / done
-            stats["eta"] = time.strftime("%H:%M:%S", time.gmtime(max(left, 0))) if left < 86400 else f"{left / 86400:.1f}d"
+            stats["eta"] = (
+                time.strftime("%H:%M:%S", time.gmtime(max(left, 0))) if left < 86400 else f"{left / 86400:.1f}d"
+            )
         return stats
 
-    def _validate_and_save(self, epochs: iterators.EpochBatchIterator, *, end_of_epoch: bool) -> tuple[bool, float | None]:
+    def _validate_and_save(
+        self, epochs: iterators.EpochBatchIterator, *, end_of_epoch: bool
+    ) -> tuple[bool, float | None]:
         cfg, updates = self.cfg, self.trainer.get_num_updates()
         hours = self.trainer.cumulative_training_time() / 3600
         stop = self._updates_done() or 0 < cfg.optimization.stop_time_hours < hours
@@ -196,11 +205,11 @@ class Run:
 
         save = stop or (end_of_epoch and epochs.epoch % cfg.checkpoint.save_interval == 0)
         save = save or (due(cfg.checkpoint.save_interval_updates) and late_enough)
-        validate = stop or (save and not end_of_epoch) or due(cfg.dataset.validate_interval_updates)
+        validate = stop or due(cfg.dataset.validate_interval_updates)
         validate = validate or (end_of_epoch and epochs.epoch % cfg.dataset.validate_interval == 0)
         value = None
         if validate and self.subsets and late_enough:
-            value = [self._validate(subset, epochs.epoch) for subset in self.subsets][0]
+            value, *_ = [self._validate(subset, epochs.epoch) for subset in self.subsets]
             stop = stop or self._out_of_patience(value)
         if save or stop:
             self.saver.save(epochs, value)
@@ -226,7 +235,8 @@ class Run:
         stats["num_updates"] = self.trainer.get_num_updates()
         name = self.cfg.checkpoint.best_checkpoint_metric
         if name not in stats:
-            raise UserError(f"--best-checkpoint-metric {name} is none of {', '.join(sorted(stats))} (is --eval-acc on?)")
+            known = ", ".join(sorted(stats))
+            raise UserError(f"--best-checkpoint-metric {name} is none of {known} (is --eval-acc on?)")
         progress.print(stats, tag=subset, step=self.trainer.get_num_updates())
         return float(stats[name])
 

@@ -65,7 +65,9 @@ class NetworkConfig:
                 raise CheckpointError(f"encoder_embed_dim {self.encoder_embed_dim} is not a multiple of {heads} heads")
 
     @classmethod
-    def from_args(cls, args: argparse.Namespace | Mapping[str, Any], *, where: str = "model arguments") -> "NetworkConfig":
+    def from_args(
+        cls, args: argparse.Namespace | Mapping[str, Any], *, where: str = "model arguments"
+    ) -> "NetworkConfig":
         """Reads flags or a checkpoint's `cfg.model` / `args`; what is absent keeps its default.
 
         Raises CheckpointError when they describe another network than `--arch refhcm`.
@@ -74,7 +76,10 @@ class NetworkConfig:
         off = [name for name in ALWAYS_ON if not given.get(name, True)]
         if off:
             raise CheckpointError(f"{where}: {', '.join(off)} is off; RefHCM and OFA networks have it on")
-        for name, same in (("decoder_embed_dim", "encoder_embed_dim"), ("decoder_ffn_embed_dim", "encoder_ffn_embed_dim")):
+        for name, same in (
+            ("decoder_embed_dim", "encoder_embed_dim"),
+            ("decoder_ffn_embed_dim", "encoder_ffn_embed_dim"),
+        ):
             if given.get(name) not in (None, given.get(same, given.get(name))):
                 raise CheckpointError(f"{where}: {name} {given[name]} differs from {same} {given[same]}")
         sizes = SIZES.get(str(given.get("arch") or given.get("_name")), {})

@@ -140,7 +140,9 @@ class Decoder(nn.Module):
     ) -> tuple[list[Tensor], Tensor]:
         """Causal self-attention bias of each layer [1, H, T, T], and the cross-attention bias [1, H, T, S]."""
         if length > self.config.max_target_positions:
-            raise ValueError(f"{length} target symbols, but --max-target-positions is {self.config.max_target_positions}")
+            raise ValueError(
+                f"{length} target symbols, but --max-target-positions is {self.config.max_target_positions}"
+            )
         split = self.layers[0].self_attn.split
         positions = self.pos_ln(self.embed_positions.weight[:length])[None]  # [1, T, D]
         q = split(self.self_pos_q_linear(positions) * self.position_scale)

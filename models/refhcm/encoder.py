@@ -73,7 +73,9 @@ class Encoder(nn.Module):
         """
         length, grid = src_tokens.shape[1], (0, 0)
         if length > self.config.max_source_positions:
-            raise ValueError(f"{length} source symbols, but --max-source-positions is {self.config.max_source_positions}")
+            raise ValueError(
+                f"{length} source symbols, but --max-source-positions is {self.config.max_source_positions}"
+            )
         text = self.embed_tokens(src_tokens) + self.type_embedding.weight[0]
         parts, padding = [self._dropout(self.layernorm_embedding(text))], [src_tokens.eq(self.padding_idx)]
         if patch_images is not None:

@@ -28,9 +28,15 @@ class LoadReport:
 
     def log(self, where: str) -> None:
         """One line for each kind that occurred."""
-        for what, names in (("kept initial values of", self.missing), ("dropped", self.dropped), ("extended", self.extended)):
+        for what, names in (
+            ("kept initial values of", self.missing),
+            ("dropped", self.dropped),
+            ("extended", self.extended),
+        ):
             if names:
-                logger.info("%s: %s %d weights: %s", where, what, len(names), ", ".join(names[:8]) + " ..." * (len(names) > 8))
+                logger.info(
+                    "%s: %s %d weights: %s", where, what, len(names), ", ".join(names[:8]) + " ..." * (len(names) > 8)
+                )
 
 
 def fit_weights(
@@ -63,7 +69,9 @@ def fit_weights(
         fitted |= dict.fromkeys(EMBEDDINGS, embedding)
     for name, value in fitted.items():
         if value.shape != expected[name].shape:
-            raise CheckpointError(f"{where}: {name} is {list(value.shape)}, the network's is {list(expected[name].shape)}")
+            raise CheckpointError(
+                f"{where}: {name} is {list(value.shape)}, the network's is {list(expected[name].shape)}"
+            )
     report.missing = [name for name in expected if name not in fitted]
     return fitted, report
 
@@ -79,7 +87,9 @@ def _with_rows(matrix: Tensor, rows: int, name: str, report: LoadReport) -> Tens
     if len(matrix) >= rows:
         return matrix
     report.extended.append(name)
-    return torch.cat([matrix, matrix.new_empty(rows - len(matrix), matrix.shape[1]).normal_(0, matrix.shape[1] ** -0.5)])
+    return torch.cat(
+        [matrix, matrix.new_empty(rows - len(matrix), matrix.shape[1]).normal_(0, matrix.shape[1] ** -0.5)]
+    )
 
 
 def load_network(checkpoint: Checkpoint, num_symbols: int, *, ema: bool = False) -> Network:

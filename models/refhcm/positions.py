@@ -30,7 +30,9 @@ def image_positions(height: int, width: int, bucket_size: int) -> Tensor:
     Raises ValueError when the grid has more patches along a side than the buckets have.
     """
     if max(height, width) > bucket_size:
-        raise ValueError(f"a grid of {height} x {width} patches needs --image-bucket-size {max(height, width)}, not {bucket_size}")
+        raise ValueError(
+            f"a grid of {height} x {width} patches needs --image-bucket-size {max(height, width)}, not {bucket_size}"
+        )
     return (torch.arange(height)[:, None] * bucket_size + torch.arange(width) + 1).flatten()
 
 

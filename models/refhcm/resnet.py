@@ -23,7 +23,7 @@ BLOCKS = {
 class DroppedBottleneck(Bottleneck):
     """torchvision's bottleneck, with stochastic depth on its branch."""
 
-    def __init__(self, *args, drop_path: float = 0.0, **kwargs) -> None:  # noqa: ANN002, ANN003
+    def __init__(self, *args, drop_path: float = 0.0, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.drop_path = DropPath(drop_path)
 
@@ -38,7 +38,9 @@ class DroppedBottleneck(Bottleneck):
 class ResNet(nn.Module):
     """[B, 3, h, w] -> [B, 16 * width, h / 16, w / 16]."""
 
-    def __init__(self, kind: str, *, width: int = 64, drop_path_rate: float = 0.0, frozen: bool = False, sync: bool = False) -> None:
+    def __init__(
+        self, kind: str, *, width: int = 64, drop_path_rate: float = 0.0, frozen: bool = False, sync: bool = False
+    ) -> None:
         super().__init__()
         if kind not in BLOCKS:
             raise CheckpointError(f"resnet_type {kind!r} is not one of {', '.join(BLOCKS)}")
@@ -59,7 +61,9 @@ class ResNet(nn.Module):
             channels = 4 * planes
 
     @staticmethod
-    def _stage(channels: int, planes: int, blocks: int, *, norm: Callable, stride: int, drop_path: float) -> nn.Sequential:
+    def _stage(
+        channels: int, planes: int, blocks: int, *, norm: Callable, stride: int, drop_path: float
+    ) -> nn.Sequential:
         rates = calculate_drop_path_rates(drop_path, blocks)  # the first block never drops
         downsample = nn.Sequential(nn.Conv2d(channels, 4 * planes, 1, stride, bias=False), norm(4 * planes))
         layers = [DroppedBottleneck(channels, planes, stride, downsample, norm_layer=norm)]

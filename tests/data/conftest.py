@@ -6,6 +6,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+
 from refhcm.data.text import TextEncoder
 from refhcm.data.vocabulary import Vocabulary
 

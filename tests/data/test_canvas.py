@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from refhcm.data.canvas import IMAGENET_MEAN, IMAGENET_STD, Canvas, resize_label_map, to_canvas, to_image
 from scipy.ndimage import zoom
+
+from refhcm.data.canvas import IMAGENET_MEAN, IMAGENET_STD, Canvas, resize_label_map, to_canvas, to_image
 
 
 def test_place_by_hand(picture):

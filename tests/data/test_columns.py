@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from refhcm.data.columns import check_box_in_picture, parse_box, parse_caption, parse_codes, parse_keypoints
 from refhcm.utils.errors import DataError
 

@@ -4,11 +4,12 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
+
 from refhcm.data.collate import collate
 from refhcm.data.dataset import BadRow, BadRowCounter, ReferringDataset
 from refhcm.data.tsv import TsvFile
 from refhcm.utils.errors import DataError
-from torch.utils.data import DataLoader
 
 PAD = 1
 

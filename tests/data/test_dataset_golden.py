@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+
 from refhcm.data.canvas import Canvas, resize_label_map, to_canvas
 from refhcm.data.collate import collate
 from refhcm.data.columns import parse_box, parse_codes, parse_keypoints

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+
 from refhcm.data.images import decode_base64, read_image, read_label_map
 from refhcm.utils.errors import DataError
 

@@ -6,6 +6,7 @@ from random import Random
 import numpy as np
 import pytest
 from PIL import Image
+
 from refhcm.data.synthetic.canvas import Canvas, Pen, Style, paint
 from refhcm.data.synthetic.figure import draw_person
 from refhcm.data.synthetic.scene import sample_scene

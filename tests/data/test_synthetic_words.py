@@ -4,6 +4,7 @@ from collections import Counter
 from random import Random
 
 import pytest
+
 from refhcm.data.synthetic.captions import captions_for
 from refhcm.data.synthetic.expressions import expressions_for, fits_only, names_in, word
 from refhcm.data.synthetic.facts import Fact, garment_words, noun_facts, wearing_facts

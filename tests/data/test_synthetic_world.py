@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+
 from refhcm.data.synthetic.__main__ import main, parse
 from refhcm.data.synthetic.facts import garment_words
 from refhcm.data.synthetic.wardrobe import HELD_OUT, Garment

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from refhcm.data.text import TextEncoder, clean_caption, first_words, pre_caption, strip_references
 from refhcm.data.vocabulary import Vocabulary
 from refhcm.utils.errors import UserError

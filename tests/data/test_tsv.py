@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from refhcm.data import tsv
 from refhcm.data.tsv import TsvFile
 from refhcm.utils.errors import DataError, UserError

@@ -2,6 +2,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from refhcm.data.vocabulary import Vocabulary, read_pieces
 from refhcm.utils.errors import UserError
 

@@ -6,6 +6,7 @@ import types
 import pytest
 import torch
 import yaml
+
 from refhcm.models.vqgan import VQTokenizer, load_tokenizer
 from refhcm.models.vqgan_config import VQConfig, read_config
 from refhcm.models.vqgan_layers import nearest_codes

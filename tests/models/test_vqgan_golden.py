@@ -5,10 +5,11 @@ import json
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
+
 from refhcm.models.vqgan import VQTokenizer, load_tokenizer
 from refhcm.models.vqgan_config import read_config
 from refhcm.utils.parsing import confusion_matrix, paste_label_map, segmentation_scores
-from safetensors.torch import load_file
 
 
 @pytest.fixture(scope="module")

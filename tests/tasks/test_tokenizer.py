@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+
 from refhcm.models.vqgan import load_tokenizer
 from refhcm.models.vqgan_config import VQConfig
 from refhcm.tasks import tokenizer as command

@@ -6,8 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from refhcm.utils.boxes import box_hits, clip_box, iou
 from safetensors.numpy import load_file
+
+from refhcm.utils.boxes import box_hits, clip_box, iou
 
 boxes = arrays(np.float32, (5, 4), elements=st.floats(-2000, 2000, width=32))
 

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+
 from refhcm.utils import captions
 from refhcm.utils.captions import bleu, caption_scores, clean, meteor, rouge_l, split_references
 from refhcm.utils.errors import UserError

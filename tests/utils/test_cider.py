@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+
 from refhcm.utils.cider import CachedFrequencies, cider_d, load_frequencies
 from refhcm.utils.errors import UserError
 

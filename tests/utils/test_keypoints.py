@@ -7,6 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from safetensors.numpy import load_file
+
 from refhcm.utils.errors import DataError
 from refhcm.utils.keypoints import (
     FLIP_PAIRS,
@@ -17,7 +19,6 @@ from refhcm.utils.keypoints import (
     oks,
     oks_average_precision,
 )
-from safetensors.numpy import load_file
 
 poses = arrays(np.float32, (3, 17, 2), elements=st.floats(1, 500, width=32))
 BOX = np.array([[0, 0, 100, 100]], np.float32)

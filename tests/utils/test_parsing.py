@@ -7,6 +7,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
+from torch import tensor
+
 from refhcm.utils.parsing import (
     CLASS_NAMES,
     NUM_CLASSES,
@@ -20,8 +23,6 @@ from refhcm.utils.parsing import (
     resize_label_map,
     segmentation_scores,
 )
-from safetensors.torch import load_file
-from torch import tensor
 
 COORDINATE = st.floats(-1e6, 1e6)
 

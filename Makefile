@@ -1,0 +1,24 @@
+# `make test` and `make lint` make .venv when it is missing.
+
+# The first Python of 3.11 or later that is here.
+PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
+
+.PHONY: test test-all lint
+test: .venv/installed
+	.venv/bin/python -m pytest
+
+# The long tests, too: real scripts, full-size network, overfitting.
+test-all: .venv/installed
+	.venv/bin/python -m pytest -m ''
+
+lint: .venv/installed
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+.venv/installed: pyproject.toml requirements.txt
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or later found" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install -q --upgrade pip
+	.venv/bin/python -m pip install -q -r requirements.txt
+	touch $@

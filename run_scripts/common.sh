@@ -1,0 +1,73 @@
+# The recipe that all scripts share (spec/training.md). A script sets what differs and calls `train` or `evaluate`.
+#
+# From the environment:
+#   DATA=dataset  CHECKPOINTS=checkpoints  BPE_DIR=$DATA/bpe  SAVE_DIR=runs/NAME  RESULTS=results
+#   TRAIN, VALID      training and validation TSV (EVAL: the TSV that an evaluation reads)
+#   INIT              weights to start from; CHECKPOINT: weights to evaluate
+#   SIZE=large|test   `test` is a small network on 128 px pictures from nothing, for a CPU; ARCH: another size
+#   PRECISION=fp16    fp16, bf16 or fp32 (fp16 on a GPU, fp32 without one)
+#   GPUS, NNODES, NODE_RANK, MASTER_ADDR, MASTER_PORT      processes for torchrun
+#   DRY_RUN=1         print the command and stop
+# Further arguments go to train.py or evaluate.py and win over the recipe's.
+
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+data=${DATA:-$root/dataset}
+checkpoints=${CHECKPOINTS:-$root/checkpoints}
+bpe=${BPE_DIR:-$data/bpe}
+annos=${ANNOTATION_ROOT:-$data/rpar/annos}
+size=${SIZE:-large}
+
+gpus_here=$(nvidia-smi -L 2>/dev/null | grep -c . || true)
+gpus=${GPUS:-$((gpus_here > 0 ? gpus_here : 1))}
+precision=${PRECISION:-$([ "$gpus_here" -gt 0 ] && echo fp16 || echo fp32)}
+
+case $size in
+  large) arch=${ARCH:-refhcm} patch=${PATCH_IMAGE_SIZE:-512} init=${INIT-$checkpoints/ofa_large.pt} ;;
+  test) arch=${ARCH:-refhcm_test} patch=${PATCH_IMAGE_SIZE:-128} init=${INIT-} ;;
+  *) echo "error: SIZE=$size is neither large nor test" >&2; exit 2 ;;
+esac
+
+tokenizer=(--vq-config "${VQ_CONFIG:-$checkpoints/vqgan/model.yaml}" --vq-ckpt "${VQ_CKPT:-$checkpoints/vqgan/model.ckpt}" --vq-n-embed 32)
+
+launch() {  # SCRIPT ARGUMENTS...
+  local torchrun=torchrun
+  [ -x "$root/.venv/bin/torchrun" ] && torchrun=$root/.venv/bin/torchrun
+  local command=("${TORCHRUN:-$torchrun}" --nnodes "${NNODES:-1}" --node-rank "${NODE_RANK:-0}" --nproc-per-node "$gpus"
+    --master-addr "${MASTER_ADDR:-127.0.0.1}" --master-port "${MASTER_PORT:-29500}" "$root/$1" "${@:2}")
+  if [ -n "${DRY_RUN:-}" ]; then
+    printf '%q ' "${command[@]}"; echo
+  else
+    "${command[@]}"
+  fi
+}
+
+train() {  # NAME FILES ARGUMENTS...
+  local options=(--task "$1" --arch "$arch" --bpe-dir "$bpe" --save-dir "${SAVE_DIR:-$root/runs/$1}"
+    --tensorboard-logdir "${SAVE_DIR:-$root/runs/$1}/tensorboard"
+    --criterion adjust_label_smoothed_cross_entropy --label-smoothing 0.1
+    --optimizer adam --adam-betas '(0.9,0.999)' --adam-eps 1e-8 --weight-decay 0.01 --clip-norm 1.0
+    --lr-scheduler polynomial_decay --warmup-ratio 0.06
+    --dropout 0.1 --attention-dropout 0.0 --resnet-drop-path-rate 0.0
+    --encoder-drop-path-rate 0.2 --decoder-drop-path-rate 0.2
+    --encoder-normalize-before --decoder-normalize-before --share-decoder-input-output-embed --share-all-embeddings
+    --layernorm-embedding --patch-layernorm-embedding --code-layernorm-embedding --add-type-embedding
+    --scale-attn --scale-fc --scale-heads --disable-entangle
+    --max-src-length 80 --num-bins 1000 --patch-image-size "$patch" --max-image-size 512
+    --annotation-root "$annos" --fixed-validation-seed 7 --num-workers "${NUM_WORKERS:-4}"
+    --log-format simple --log-interval 10 --save-interval-updates 500 --keep-interval-updates 1 --keep-last-epochs 3)
+  [ -z "$init" ] || options+=(--finetune-from-model "$init")
+  case $precision in
+    fp16) options+=(--fp16 --fp16-scale-window 512) ;;
+    bf16) options+=(--bf16) ;;
+  esac
+  launch train.py "$2" "${options[@]}" "${@:3}"
+}
+
+evaluate() {  # NAME TSV ARGUMENTS...
+  local options=(--task "$1" --path "${CHECKPOINT:-$checkpoints/refhcm.pt}" --bpe-dir "$bpe"
+    --annotation-root "$annos" --batch-size 32 --num-workers "${NUM_WORKERS:-4}" --results-path "${RESULTS:-$root/results}/$1")
+  [ "$precision" = fp32 ] || options+=(--"$precision")
+  launch evaluate.py "$2" "${options[@]}" "${@:3}"
+}
