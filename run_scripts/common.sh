@@ -7,6 +7,7 @@
 #   SIZE=large|test   `test` is a small network on 128 px pictures from nothing, for a CPU; ARCH: another size
 #   PRECISION=fp16    fp16, bf16 or fp32 (fp16 on a GPU, fp32 without one)
 #   GPUS, NNODES, NODE_RANK, MASTER_ADDR, MASTER_PORT      processes for torchrun
+#   PYTHON            interpreter (.venv/bin/python where there is one)
 #   DRY_RUN=1         print the command and stop
 # Further arguments go to train.py or evaluate.py and win over the recipe's.
 
@@ -32,10 +33,11 @@ esac
 tokenizer=(--vq-config "${VQ_CONFIG:-$checkpoints/vqgan/model.yaml}" --vq-ckpt "${VQ_CKPT:-$checkpoints/vqgan/model.ckpt}" --vq-n-embed 32)
 
 launch() {  # SCRIPT ARGUMENTS...
-  local torchrun=torchrun
-  [ -x "$root/.venv/bin/torchrun" ] && torchrun=$root/.venv/bin/torchrun
-  local command=("${TORCHRUN:-$torchrun}" --nnodes "${NNODES:-1}" --node-rank "${NODE_RANK:-0}" --nproc-per-node "$gpus"
-    --master-addr "${MASTER_ADDR:-127.0.0.1}" --master-port "${MASTER_PORT:-29500}" "$root/$1" "${@:2}")
+  local python=python
+  [ -x "$root/.venv/bin/python" ] && python=$root/.venv/bin/python
+  local command=("${PYTHON:-$python}" "$root/run_scripts/launch.py" --nnodes "${NNODES:-1}" --node-rank "${NODE_RANK:-0}"
+    --nproc-per-node "$gpus" --master-addr "${MASTER_ADDR:-127.0.0.1}" --master-port "${MASTER_PORT:-29500}"
+    "$root/$1" "${@:2}")
   if [ -n "${DRY_RUN:-}" ]; then
     printf '%q ' "${command[@]}"; echo
   else

@@ -74,6 +74,7 @@ class Task:
     columns: ClassVar[tuple[str, ...]]  # of the TSV, in the order of `default_cols`
     default_cols: ClassVar[str]
     prompt: ClassVar[str]
+    image_folder: ClassVar[str] = ""  # below the annotation root, where the TSV names files
     generation: ClassVar[GenerationSettings] = GenerationSettings()  # of evaluation
     settings_class: ClassVar[type[TaskSettings]] = TaskSettings
 
@@ -108,7 +109,7 @@ class Task:
 
     def annotation(self, row: Mapping[str, str], where: str) -> Annotation:
         """The columns that all tasks have; a subclass adds its own. Raises DataError naming row and column."""
-        root = Path(self.settings.annotation_root) / "imgs"
+        root = Path(self.settings.annotation_root) / self.image_folder
         image = read_image(row["image"], root=root, where=where)
         box_xyxy = parse_box(row["box"], where)
         check_box_in_picture(box_xyxy, image.size, where=where)

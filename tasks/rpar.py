@@ -29,6 +29,7 @@ class ReferringParsing(Task):
     name = "rpar"
     columns = ("id", "image", "expression", "box", "codes", "mask")
     default_cols = "0,5,1,2,3,4"
+    image_folder = "imgs"
     prompt = ' which region does the text " {} " describe? Provide the bounding box and the parsing map.'
     generation = GenerationSettings(min_len=52, max_len_b=52)
 
