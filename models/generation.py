@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..utils.errors import UserError
@@ -127,7 +128,7 @@ class SequenceGenerator:
             scores = self._restrict(scores, beams, lookup, step=step, last=step == max_len, prefix=prefix_tokens)
             totals = scores + beams.totals[:, :, -1:]
             totals = totals[:, :1] if step == 0 else totals  # all beams are the same until then
-            best, index = totals.flatten(1).topk(min(2 * beam, totals[0].numel()))  # [A, 2 * beam]
+            best, index = _topk(totals.flatten(1), 2 * beam)
             origin, column = index // scores.shape[-1], index % scores.shape[-1]
             symbol = column if allowed is None else allowed[column]
             self._collect(beams, best, origin, symbol, ended)
@@ -217,10 +218,17 @@ class SequenceGenerator:
         beam, candidates = self.settings.beam, best.shape[1]
         ends = (symbol == self.eos) & (best > -torch.inf)
         order = torch.arange(candidates, device=best.device) + ends * candidates
-        active = order.topk(min(beam, candidates), dim=1, largest=False, sorted=True).indices  # [A, beam]
+        active = order.topk(beam, dim=1, largest=False, sorted=True).indices  # [A, beam]
         best = best.masked_fill(ends, -torch.inf).gather(1, active)
         origin, symbol = origin.gather(1, active), symbol.gather(1, active)
         sample = torch.arange(len(best), device=best.device)[:, None]
         tokens = torch.cat([beams.tokens[sample, origin], symbol[..., None]], dim=-1)
         totals = torch.cat([beams.totals[sample, origin], best[..., None]], dim=-1)
         return _Beams(beams.samples, tokens, totals), sample * beam + origin
+
+
+def _topk(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Values and columns of the `count` best of each row, [A, count]; -inf where there are fewer columns."""
+    best, index = scores.topk(min(count, scores.shape[1]))
+    missing = (0, count - best.shape[1])
+    return F.pad(best, missing, value=-torch.inf), F.pad(index, missing)

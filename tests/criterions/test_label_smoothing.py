@@ -1,0 +1,40 @@
+"""The loss by hand (spec/training.md, "Criterion")."""
+
+import math
+
+import pytest
+import torch
+from refhcm.criterions.label_smoothing import position_losses, range_mask, sum_positions, symmetric_kl
+
+
+def test_formula_by_hand():
+    logits = torch.tensor([[2.0, 1.0, 0.0]])
+    lp = [value - math.log(math.e**2 + math.e + 1) for value in (2.0, 1.0, 0.0)]
+    loss, nll, _ = position_losses(logits, torch.tensor([1]), smoothing=0.2)
+    epsilon = 0.2 / 2
+    assert float(nll) == pytest.approx(-lp[1])
+    assert float(loss) == pytest.approx((1 - 0.2 - epsilon) * -lp[1] + epsilon * -sum(lp))
+
+
+def test_constraint_counts_only_its_symbols():
+    logits, target = torch.randn(4, 10), torch.tensor([6, 7, 2, 8])
+    allowed = range_mask(10, "6,8", logits.device)
+    assert allowed.nonzero().flatten().tolist() == [0, 1, 2, 3, 6, 7]
+    loss, _, _ = position_losses(logits, target, smoothing=0.1, allowed=allowed)
+    few, _, _ = position_losses(logits[:, allowed], torch.tensor([4, 5, 2, 0]), smoothing=0.1)
+    assert torch.allclose(loss[:3], few[:3], atol=1e-5)
+    assert loss[3] == torch.inf
+
+
+def test_worst_positions_are_dropped():
+    loss, nll = torch.tensor([3.0, 1.0, 2.0, 9.0, 4.0]), torch.tensor([0.3, 0.1, 0.2, 0.9, 0.4])
+    total = sum_positions(loss, nll, drop_worst_ratio=0.2)
+    assert (float(total.loss), total.count) == (10.0, 4)
+    assert float(total.nll) == pytest.approx(1.0)
+
+
+def test_symmetric_kl_by_hand():
+    p, q = torch.tensor([[0.5, 0.5]]), torch.tensor([[0.25, 0.75]])
+    forth = 0.5 * math.log(2) + 0.5 * math.log(2 / 3)
+    back = 0.25 * math.log(1 / 2) + 0.75 * math.log(3 / 2)
+    assert float(symmetric_kl(torch.cat([p, q]).log())) == pytest.approx((forth + back) / 2)

@@ -1,0 +1,142 @@
+"""Reading weights files (spec/model.md, "Loading checkpoints"), and refusing what is none."""
+
+import argparse
+import os
+import zipfile
+
+import pytest
+import torch
+from refhcm.models.refhcm import SIZES, Network, NetworkConfig
+from refhcm.models.refhcm.loading import EMBEDDINGS, fit_weights, load_network
+from refhcm.utils.checkpoints import load_file, read_checkpoint
+from refhcm.utils.errors import CheckpointError
+
+SYMBOLS = 40
+ARGS = {"arch": "refhcm_test", "encoder_layers": 1, "decoder_layers": 1}
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return Network(NetworkConfig.from_args(ARGS), SYMBOLS)
+
+
+def write(path, weights, *, args=None, **rest):
+    torch.save({"args": None, "cfg": {"model": argparse.Namespace(**(args or ARGS))}, "model": weights, **rest}, path)
+    return path
+
+
+def test_what_was_written_comes_back(network, tmp_path):
+    loaded = load_network(read_checkpoint(write(tmp_path / "a.pt", network.state_dict())), SYMBOLS)
+    assert not loaded.training
+    for name, value in network.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value), name
+    assert loaded.decoder.output_projection.weight is loaded.encoder.embed_tokens.weight
+
+
+def test_args_in_the_place_of_cfg(network, tmp_path):
+    torch.save({"args": argparse.Namespace(**ARGS), "model": network.state_dict()}, tmp_path / "a.pt")
+    assert load_network(read_checkpoint(tmp_path / "a.pt"), SYMBOLS).config == network.config
+
+
+def test_fewer_embedding_rows_are_extended_in_one_matrix(network):
+    weights = network.state_dict()
+    for name in EMBEDDINGS:
+        weights[name] = weights[name][: SYMBOLS - 7]
+    fitted, report = fit_weights(weights, network, where="w")
+    assert fitted[EMBEDDINGS[0]].shape[0] == SYMBOLS
+    assert all(fitted[name] is fitted[EMBEDDINGS[0]] for name in EMBEDDINGS)
+    assert torch.equal(fitted[EMBEDDINGS[0]][: SYMBOLS - 7], weights[EMBEDDINGS[0]])
+    assert 0 < fitted[EMBEDDINGS[0]][SYMBOLS - 7 :].std() < 2 * 64**-0.5
+    assert report.extended == [EMBEDDINGS[0]]
+
+
+def test_one_row_more_without_mask_loses_the_last(network):
+    weights = network.state_dict()
+    longer = torch.cat([weights[EMBEDDINGS[0]], torch.ones(1, 64)])
+    weights.update(dict.fromkeys(EMBEDDINGS, longer))
+    fitted, _ = fit_weights(weights, network, where="w", has_mask=False)
+    assert torch.equal(fitted[EMBEDDINGS[0]], longer[:-1])
+    with pytest.raises(CheckpointError, match="embed_tokens"):
+        fit_weights(weights, network, where="w")
+
+
+def test_missing_dropped_and_tied(network):
+    weights = network.state_dict()
+    del weights["encoder.pos_ln.weight"], weights["decoder.output_projection.weight"]
+    weights["classification_heads.x.weight"] = torch.zeros(1)
+    weights["encoder.token_rp_bucket"] = torch.zeros(4, 4)
+    weights["encoder.embed_image_positions.weight"] = weights["encoder.embed_image_positions.weight"][:5]
+    fitted, report = fit_weights(weights, network, where="w")
+    assert report.missing == ["encoder.pos_ln.weight"]
+    assert report.dropped == ["classification_heads.x.weight"]
+    assert fitted["encoder.embed_image_positions.weight"].shape == (145, 64)
+
+
+def test_missing_weights_keep_initial_values(network, tmp_path):
+    weights = network.state_dict()
+    del weights["encoder.pos_ln.weight"]
+    loaded = load_network(read_checkpoint(write(tmp_path / "a.pt", weights)), SYMBOLS)
+    assert torch.equal(loaded.encoder.pos_ln.weight, torch.ones(64))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("encoder.surprise", torch.zeros(2), r"unknown weight 'encoder.surprise' \[2\]"),
+        ("encoder.pos_ln.weight", torch.zeros(3), r"encoder.pos_ln.weight is \[3\], the network's is \[64\]"),
+        ("decoder.embed_tokens.weight", torch.zeros(SYMBOLS, 64), "embeddings differ"),
+    ],
+)
+def test_what_does_not_fit_is_named(network, name, value, message):
+    with pytest.raises(CheckpointError, match=message):
+        fit_weights(network.state_dict() | {name: value}, network, where="w")
+
+
+def test_frozen_norm_takes_a_checkpoint_of_the_other_kind():
+    plain, frozen = (Network(NetworkConfig.from_args(ARGS | {"freeze_resnet": on}), SYMBOLS) for on in (False, True))
+    _, report = fit_weights(plain.state_dict(), frozen, where="w")
+    assert not report.missing
+    _, report = fit_weights(frozen.state_dict(), plain, where="w")
+    assert {name.rpartition(".")[2] for name in report.missing} == {"num_batches_tracked"}
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("touch /tmp/refhcm-was-here",)
+
+
+def test_a_file_that_would_run_code_is_refused(tmp_path):
+    torch.save({"model": {}, "args": Evil()}, tmp_path / "evil.pt")
+    with pytest.raises(CheckpointError, match=r"evil.pt: refused.*system") as error:
+        load_file(tmp_path / "evil.pt")
+    assert "\n" not in str(error.value)
+    assert not os.path.exists("/tmp/refhcm-was-here")
+
+
+def test_unreadable_files(network, tmp_path):
+    with pytest.raises(CheckpointError, match="no such file"):
+        read_checkpoint(tmp_path / "none.pt")
+    whole = write(tmp_path / "whole.pt", network.state_dict()).read_bytes()
+    (tmp_path / "half.pt").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.pt").write_text("not weights")
+    (tmp_path / "empty.pt").write_bytes(b"")
+    with zipfile.ZipFile(tmp_path / "zip.pt", "w") as archive:
+        archive.writestr("a.txt", "hello")
+    for name in ("half", "text", "empty", "zip"):
+        with pytest.raises(CheckpointError, match=f"{name}.pt") as error:
+            read_checkpoint(tmp_path / f"{name}.pt")
+        assert "\n" not in str(error.value)
+    torch.save({"state_dict": {}}, tmp_path / "lightning.pt")
+    with pytest.raises(CheckpointError, match="not a fairseq checkpoint.*state_dict"):
+        read_checkpoint(tmp_path / "lightning.pt")
+
+
+def test_sizes_by_name():
+    base = NetworkConfig.from_args({"arch": "ofa_base"})
+    assert (base.encoder_embed_dim, base.encoder_layers, base.resnet_type) == (768, 6, "resnet101")
+    huge = NetworkConfig.from_args({"arch": "refhcm_huge", "encoder_layers": 3})
+    assert (huge.encoder_embed_dim, huge.encoder_layers, huge.decoder_layers) == (1280, 3, 12)
+    assert {f"{family}_{size}" for family in ("ofa", "refhcm") for size in ("tiny", "medium", "base", "large", "huge")} < set(SIZES)
+    with pytest.raises(CheckpointError, match="encoder_normalize_before is off"):
+        NetworkConfig.from_args({"encoder_normalize_before": False})

@@ -1,0 +1,114 @@
+"""Switches and limits of the network on a tiny size."""
+
+import pytest
+import torch
+from refhcm.models.refhcm import Network, NetworkConfig
+from refhcm.models.refhcm.decoder import causal_mask
+from torch.testing import assert_close
+
+SIZE = {"arch": "refhcm_test", "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 32, "resnet_width": 8}
+UNUSED = ("decoder.code_layernorm_embedding", "decoder.embed_image_positions", "decoder.image_pos_ln", "decoder.image_rel_pos")
+
+
+def make(**options):
+    torch.manual_seed(0)
+    return Network(NetworkConfig.from_args(SIZE | options), 30)
+
+
+@pytest.fixture
+def batch():
+    torch.manual_seed(3)
+    return {
+        "src_tokens": torch.randint(4, 30, (2, 6)),
+        "patch_images": torch.randn(2, 3, 64, 64),
+        "patch_masks": torch.ones(2, dtype=torch.bool),
+        "prev_output_tokens": torch.randint(4, 30, (2, 5)),
+    }
+
+
+def gradients(network, batch):
+    network.train()
+    torch.manual_seed(5)
+    network(**batch)[0].square().mean().backward()
+    return {name: p.grad for name, p in network.named_parameters()}
+
+
+def test_every_used_weight_gets_a_gradient(batch):
+    found = gradients(make(scale_resids=True, dropout=0.0), batch)
+    without = {name for name, gradient in found.items() if gradient is None}
+    assert without == {name for name in found if name.startswith(UNUSED)}
+
+
+def test_recomputing_gives_the_same_gradients(batch):
+    plain, again = (gradients(make(checkpoint_activations=on, dropout=0.1), batch) for on in (False, True))
+    for name, gradient in plain.items():
+        if gradient is not None:
+            assert_close(again[name], gradient, atol=1e-6, rtol=1e-5)
+
+
+def test_nothing_is_random_in_evaluation(batch):
+    network = make(dropout=0.5, encoder_drop_path_rate=0.5, decoder_drop_path_rate=0.5, resnet_drop_path_rate=0.5).eval()
+    assert torch.equal(network(**batch)[0], network(**batch)[0])
+    network.train()
+    assert not torch.equal(network(**batch)[0], network(**batch)[0])
+
+
+def test_frozen_embedding_and_norms(batch):
+    network = make(freeze_encoder_embedding=True, freeze_resnet=True)
+    found = gradients(network, batch)
+    assert found["encoder.embed_tokens.weight"] is None
+    assert "encoder.embed_images.bn1.weight" in dict(network.named_buffers())
+
+
+def test_switches_change_names(batch):
+    bare = make(scale_attn=False, scale_fc=False, scale_heads=False)
+    assert not any("attn_ln" in n or "ffn_layernorm" in n or "c_attn" in n for n in bare.state_dict())
+    assert bare(**batch)[0].shape == (2, 5, 30)
+
+
+def test_entangled_positions_change_the_answer(batch):
+    plain = make().eval()
+    for option in ({"disable_entangle": False}, {"entangle_position_embedding": True}):
+        other = make(**option).eval()
+        other.load_state_dict(plain.state_dict())
+        assert not torch.allclose(other(**batch)[0], plain(**batch)[0])
+
+
+def test_interpolated_positions(batch):
+    network = make(interpolate_position=True, orig_patch_image_size=32).eval()
+    grid, _ = network.encoder._positions((4, 4), 0)
+    rows = network.encoder.embed_image_positions.weight[[1, 2, 13, 14]]  # the 2 x 2 grid of 12 columns
+    assert_close(grid[0, 0], rows[0])
+    assert_close(grid[0, 5], (9 * rows[0] + 3 * rows[1] + 3 * rows[2] + rows[3]) / 16)
+
+
+def test_batch_equals_single_with_padding(batch):
+    network = make().eval()
+    batch["src_tokens"][1, 4:] = 1
+    batch["patch_masks"][1] = False
+    together = network(**batch)[0]
+    alone, _ = network(batch["src_tokens"][1:, :4], prev_output_tokens=batch["prev_output_tokens"][1:])
+    assert_close(together[1:], alone, atol=2e-5, rtol=0)
+
+
+def test_causal_mask_opens_a_block():
+    mask = causal_mask(5, (1, 3)) == 0
+    assert mask.int().tolist() == [
+        [1, 0, 0, 0, 0],
+        [1, 1, 1, 1, 0],
+        [1, 1, 1, 1, 0],
+        [1, 1, 1, 1, 0],
+        [1, 1, 1, 1, 1],
+    ]
+    assert torch.equal(causal_mask(5, (3, 9)), causal_mask(5, (3, 4)))
+
+
+def test_limits_are_named(batch):
+    network = make(max_source_positions=5, max_target_positions=4).eval()
+    with pytest.raises(ValueError, match="6 source symbols.*--max-source-positions is 5"):
+        network(**batch)
+    batch["src_tokens"] = batch["src_tokens"][:, :5]
+    with pytest.raises(ValueError, match="5 target symbols.*--max-target-positions is 4"):
+        network(**batch)
+    with pytest.raises(ValueError, match="--image-bucket-size 13, not 12"):
+        network.encoder(batch["src_tokens"], torch.randn(2, 3, 32, 208))
