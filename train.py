@@ -19,7 +19,6 @@ from refhcm.criterions import adjust_label_smoothed_cross_entropy  # noqa: F401 
 from refhcm.models.refhcm import fairseq_model  # noqa: F401  registers it
 from refhcm.tasks import fairseq_adapter  # noqa: F401  registers the tasks
 from refhcm.tasks.training import train
-from refhcm.utils.checkpoints import ALLOWED_GLOBALS
 from refhcm.utils.devices import ranks
 from refhcm.utils.errors import UserError
 
@@ -73,7 +72,6 @@ def main(arguments: list[str] | None = None) -> int:
         level=level, format="%(asctime)s | %(levelname)s | %(name)s | %(message)s", stream=sys.stdout, force=True
     )
     logging.getLogger("fairseq.tasks.fairseq_task").setLevel(logging.WARNING)
-    torch.serialization.add_safe_globals(ALLOWED_GLOBALS)
     try:
         args = parse(arguments)
         distributed_utils.call_main(configure(args), train, args=args)

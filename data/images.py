@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image
 
 from ..utils.errors import DataError
+from ..utils.parsing import NUM_CLASSES
 from .columns import shorten
 
-NUM_CLASSES = 20  # CIHP
 URL_SAFE_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 # What Pillow's readers are known to raise on broken files; none of them says which file it was.
 PILLOW_ERRORS = (

@@ -20,6 +20,7 @@ from .base import Batch, Task
 
 logger = logging.getLogger(__name__)
 
+
 @dataclass(frozen=True)
 class Answer:
     """What was answered to a row of the TSV: its line in the result file, and its part of the metrics."""

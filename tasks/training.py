@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import torch
 from fairseq import tasks as fairseq_tasks
 from fairseq import utils as fairseq_utils
 from fairseq.data import iterators
@@ -18,7 +19,7 @@ from fairseq.logging import metrics, progress_bar
 from fairseq.trainer import Trainer
 from omegaconf import open_dict
 
-from ..utils.checkpoints import read_checkpoint
+from ..utils.checkpoints import ALLOWED_GLOBALS, read_checkpoint
 from ..utils.errors import CheckpointError, UserError
 from .checkpointing import Saver
 from .fairseq_adapter import ReferringTask
@@ -106,13 +107,14 @@ def resume(cfg: FairseqConfig, trainer: Trainer, saver: Saver, *, fresh: bool) -
         raise CheckpointError(f"--restore-file {path}: no such file")
     if not fresh and os.path.isfile(path):
         read_checkpoint(path, mmap=True)  # a clear error before fairseq's
-        state = trainer.load_checkpoint(
-            path,
-            options.reset_optimizer,
-            options.reset_lr_scheduler,
-            ast.literal_eval(options.optimizer_overrides),
-            reset_meters=options.reset_meters,
-        )
+        with torch.serialization.safe_globals(ALLOWED_GLOBALS):
+            state = trainer.load_checkpoint(
+                path,
+                options.reset_optimizer,
+                options.reset_lr_scheduler,
+                ast.literal_eval(options.optimizer_overrides),
+                reset_meters=options.reset_meters,
+            )
     if state is not None and not (options.reset_optimizer or options.reset_meters):
         saver.best = state.get("best")
     place = state["train_iterator"] if state is not None and not options.reset_dataloader else {"epoch": 1}

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tokenizers import pre_tokenizers
+
 from refhcm.data.synthetic.writer import World, write_world
 from refhcm.data.text import TextEncoder
 from refhcm.data.vocabulary import Vocabulary
-from tokenizers import pre_tokenizers
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -44,7 +45,7 @@ def golden_checkpoint(golden: Path, tmp_path_factory: pytest.TempPathFactory) ->
     def unpack(name: str) -> Path:
         path = folder / f"tiny_{name}.pt"
         if not path.exists():
-            path.write_bytes(lzma.open(golden / "checkpoints" / f"tiny_{name}.pt.xz").read())
+            path.write_bytes(lzma.decompress((golden / "checkpoints" / f"tiny_{name}.pt.xz").read_bytes()))
         return path
 
     return unpack
@@ -66,7 +67,7 @@ def text(bpe_dir: Path) -> TextEncoder:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A world of 12 drawn pictures with a vocabulary of its own below it: rkpt/, rpar/, rhrc/, bpe/."""
     folder = tmp_path_factory.mktemp("world")
-    write_world(folder / "data", World(seed=3, pictures={"train": 6, "val": 3, "test": 3}), workers=1)
+    write_world(folder / "data", World(seed=3, pictures={"train": 6, "val": 3, "test": 3, "unseen": 1}), workers=1)
     write_vocabulary(folder / "data" / "bpe")
     return folder / "data"
 

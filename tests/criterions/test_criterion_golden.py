@@ -6,11 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from torch.testing import assert_close
+
 from refhcm.models.refhcm import Network, NetworkConfig
 from refhcm.models.refhcm.loading import fit_weights, load_network
 from refhcm.utils.checkpoints import read_checkpoint
-from safetensors.torch import load_file
-from torch.testing import assert_close
 
 pytest.importorskip("fairseq")
 from refhcm.criterions.adjust_label_smoothed_cross_entropy import (

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from refhcm.criterions.label_smoothing import position_losses, range_mask, sum_positions, symmetric_kl
 
 

@@ -4,11 +4,12 @@ import itertools
 
 import pytest
 import torch
+from torch.testing import assert_close
+
 from refhcm.models.generation import GenerationSettings, SequenceGenerator
 from refhcm.models.qpg import QuerySymbols, decode_parallel
 from refhcm.models.refhcm import Network, NetworkConfig
 from refhcm.utils.errors import UserError
-from torch.testing import assert_close
 
 SYMBOLS, BOS, PAD, EOS = 30, 0, 1, 2
 SIZE = {

@@ -6,6 +6,7 @@ import zipfile
 
 import pytest
 import torch
+
 from refhcm.models.refhcm import SIZES, Network, NetworkConfig
 from refhcm.models.refhcm.loading import EMBEDDINGS, fit_weights, load_network
 from refhcm.utils.checkpoints import load_file, read_checkpoint
@@ -128,7 +129,7 @@ def test_unreadable_files(network, tmp_path):
             read_checkpoint(tmp_path / f"{name}.pt")
         assert "\n" not in str(error.value)
     torch.save({"state_dict": {}}, tmp_path / "lightning.pt")
-    with pytest.raises(CheckpointError, match="not a fairseq checkpoint.*state_dict"):
+    with pytest.raises(CheckpointError, match=r"not a fairseq checkpoint.*state_dict"):
         read_checkpoint(tmp_path / "lightning.pt")
 
 
@@ -137,6 +138,8 @@ def test_sizes_by_name():
     assert (base.encoder_embed_dim, base.encoder_layers, base.resnet_type) == (768, 6, "resnet101")
     huge = NetworkConfig.from_args({"arch": "refhcm_huge", "encoder_layers": 3})
     assert (huge.encoder_embed_dim, huge.encoder_layers, huge.decoder_layers) == (1280, 3, 12)
-    assert {f"{family}_{size}" for family in ("ofa", "refhcm") for size in ("tiny", "medium", "base", "large", "huge")} < set(SIZES)
+    assert {
+        f"{family}_{size}" for family in ("ofa", "refhcm") for size in ("tiny", "medium", "base", "large", "huge")
+    } < set(SIZES)
     with pytest.raises(CheckpointError, match="encoder_normalize_before is off"):
         NetworkConfig.from_args({"encoder_normalize_before": False})

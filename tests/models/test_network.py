@@ -2,12 +2,18 @@
 
 import pytest
 import torch
-from refhcm.models.refhcm import Network, NetworkConfig
-from refhcm.models.refhcm.decoder import causal_mask
 from torch.testing import assert_close
 
+from refhcm.models.refhcm import Network, NetworkConfig
+from refhcm.models.refhcm.decoder import causal_mask
+
 SIZE = {"arch": "refhcm_test", "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 32, "resnet_width": 8}
-UNUSED = ("decoder.code_layernorm_embedding", "decoder.embed_image_positions", "decoder.image_pos_ln", "decoder.image_rel_pos")
+UNUSED = (
+    "decoder.code_layernorm_embedding",
+    "decoder.embed_image_positions",
+    "decoder.image_pos_ln",
+    "decoder.image_rel_pos",
+)
 
 
 def make(**options):
@@ -47,7 +53,9 @@ def test_recomputing_gives_the_same_gradients(batch):
 
 
 def test_nothing_is_random_in_evaluation(batch):
-    network = make(dropout=0.5, encoder_drop_path_rate=0.5, decoder_drop_path_rate=0.5, resnet_drop_path_rate=0.5).eval()
+    network = make(
+        dropout=0.5, encoder_drop_path_rate=0.5, decoder_drop_path_rate=0.5, resnet_drop_path_rate=0.5
+    ).eval()
     assert torch.equal(network(**batch)[0], network(**batch)[0])
     network.train()
     assert not torch.equal(network(**batch)[0], network(**batch)[0])
@@ -105,10 +113,10 @@ def test_causal_mask_opens_a_block():
 
 def test_limits_are_named(batch):
     network = make(max_source_positions=5, max_target_positions=4).eval()
-    with pytest.raises(ValueError, match="6 source symbols.*--max-source-positions is 5"):
+    with pytest.raises(ValueError, match=r"6 source symbols.*--max-source-positions is 5"):
         network(**batch)
     batch["src_tokens"] = batch["src_tokens"][:, :5]
-    with pytest.raises(ValueError, match="5 target symbols.*--max-target-positions is 4"):
+    with pytest.raises(ValueError, match=r"5 target symbols.*--max-target-positions is 4"):
         network(**batch)
     with pytest.raises(ValueError, match="--image-bucket-size 13, not 12"):
         network.encoder(batch["src_tokens"], torch.randn(2, 3, 32, 208))

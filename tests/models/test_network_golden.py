@@ -4,12 +4,13 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from torch.testing import assert_close
+
 from refhcm.models.generation import GenerationSettings, SequenceGenerator
 from refhcm.models.qpg import QuerySymbols, decode_parallel
 from refhcm.models.refhcm.loading import load_network
 from refhcm.utils.checkpoints import read_checkpoint
-from safetensors.torch import load_file
-from torch.testing import assert_close
 
 CHECKPOINTS = ("refcoco", "rkpt", "rpar_full_mask", "rhrc", "multitask")
 SYMBOLS = 59457
@@ -41,7 +42,10 @@ def test_encoder(case):
     for g in tensors.values():
         images, states = batch_of(g)["net_input"]["patch_images"], []
         near(network.encoder.embed_images(images)[:, ::64], g["resnet_out_ch_every64"])
-        hooks = [layer.register_forward_pre_hook(lambda _, a: states.append(a[0])) for layer in network.encoder.layers]
+        hooks = [
+            layer.register_forward_pre_hook(lambda _, a, states=states: states.append(a[0]))
+            for layer in network.encoder.layers
+        ]
         out = network.encoder(g["src_tokens"], images, g["patch_masks"])
         for hook in hooks:
             hook.remove()
@@ -49,7 +53,10 @@ def test_encoder(case):
         near(out.positions[0], g["position_embeddings_b0"])
         for number, state in enumerate(states):
             near(state[0], g[f"encoder_state_{number}_b0"])
-        assert torch.equal(torch.zeros_like(g["encoder_padding_mask"]) if out.padding is None else out.padding, g["encoder_padding_mask"])
+        assert torch.equal(
+            torch.zeros_like(g["encoder_padding_mask"]) if out.padding is None else out.padding,
+            g["encoder_padding_mask"],
+        )
         if "encoder_out_patchmask_TFT" in g:
             masked = network.encoder(g["src_tokens"], images, torch.tensor([True, False, True]))
             near(masked.states.transpose(0, 1), g["encoder_out_patchmask_TFT"])

@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+
 from refhcm.models.refhcm import Network, NetworkConfig
 from refhcm.models.refhcm.loading import COMPUTED
 from refhcm.models.refhcm.positions import code_positions, image_buckets, token_buckets

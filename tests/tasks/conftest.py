@@ -1,0 +1,43 @@
+"""Tasks with a small vocabulary of their own."""
+
+import pytest
+import torch
+
+from refhcm.data.text import TextEncoder
+from refhcm.data.vocabulary import Vocabulary
+from refhcm.tasks import TASKS, Task
+from refhcm.tasks.settings import TaskSettings
+
+SMALL = {"num_bins": 100, "code_dict_size": 96, "patch_image_size": 64}
+
+
+@pytest.fixture(scope="session")
+def small_text(world):
+    """The vocabulary of the drawn world: 256 bytes, 96 codes, 100 bins."""
+    vocabulary = Vocabulary.load(world / "bpe", num_bins=SMALL["num_bins"], code_dict_size=SMALL["code_dict_size"])
+    return TextEncoder.load(world / "bpe", vocabulary)
+
+
+@pytest.fixture
+def make_task(world, small_text):
+    """`make_task("rkpt", ...)`: a task on the drawn world."""
+
+    def make(name: str, **options) -> Task:
+        given = SMALL | {"annotation_root": str(world / "rpar" / "annos"), "max_tgt_length": 6} | options
+        return TASKS[name](small_text, TaskSettings(**given))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def coded(world):
+    """The world's parsing table with codes in it."""
+    table = world / "rpar" / "coded.tsv"
+    lines = []
+    for number, line in enumerate((world / "rpar" / "train.tsv").read_text(encoding="utf-8").splitlines()):
+        columns = line.split("\t")
+        generator = torch.Generator().manual_seed(number)
+        columns[3] = ",".join(map(str, torch.randint(0, 32, (48,), generator=generator).tolist()))
+        lines.append("\t".join(columns))
+    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return table

@@ -1,0 +1,129 @@
+"""Training as a user runs it: resuming, being killed, several processes, and mistakes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from scripts import ROOT, training_command, updates
+
+from refhcm.utils.checkpoints import read_checkpoint
+
+pytest.importorskip("fairseq")
+
+
+def run(command, *, check=True):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert not check or done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done
+
+
+def weights(folder):
+    return read_checkpoint(folder / "checkpoint_last.pt").weights
+
+
+def test_resuming_within_an_epoch_changes_nothing(world, tmp_path):
+    """The same losses and weights, bit for bit, as a run that was not stopped."""
+    dropout = "--dropout=0.1"
+    whole = run(training_command(world, tmp_path / "whole", dropout))
+    first = run(training_command(world, tmp_path / "parts", dropout, "--max-update=3"))
+    second = run(training_command(world, tmp_path / "parts", dropout))
+    expected, found = updates(whole.stdout), updates(first.stdout) + updates(second.stdout)
+    assert len(expected) > 6
+    assert [u["loss"] for u in found] == [u["loss"] for u in expected]
+    assert [u["lr"] for u in found] == [u["lr"] for u in expected]
+    theirs = weights(tmp_path / "whole")
+    assert all(torch.equal(value, theirs[name]) for name, value in weights(tmp_path / "parts").items())
+
+
+def test_a_killed_run_leaves_a_whole_checkpoint(world, tmp_path):
+    command = training_command(world, tmp_path / "run", "--save-interval-updates=1", "--max-epoch=50")
+    last = tmp_path / "run" / "checkpoint_last.pt"
+    for _ in range(2):
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            before = last.stat().st_mtime_ns if last.exists() else 0
+            deadline = time.monotonic() + 120
+            while time.monotonic() < deadline and process.poll() is None:
+                writing = list((tmp_path / "run").glob("*.tmp")) if last.exists() else []
+                if writing and last.stat().st_mtime_ns != before:
+                    break
+                time.sleep(0.001)
+            process.send_signal(signal.SIGKILL)
+        assert read_checkpoint(last).rest["extra_state"]["train_iterator"]
+    assert not list((tmp_path / "run").glob("checkpoint_last*.part"))
+
+
+def test_two_processes_equal_twice_the_update_freq(world, tmp_path):
+    plain = ["--dropout=0", "--encoder-drop-path-rate=0", "--decoder-drop-path-rate=0", "--max-epoch=1", "--lr=1e-4"]
+    one = run(training_command(world, tmp_path / "one", *plain, "--update-freq=2"))
+    python, *rest = training_command(world, tmp_path / "two", *plain, "--update-freq=1")
+    port = str(21000 + os.getpid() % 20000)
+    two = run([python, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port", port, *rest])
+    expected, found = updates(one.stdout), updates(two.stdout)
+    assert len(found) == len(expected) > 2
+    for a, b in zip(found, expected, strict=True):
+        assert float(a["loss"]) == pytest.approx(float(b["loss"]), rel=1e-5)
+
+
+def test_validation_chooses_the_best(world, tmp_path):
+    command = training_command(world, tmp_path, "--eval-acc", "--best-checkpoint-metric=score")
+    command = [part for part in command if part != "--disable-validation"]
+    log = run([*command, "--maximize-best-checkpoint-metric", "--tensorboard-logdir", str(tmp_path / "tb")]).stdout
+    found = [json.loads(line.split("| ")[-1]) for line in log.splitlines() if "| valid |" in line]
+    rows = len((world / "rkpt" / "val.tsv").read_text(encoding="utf-8").splitlines())
+    assert [u["valid_count"] for u in found] == [str(rows)] * 2
+    assert read_checkpoint(tmp_path / "checkpoint_best.pt").rest["extra_state"]["best"] is not None
+    assert list((tmp_path / "tb").rglob("events.*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("--bpe-dir=/nowhere", "/nowhere/dict.txt"),
+        ("--selected-cols=0,1", "--selected-cols needs 4 columns"),
+        ("--selected-cols=0,1,2,3", "rkpt/train.tsv:"),
+        ("--finetune-from-model=/nowhere.pt", "/nowhere.pt: no such file"),
+        ("--restore-file=/nowhere.pt", "/nowhere.pt: no such file"),
+        ("--eval-args={", "--eval-args is no JSON"),
+    ],
+)
+def test_mistakes_are_one_line(world, tmp_path, change, message):
+    done = run(training_command(world, tmp_path, change), check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    line = done.stderr.strip().splitlines()[-1]
+    assert line.startswith("error: ")
+    assert message in line
+
+
+def test_bad_rows_may_be_skipped_up_to_a_limit(world, tmp_path):
+    lines = (world / "rkpt" / "train.tsv").read_text(encoding="utf-8").splitlines()
+    lines[1] = lines[1].replace("\t", "\tx", 3).rsplit("\t", 1)[0] + "\tnot-a-picture"
+    table = tmp_path / "bad.tsv"
+    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    command = training_command(world, tmp_path / "run", "--max-epoch=1")
+    command[2] = f"{table},{table}"
+    refused = run(command, check=False)
+    assert refused.returncode == 2
+    assert f"{table}:2:" in refused.stderr
+    skipped = run([*command, "--skip-bad-rows=1"])
+    assert "skipped bad row 1 of at most 1" in skipped.stdout
+
+
+def test_evaluation_after_training(world, tmp_path):
+    run(training_command(world, tmp_path, "--max-update=2"))
+    table = world / "rkpt" / "val.tsv"
+    command = [sys.executable, str(ROOT / "evaluate.py"), str(table), "--path", str(tmp_path / "checkpoint_last.pt")]
+    command += ["--task=refcoco", "--selected-cols=0,5,2,3", f"--bpe-dir={world / 'bpe'}", f"--results-path={tmp_path}"]
+    metrics = json.loads(run(command).stdout.splitlines()[-1])
+    records = json.loads((tmp_path / "val_predict.json").read_text())
+    assert metrics["count"] == len(records) == len(table.read_text(encoding="utf-8").splitlines())
+    half = json.loads(run([*command, "--bf16"]).stdout.splitlines()[-1])
+    assert half["count"] == metrics["count"]
+    wrong = run([*command, "--beam=0"], check=False)
+    assert wrong.returncode == 2
+    assert "error: --beam must be at least 1, got 0" in wrong.stderr
