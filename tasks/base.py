@@ -30,6 +30,7 @@ from .settings import TaskSettings
 Batch = Mapping[str, Any]
 Labels = Mapping[str, Any]  # one row of a batch's numpy fields
 BOX_SYMBOLS = 4
+LOWEST_SCORE = torch.finfo(torch.float32).min  # of no answer: finite, for average precision ranks by it
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ class Task:
     def generate(self, network: Network, batch: Batch, settings: GenerationSettings) -> list[Generated]:
         """The best answer to each row of a batch; nothing but eos where the network has none."""
         hypotheses = SequenceGenerator(settings).generate([network], batch)
-        empty = {"tokens": torch.tensor([self.vocabulary.eos()]), "score": -torch.inf}
+        empty = {"tokens": torch.tensor([self.vocabulary.eos()]), "score": LOWEST_SCORE}
         best = [found[0] if found else empty for found in hypotheses]
         return [Generated(one["tokens"].cpu(), float(one["score"])) for one in best]
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from tokenizers import pre_tokenizers
 
 from refhcm.data.synthetic.writer import World, write_world
@@ -16,6 +17,10 @@ from refhcm.data.vocabulary import Vocabulary
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+
+# There are as many test processes as cores (-n auto): more threads would only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the scripts that tests start
+torch.set_num_threads(1)
 
 
 def _folder(variable: str, default: Path) -> Path:

@@ -6,20 +6,21 @@ import zlib
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
+from torch.testing import assert_close
+
 from refhcm.criterions.label_smoothing import position_losses
 from refhcm.models.generation import SequenceGenerator
 from refhcm.models.refhcm import Network, NetworkConfig
 from refhcm.tasks import TASKS
 from refhcm.tasks.settings import TaskSettings
-from safetensors.torch import load_file
-from torch.testing import assert_close
 
 pytestmark = pytest.mark.slow
 
 
 def rule(name: str, shape: torch.Size, salt: str) -> torch.Tensor:
     """golden/model/full_size_rule_weights.json, `weights_rule`."""
-    random = np.random.RandomState(zlib.crc32((salt + name).encode()))  # noqa: NPY002  the rule names it
+    random = np.random.RandomState(zlib.crc32((salt + name).encode()))
     n = torch.from_numpy(random.standard_normal(int(np.prod(shape))).astype(np.float32)).reshape(shape)
     if name.endswith("running_var"):
         return 1 + 0.1 * n.abs()

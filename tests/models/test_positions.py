@@ -1,0 +1,84 @@
+"""Relative position buckets, grids and biases by hand (spec/model.md, "Positions")."""
+
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from refhcm.models.refhcm import Network, NetworkConfig
+from refhcm.models.refhcm.positions import bias_of, code_positions, image_buckets, image_positions, token_buckets
+
+SIZE = {"arch": "refhcm_test", "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 32, "resnet_width": 8}
+
+
+def published_bucket(relative, size):
+    """The formula of the spec for one pair."""
+    middle, sign = size // 2, (relative > 0) - (relative < 0)
+    distance = middle - 1 if -middle < relative < middle else abs(relative)
+    if distance <= middle:
+        return relative + size - 1
+    far = math.ceil(math.log(distance / middle) / math.log(1023 / middle) * (middle - 1)) + middle
+    return far * sign + size - 1
+
+
+@pytest.mark.parametrize("size", [8, 64])
+def test_token_buckets_follow_the_formula(size):
+    buckets = token_buckets(300, size)
+    for i, j in ((0, 0), (5, 2), (2, 5), (299, 0), (0, 299), (200, 77), (50, 50 + size // 2), (60, 59 - size // 2)):
+        assert int(buckets[i, j]) == published_bucket(i - j, size), (i, j)
+    assert buckets.min() >= 0
+    assert buckets.max() <= 2 * size - 2
+
+
+def test_near_tokens_have_buckets_of_their_own():
+    assert token_buckets(3, 8).tolist() == [[7, 6, 5], [8, 7, 6], [9, 8, 7]]
+
+
+def test_rows_of_a_grid_that_is_not_square():
+    assert image_positions(2, 3, 12).tolist() == [1, 2, 3, 13, 14, 15]
+    assert image_positions(3, 2, 12).tolist() == [1, 2, 13, 14, 25, 26]
+    assert image_positions(0, 0, 12).tolist() == []
+
+
+def test_image_buckets_of_a_two_by_two_grid():
+    # side 3: a pair dr rows and dc columns apart has bucket (dr + 1) * 3 + dc + 1; "no position" has the last three
+    buckets = image_buckets(torch.arange(5), 2)
+    assert buckets.tolist() == [
+        [11, 9, 9, 9, 9],
+        [10, 4, 3, 1, 0],
+        [10, 5, 4, 2, 1],
+        [10, 7, 6, 4, 3],
+        [10, 8, 7, 5, 4],
+    ]
+
+
+def test_positions_of_a_code_image():
+    rows = code_positions(10, 16)  # a grid of 2 x 2
+    assert rows[:5].tolist() == [0, 1, 2, 11, 12]
+    assert rows[5:].tolist() == [1024] * 769
+
+
+def test_relative_biases_keep_to_their_blocks():
+    torch.manual_seed(0)
+    encoder = Network(NetworkConfig.from_args(SIZE), 30).encoder
+    patches, text = image_buckets(image_positions(1, 2, 12), 12), token_buckets(3, 64)
+    bias = encoder._layer_bias(1, torch.zeros(1, 4, 5, 5), text, patches)[0]
+    image_table, token_table = (
+        tables[1].weight for tables in (encoder.image_rel_pos_table_list, encoder.token_rel_pos_table_list)
+    )
+    assert torch.equal(bias[:, :2, 2:], torch.zeros(4, 2, 3))
+    assert torch.equal(bias[:, 2:, :2], torch.zeros(4, 3, 2))
+    assert_close(bias[:, 0, 1], image_table[11 * 23 + 10])  # one column to the right: c_i - c_j = -1
+    assert_close(bias[:, 4, 2], token_table[63 + 2])  # two symbols back
+    assert_close(bias_of(token_table, text)[3], token_table[:, 3][text])
+
+
+def test_a_longer_text_does_not_move_the_patches():
+    torch.manual_seed(0)
+    encoder = Network(NetworkConfig.from_args(SIZE), 30).encoder
+    short, long = (encoder._positions((2, 3), length)[1][0] for length in (2, 5))
+    assert_close(long[:8], short)
+    norm = encoder.image_pos_ln
+    assert_close(short[4], norm(encoder.embed_image_positions.weight[14]))
+    assert_close(long[10], encoder.pos_ln(encoder.embed_positions.weight[4]))

@@ -1,0 +1,134 @@
+"""The order of multitask training: files wrap around on their own, and no row is left out."""
+
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refhcm.data.mixture import Mixture
+from refhcm.tasks import TRAINABLE
+from refhcm.tasks.settings import MultitaskSettings
+from refhcm.utils.errors import UserError
+
+
+class Rows:
+    """A part whose samples are (name, row), with a permutation of its own for each pass."""
+
+    def __init__(self, name, length):
+        self.name, self.length = name, length
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, i):
+        return {"name": self.name, "row": i}
+
+    def order(self, epoch, *, seed, shuffle):
+        random = np.random.default_rng((seed, epoch))
+        return random.permutation(self.length) if shuffle else np.arange(self.length)
+
+
+def drawn(mixture, epoch, *, seed=1, shuffle=False):
+    """Rows of each part in the order of this epoch: int [items, parts]."""
+    return np.array([[s["row"] for s in mixture[int(i)]] for i in mixture.order(epoch, seed=seed, shuffle=shuffle)])
+
+
+def test_in_file_order_by_hand():
+    mixture = Mixture([Rows("a", 2), Rows("b", 3), Rows("c", 7)], 4)
+    assert len(mixture) == 4
+    assert drawn(mixture, 1).tolist() == [[0, 0, 0], [1, 1, 1], [0, 2, 2], [1, 0, 3]]
+    assert drawn(mixture, 2).tolist() == [[0, 1, 4], [1, 2, 5], [0, 0, 6], [1, 1, 0]]  # goes on where epoch 1 ended
+    assert [sample["name"] for sample in mixture[0]] == ["a", "b", "c"]
+
+
+@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=3), items=st.integers(1, 12), epochs=st.integers(1, 6))
+def test_every_row_once_per_pass(lengths, items, epochs):
+    mixture = Mixture([Rows(str(n), n) for n in lengths], items)
+    rows = np.concatenate([drawn(mixture, epoch, shuffle=True) for epoch in range(1, epochs + 1)])
+    for part, length in enumerate(lengths):
+        passes = [rows[start : start + length, part].tolist() for start in range(0, len(rows), length)]
+        for whole in (one for one in passes if len(one) == length):
+            assert sorted(whole) == list(range(length))
+        counts = Counter(rows[:, part].tolist())
+        assert max(counts.values()) - min(counts[row] for row in range(length)) <= 1
+
+
+def test_each_pass_is_shuffled_anew_and_always_the_same():
+    def passes(seed):
+        mixture = Mixture([Rows("a", 20)], 20)
+        return [drawn(mixture, epoch, seed=seed, shuffle=True)[:, 0].tolist() for epoch in (1, 2, 3)]
+
+    first = passes(1)
+    assert passes(1) == first
+    assert all(one != other for one, other in pairwise(first))
+    assert passes(2) != first
+    mixture = Mixture([Rows("a", 20)], 20)
+    third = drawn(mixture, 3, seed=1, shuffle=True)[:, 0].tolist()
+    assert third == first[2]  # resuming in epoch 3 needs nothing of epochs 1 and 2
+
+
+def test_items_are_read_in_any_order():
+    mixture = Mixture([Rows("a", 3), Rows("b", 5)], 4)
+    mixture.order(3, seed=1, shuffle=True)
+    forwards = [mixture[i] for i in range(4)]
+    mixture.order(3, seed=1, shuffle=True)
+    assert [mixture[i] for i in reversed(range(4))] == forwards[::-1]
+
+
+@pytest.fixture
+def files(world, coded):
+    """Flags of all three files."""
+    return {
+        "refpose_dataset": str(world / "rkpt" / "train.tsv"),
+        "refparsing_dataset": str(coded),
+        "regcaption_dataset": str(world / "rhrc" / "train.tsv"),
+    }
+
+
+def make_multitask(small_text, world, files):
+    settings = MultitaskSettings(patch_image_size=64, annotation_root=str(world / "rpar" / "annos"), **files)
+    return TRAINABLE["multitask"](small_text, settings)
+
+
+@pytest.mark.parametrize("left_out", [(), (0,), (1,), (2,), (0, 1), (1, 2)])
+def test_any_subset_of_the_files(small_text, world, files, make_task, left_out):
+    """Each sample is the one that its own task makes; a batch of 2 holds sample 0's, then sample 1's."""
+    names = ("rkpt", "rpar", "rhrc")
+    given_files = {flag: path for k, (flag, path) in enumerate(files.items()) if k not in left_out}
+    task = make_multitask(small_text, world, given_files)
+    mixture = task.open(world / "rkpt" / "val.tsv", training=True)
+    assert len(mixture) == len((world / "rkpt" / "val.tsv").read_text(encoding="utf-8").splitlines())
+    alone = [
+        make_task(name, max_tgt_length=30).open(path, training=True)
+        for k, (name, path) in enumerate(zip(names, files.values(), strict=True))
+        if k not in left_out
+    ]
+    expected = [part[i] for i in (0, 1) for part in alone]
+    batch = task.collate([mixture[0], mixture[1]])
+    assert batch["nsentences"] == 2 * len(alone)
+    assert batch["id"].tolist() == [sample["id"] for sample in expected]
+    for row, sample in enumerate(expected):
+        target = sample["target"].tolist()
+        assert batch["target"][row, : len(target)].tolist() == target
+        source = sample["source"].tolist()
+        assert batch["net_input"]["src_tokens"][row, : len(source)].tolist() == source
+        assert batch["net_input"]["patch_images"][row].equal(sample["patch_image"])
+
+
+def test_files_by_epoch_and_mistakes(small_text, world, files):
+    task = make_multitask(small_text, world, files)
+    assert [task.training_file(["a", "b", "c"], epoch) for epoch in (1, 2, 3, 4)] == ["a", "b", "c", "a"]
+    with pytest.raises(UserError, match="no validation of its own"):
+        task.open(world / "rkpt" / "val.tsv", training=False)
+    with pytest.raises(UserError, match="needs --refpose-dataset"):
+        make_multitask(small_text, world, {})
+
+
+def test_files_by_epoch_of_a_single_task(make_task):
+    """The last file is for validation."""
+    files = ["a", "b", "valid"]
+    assert [make_task("refcoco").training_file(files, epoch) for epoch in (1, 2, 3)] == ["a", "b", "a"]
+    assert make_task("refcoco").training_file(["only"], 7) == "only"

@@ -1,0 +1,45 @@
+"""Flags from dataclasses."""
+
+import argparse
+from dataclasses import dataclass
+
+import pytest
+
+from refhcm.utils.flags import add_flags, from_namespace, option
+
+
+@dataclass(frozen=True)
+class Example:
+    """A size, a share, a switch, and a name that may be absent."""
+
+    size: int = option(3, "a number")
+    share: float = option(0.5, "50% of it")
+    fast_mode: bool = option(True, "a switch")
+    name: str | None = option(None, "a name")
+
+
+def parse(*words, suppress=False):
+    parser = argparse.ArgumentParser()
+    add_flags(parser, Example, suppress=suppress)
+    return parser.parse_args(words)
+
+
+def test_defaults_and_types():
+    assert from_namespace(Example, parse()) == Example()
+    given = from_namespace(Example, parse("--size=4", "--share=1e-3", "--no-fast-mode", "--name=x"))
+    assert given == Example(4, 0.001, False, "x")
+
+
+def test_what_was_not_given_comes_from_elsewhere():
+    args = parse("--size=4", suppress=True)
+    assert vars(args) == {"size": 4}
+    assert from_namespace(Example, args, default=Example(1, 0.1, False, "y")) == Example(4, 0.1, False, "y")
+
+
+def test_help_and_wrong_types(capsys):
+    for words in (["--help"], ["--size=big"]):
+        with pytest.raises(SystemExit):
+            parse(*words)
+    out = capsys.readouterr()
+    assert "50% of it (default: 0.5)" in out.out
+    assert "--size: invalid int value: 'big'" in out.err

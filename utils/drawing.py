@@ -1,0 +1,243 @@
+"""Answers drawn on pictures, and pictures laid out on a sheet: what the data view and the demos show.
+
+Every function takes pictures and gives a new RGB picture; coordinates are px of the picture that is drawn on. Lines and
+points are `supervision`'s annotators, drawn at a finer scale and scaled down, for they know whole pixels only.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from .boxes import clip_box
+from .keypoints import KEYPOINT_NAMES, NUM_KEYPOINTS, SKELETON, visible_keypoints
+from .parsing import CLASS_NAMES, PALETTE, colour_label_map, pixel_box, resize_label_map
+
+with warnings.catch_warnings(action="ignore", category=UserWarning):  # it says at import that OpenCV is not there
+    import supervision as sv
+
+Colour = tuple[int, int, int]
+
+TRUTH: Colour = (0, 160, 82)
+PREDICTION: Colour = (214, 41, 118)
+INK: Colour = (33, 37, 41)
+GREY: Colour = (120, 126, 134)
+PAPER: Colour = (255, 255, 255)
+SIDES: dict[str, Colour] = {"left": (255, 146, 43), "right": (34, 139, 230), "middle": (151, 117, 250)}
+
+FINE_PX = 3000  # longest side of the finer scale
+FINEST = 4
+HALO = 0.45  # opacity of the dark edge that keeps lines visible on pictures of their own colour
+FONT_SIZE = 17
+GAP = 12  # px between tiles, and of the margin
+LINE_SPACING = 1.25
+
+
+class Line(NamedTuple):
+    """A text below a picture; wrapped to the width of the tile, and cut after `max_rows`."""
+
+    text: str
+    colour: Colour = INK
+    max_rows: int = 8
+
+
+# Answers on a picture
+
+
+def draw_box(image: Image.Image, box_xyxy: ArrayLike, *, colour: Colour = TRUTH, label: str = "") -> Image.Image:
+    """With the outline of a box [4], clipped to the picture, and a tag that never leaves the picture."""
+    box = clip_box(box_xyxy, image.size)
+    width = _line_width(image)
+
+    def ink(thickness: int) -> Callable[[np.ndarray, int], np.ndarray]:
+        return lambda scene, k: sv.BoxAnnotator(sv.Color.WHITE, thickness=thickness * k).annotate(scene, _found(box, k))
+
+    image = _inked(image, ink(width + 2), colour=INK, opacity=HALO)
+    image = _inked(image, ink(width), colour=colour)
+    return _tagged(image, box, label, colour=colour) if label else image
+
+
+def draw_keypoints(image: Image.Image, keypoints: ArrayLike) -> Image.Image:
+    """With COCO's skeleton of the visible points of [17, 2] or [34]: the person's left, right and middle in `SIDES`."""
+    points = np.asarray(keypoints, np.float32).reshape(1, NUM_KEYPOINTS, 2)
+    visible = visible_keypoints(points)  # [1, 17]
+    width = _line_width(image)
+
+    def edges(chosen: Sequence[tuple[int, int]], thickness: int) -> Callable[[np.ndarray, int], np.ndarray]:
+        numbered = [(a + 1, b + 1) for a, b in chosen]  # supervision counts from 1
+        return lambda scene, k: sv.EdgeAnnotator(sv.Color.WHITE, thickness=thickness * k, edges=numbered).annotate(
+            scene, sv.KeyPoints(xy=points * k, visible=visible)
+        )
+
+    def vertices(shown: np.ndarray, radius: int) -> Callable[[np.ndarray, int], np.ndarray]:
+        return lambda scene, k: sv.VertexAnnotator(sv.Color.WHITE, radius=radius * k).annotate(
+            scene, sv.KeyPoints(xy=points * k, visible=shown)
+        )
+
+    image = _inked(image, edges(SKELETON, width + 2), colour=INK, opacity=HALO)
+    for side, colour in SIDES.items():
+        limbs = [limb for limb in SKELETON if _side(*limb) == side]
+        image = _inked(image, edges(limbs, width), colour=colour)
+    image = _inked(image, vertices(visible, width + 2), colour=PAPER)
+    for side, colour in SIDES.items():
+        of_side = np.array([_side(k) == side for k in range(NUM_KEYPOINTS)])
+        image = _inked(image, vertices(visible & of_side, width + 1), colour=colour)
+    return image
+
+
+def draw_label_map(
+    image: Image.Image, label_map: Tensor | np.ndarray, box_xyxy: ArrayLike | None = None, *, alpha: float = 0.65
+) -> Image.Image:
+    """With the parts of a person [h, w] in the palette's colours, `alpha` of them; the background stays as it is.
+
+    The map is squeezed into the box [4], or into the whole picture.
+    """
+    box = (0, 0, *image.size) if box_xyxy is None else box_xyxy
+    labels = label_map_in_picture(label_map, box, size_wh=image.size).numpy()
+    colours = Image.blend(image.convert("RGB"), Image.fromarray(colour_label_map(labels)), alpha)
+    return Image.composite(colours, image.convert("RGB"), Image.fromarray(labels > 0))
+
+
+def label_map_in_picture(label_map: Tensor | np.ndarray, box_xyxy: ArrayLike, *, size_wh: tuple[int, int]) -> Tensor:
+    """A person's map [h, w] squeezed into its box (image px) of an all-background picture, int64 [height, width]."""
+    x0, y0, x1, y1 = pixel_box(np.asarray(box_xyxy).tolist(), size_wh)
+    whole = torch.zeros(size_wh[::-1], dtype=torch.int64)
+    whole[y0:y1, x0:x1] = resize_label_map(torch.as_tensor(label_map).long(), (y1 - y0, x1 - x0))
+    return whole
+
+
+# Sheets
+
+
+def legend(labels: Iterable[int], *, width: int) -> Image.Image:
+    """Swatch and name of classes 0..19, in rows of `width` px."""
+    font, swatch = _font(), FONT_SIZE
+    places, x, y = [], 0, 0
+    for label in labels:
+        length = swatch + 6 + round(font.getlength(CLASS_NAMES[label]))
+        if x and x + length > width:
+            x, y = 0, y + round(1.6 * FONT_SIZE)
+        places.append((label, x, y))
+        x += length + 20
+    image = Image.new("RGB", (width, y + round(1.6 * FONT_SIZE)), PAPER)
+    draw = ImageDraw.Draw(image)
+    for label, x, y in places:
+        draw.rounded_rectangle((x, y + 3, x + swatch, y + 3 + swatch), radius=4, fill=PALETTE[label])
+        draw.text((x + swatch + 6, y + 3 + swatch / 2), CLASS_NAMES[label], fill=INK, font=font, anchor="lm")
+    return image
+
+
+def beside(images: Sequence[Image.Image], *, gap: int = 4) -> Image.Image:
+    """Pictures in a row, their upper edges in line."""
+    width = sum(image.width for image in images) + gap * (len(images) - 1)
+    row, x = Image.new("RGB", (width, max(image.height for image in images)), PAPER), 0
+    for image in images:
+        row.paste(image, (x, 0))
+        x += image.width + gap
+    return row
+
+
+def captioned(image: Image.Image, lines: Sequence[Line], *, width: int) -> Image.Image:
+    """A tile of `width` px: the picture, and below it the lines, wrapped, with a little space between."""
+    step, space = round(FONT_SIZE * LINE_SPACING), 5
+    placed, y = [], image.height + space
+    for line in lines:
+        for row in wrap(line.text, width, max_rows=line.max_rows):
+            placed.append((y, row, line.colour))
+            y += step
+        y += space
+    tile = Image.new("RGB", (width, y), PAPER)
+    tile.paste(image, (0, 0))
+    draw = ImageDraw.Draw(tile)
+    for y, row, colour in placed:
+        draw.text((0, y), row, fill=colour, font=_font())
+    return tile
+
+
+def contact_sheet(
+    tiles: Sequence[Image.Image], columns: int, *, footer: Callable[[int], Image.Image] | None = None
+) -> Image.Image:
+    """Tiles in rows of `columns`, each row as high as its highest tile. footer: makes the last strip of a width."""
+    if not tiles or columns < 1:
+        raise ValueError(f"a sheet needs a tile and a column, got {len(tiles)} tiles and {columns} columns")
+    columns = min(columns, len(tiles))
+    rows = [beside(tiles[k : k + columns], gap=2 * GAP) for k in range(0, len(tiles), columns)]
+    width = max(row.width for row in rows)
+    rows += [footer(width)] if footer else []
+    sheet = Image.new("RGB", (width + 4 * GAP, sum(row.height + 2 * GAP for row in rows) + 2 * GAP), PAPER)
+    y = 2 * GAP
+    for row in rows:
+        sheet.paste(row, (2 * GAP, y))
+        y += row.height + 2 * GAP
+    return sheet
+
+
+def wrap(text: str, width: int, *, max_rows: int) -> list[str]:
+    """Words in rows of at most `width` px; a word that is longer is broken, and what does not fit ends in an ellipsis."""
+    font, rows = _font(), [""]
+    for word in text.split():
+        if rows[-1] and font.getlength(f"{rows[-1]} {word}") <= width:
+            rows[-1] += f" {word}"
+            continue
+        rows += [] if rows == [""] else [""]
+        for letter in word:
+            if font.getlength(rows[-1] + letter) > width:
+                rows.append("")
+            rows[-1] += letter
+    if len(rows) <= max_rows:
+        return rows
+    last = rows[max_rows - 1]
+    while last and font.getlength(last + "…") > width:
+        last = last[:-1]
+    return [*rows[: max_rows - 1], last + "…"]
+
+
+# Ink
+
+
+def _inked(
+    image: Image.Image, ink: Callable[[np.ndarray, int], np.ndarray], *, colour: Colour, opacity: float = 1.0
+) -> Image.Image:
+    """The picture with what `ink` draws in white on a black scene, uint8 [k * h, k * w, 3], `k` times as fine."""
+    k = min(max(FINE_PX // max(image.size), 1), FINEST)
+    scene = ink(np.zeros((image.height * k, image.width * k, 3), np.uint8), k)
+    cover = Image.fromarray(np.ascontiguousarray(scene[..., 0])).resize(image.size, Image.Resampling.BOX)
+    return Image.composite(
+        Image.new("RGB", image.size, colour), image.convert("RGB"), cover.point(lambda value: value * opacity)
+    )
+
+
+def _tagged(image: Image.Image, box: np.ndarray, label: str, *, colour: Colour) -> Image.Image:
+    size = max(FONT_SIZE - 3, min(image.size) // 32)
+    annotator = sv.RichLabelAnnotator(
+        sv.Color(*colour),
+        text_color=sv.Color.WHITE,
+        font_size=size,
+        text_padding=size // 3,
+        border_radius=size // 4,
+        smart_position=True,
+    )
+    return annotator.annotate(image.copy(), _found(box, 1), labels=[label])
+
+
+def _found(box: np.ndarray, k: int) -> sv.Detections:
+    return sv.Detections(xyxy=(box * k)[None], class_id=np.zeros(1, int))
+
+
+def _side(*keypoints: int) -> str:
+    sides = {KEYPOINT_NAMES[k].split("_")[0] for k in keypoints}
+    return sides.pop() if sides in ({"left"}, {"right"}) else "middle"
+
+
+def _line_width(image: Image.Image) -> int:
+    return max(2, round(min(image.size) / 150))
+
+
+def _font() -> ImageFont.FreeTypeFont:
+    """The font that Pillow brings along: no file of the machine is needed."""
+    return ImageFont.load_default(FONT_SIZE)
