@@ -84,6 +84,13 @@ def test_a_prefix_may_end_the_answer(network, source):
     assert all(h["tokens"][:2].tolist() == [8, 9] and len(h["tokens"]) > 3 for h in found[1])
 
 
+def test_a_prefix_stays_with_its_sentence_when_others_have_ended(network, source):
+    prefix = torch.tensor([[EOS, PAD, PAD, PAD], [8, 9, 10, 11]])
+    found = generate(network, source[:2], prefix, beam=1, max_len_b=6)
+    assert found[0][0]["tokens"].tolist() == [EOS]
+    assert found[1][0]["tokens"][:4].tolist() == [8, 9, 10, 11]
+
+
 def test_a_prefix_outside_the_range_has_no_answer(network, source):
     found = generate(network, source[:2], torch.tensor([[7], [20]]), beam=2, max_len_b=5, constraint_range="20,24")
     assert found[0] == []

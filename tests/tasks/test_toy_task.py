@@ -62,17 +62,16 @@ def settings_of(world):
 
 @pytest.fixture
 def table(tmp_path):
-    """Eight rows with a plain picture, two in each quarter."""
-    file = io.BytesIO()
-    Image.linear_gradient("L").resize((100, 90)).convert("RGB").save(file, "PNG")
-    picture = base64.b64encode(file.getvalue()).decode()
-    words = ("red", "blue", "green", "black", "tall", "short", "old", "young")
-    corners = [(2, 3), (60, 5), (4, 50), (70, 60)] * 2
+    """Eight rows, two in each quarter; each picture has one bright box, and the expression tells nothing."""
     path = tmp_path / "quarters.tsv"
     with path.open("w", encoding="utf-8") as lines:
-        for i, ((x, y), word) in enumerate(zip(corners, words, strict=True)):
-            box = f"{x},{y},{x + 10 + i},{y + 10 + i}"
-            lines.write("\t".join((f"q{i}", "0", f"the {word} one", box, "", picture)) + "\n")
+        for i, (x, y) in enumerate([(2, 3), (55, 5), (4, 50), (60, 55)] * 2):
+            box = (x, y, x + 25 + i, y + 25 + i)
+            picture, file = Image.new("RGB", (100, 90)), io.BytesIO()
+            picture.paste((255, 255, 0), box)
+            picture.save(file, "PNG")
+            cells = (f"q{i}", "0", "box", ",".join(map(str, box)), "", base64.b64encode(file.getvalue()).decode())
+            lines.write("\t".join(cells) + "\n")
     return path
 
 
