@@ -30,6 +30,7 @@ from ..utils.drawing import (
     GREY,
     INK,
     PREDICTION,
+    SIDES,
     TRUTH,
     Colour,
     Line,
@@ -40,7 +41,7 @@ from ..utils.drawing import (
     draw_keypoints,
     draw_label_map,
     label_map_in_picture,
-    legend,
+    part_colours,
 )
 from ..utils.errors import DataError, UserError
 from ..utils.flags import from_namespace
@@ -155,12 +156,12 @@ def scores(row: Row) -> dict[str, float]:
     return found
 
 
-def draw_shown(image: Image.Image, shown: Shown, *, scale: float, colour: Colour, label: str = "") -> Image.Image:
+def draw_shown(image: Image.Image, shown: Shown, *, scale: float, colour: Colour) -> Image.Image:
     """The picture, `scale` times as large as the one that `shown` is of, with box, keypoints and parts."""
     if shown.label_map is not None:
         image = draw_label_map(image, shown.label_map)
     if shown.box_xyxy is not None and (shown.box_xyxy[2:] > shown.box_xyxy[:2]).all():
-        image = draw_box(image, shown.box_xyxy * scale, colour=colour, label=label)
+        image = draw_box(image, shown.box_xyxy * scale, colour=colour)
     return image if shown.keypoints is None else draw_keypoints(image, shown.keypoints * scale)
 
 
@@ -172,10 +173,9 @@ def tile(row: Row) -> Image.Image:
     scale = min(width / row.annotation.image.width, height / row.annotation.image.height)
     size_wh = tuple(max(1, round(side * scale)) for side in row.annotation.image.size)
     plain = row.annotation.image.resize(size_wh, Image.Resampling.LANCZOS)
-    compared = prediction is not None and prediction.caption is None
-    picture = draw_shown(plain, truth, scale=scale, colour=TRUTH, label="truth" if compared else "")
-    if compared:
-        other = draw_shown(plain if paired else picture, prediction, scale=scale, colour=PREDICTION, label="prediction")
+    picture = draw_shown(plain, truth, scale=scale, colour=TRUTH)
+    if prediction is not None:
+        other = draw_shown(plain if paired else picture, prediction, scale=scale, colour=PREDICTION)
         picture = beside([picture, other]) if paired else other
     return captioned(picture, _lines(row), width=2 * width + 4 if paired else width)
 
@@ -187,15 +187,17 @@ def _lines(row: Row) -> list[Line]:
     lines = [Line(text, colour) for text in row.annotation.expression.split(REFERENCE_SEPARATOR)]
     lines += [] if answered is None else [Line(answered or "(empty)", PREDICTION)]
     notes = [row.annotation.id, *(f"{name} {value:.2f}" for name, value in scores(row).items())]
-    return [*lines, Line("   ".join(notes), GREY)]
+    return [*lines, Line(" · ".join(notes), GREY)]
 
 
 def sheet(rows: Sequence[Row], columns: int) -> Image.Image:
-    """The contact sheet, with a legend of the parts that its maps show."""
-    maps = [shown.label_map for row in rows for shown in (row.truth, row.prediction) if shown is not None]
-    parts = sorted({label for one in maps if one is not None for label in one.unique().tolist()} - {0})
-    footer = (lambda width: legend(parts, width=width)) if parts else None
-    return contact_sheet([tile(row) for row in rows], columns, footer=footer)
+    """The contact sheet, with a legend of the colours in it."""
+    shown = [one for row in rows for one in (row.truth, row.prediction) if one is not None]
+    colours = {} if rows[0].prediction is None else {"truth": TRUTH, "prediction": PREDICTION}
+    if any(one.keypoints is not None for one in shown):
+        colours |= SIDES
+    colours |= part_colours(one.label_map for one in shown if one.label_map is not None)
+    return contact_sheet([tile(row) for row in rows], columns, colours=colours)
 
 
 def picture_format(path: Path) -> str:

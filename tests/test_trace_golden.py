@@ -10,9 +10,9 @@ from scripts import ROOT, updates
 pytest.importorskip("fairseq")
 # up to update n: relative tolerance of the loss and of the gradient norm (golden/README.md)
 TOLERANCES = {
-    "refcoco": [(3, 1e-5, 2e-3), (30, 6e-5, 5e-3)],
-    "rpar_full_mask": [(3, 1e-5, 2e-3), (30, 6e-5, 5e-3)],
-    "rhrc": [(6, 5e-5, 6e-3), (20, 2e-4, 5e-2), (30, 4e-4, 0.15)],
+    "refcoco": [(3, 1e-5, 2e-3), (30, 6e-5, 8e-3)],
+    "rpar_full_mask": [(3, 1e-5, 2e-3), (30, 6e-5, 8e-3)],
+    "rhrc": [(6, 5e-5, 6e-3), (20, 2e-4, 5e-2), (30, 4e-4, 0.2)],
 }
 FLAGS = {
     "refcoco": ["rkpt_rec.tsv", "--selected-cols=0,5,2,3", "--lr=3e-4", "--warmup-ratio=0.06"],

@@ -5,7 +5,7 @@ points are `supervision`'s annotators, drawn at a finer scale and scaled down, f
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -34,7 +34,7 @@ FINE_PX = 3000  # longest side of the finer scale
 FINEST = 4
 HALO = 0.45  # opacity of the dark edge that keeps lines visible on pictures of their own colour
 FONT_SIZE = 17
-GAP = 12  # px between tiles, and of the margin
+GAP = 12  # px: half of what is between tiles and around them
 LINE_SPACING = 1.25
 
 
@@ -49,17 +49,18 @@ class Line(NamedTuple):
 # Answers on a picture
 
 
-def draw_box(image: Image.Image, box_xyxy: ArrayLike, *, colour: Colour = TRUTH, label: str = "") -> Image.Image:
-    """With the outline of a box [4], clipped to the picture, and a tag that never leaves the picture."""
+def draw_box(image: Image.Image, box_xyxy: ArrayLike, *, colour: Colour = PREDICTION) -> Image.Image:
+    """With the outline of a box [4], clipped to the picture."""
     box = clip_box(box_xyxy, image.size)
     width = _line_width(image)
 
     def ink(thickness: int) -> Callable[[np.ndarray, int], np.ndarray]:
-        return lambda scene, k: sv.BoxAnnotator(sv.Color.WHITE, thickness=thickness * k).annotate(scene, _found(box, k))
+        return lambda scene, k: sv.BoxAnnotator(sv.Color.WHITE, thickness=thickness * k).annotate(
+            scene, sv.Detections(xyxy=(box * k)[None], class_id=np.zeros(1, int))
+        )
 
     image = _inked(image, ink(width + 2), colour=INK, opacity=HALO)
-    image = _inked(image, ink(width), colour=colour)
-    return _tagged(image, box, label, colour=colour) if label else image
+    return _inked(image, ink(width), colour=colour)
 
 
 def draw_keypoints(image: Image.Image, keypoints: ArrayLike) -> Image.Image:
@@ -114,21 +115,27 @@ def label_map_in_picture(label_map: Tensor | np.ndarray, box_xyxy: ArrayLike, *,
 # Sheets
 
 
-def legend(labels: Iterable[int], *, width: int) -> Image.Image:
-    """Swatch and name of classes 0..19, in rows of `width` px."""
-    font, swatch = _font(), FONT_SIZE
+def part_colours(label_maps: Iterable[Tensor]) -> dict[str, Colour]:
+    """Names and colours of the classes that label maps hold, without the background: entries of a legend."""
+    found = sorted({label for label_map in label_maps for label in label_map.unique().tolist()} - {0})
+    return {CLASS_NAMES[label]: PALETTE[label] for label in found}
+
+
+def legend(colours: Mapping[str, Colour], *, width: int) -> Image.Image:
+    """Swatch and name of each colour, in rows of `width` px."""
+    font, swatch, step = _font(), FONT_SIZE, round(1.6 * FONT_SIZE)
     places, x, y = [], 0, 0
-    for label in labels:
-        length = swatch + 6 + round(font.getlength(CLASS_NAMES[label]))
+    for name in colours:
+        length = swatch + 6 + round(font.getlength(name))
         if x and x + length > width:
-            x, y = 0, y + round(1.6 * FONT_SIZE)
-        places.append((label, x, y))
+            x, y = 0, y + step
+        places.append((x, y))
         x += length + 20
-    image = Image.new("RGB", (width, y + round(1.6 * FONT_SIZE)), PAPER)
+    image = Image.new("RGB", (width, y + step), PAPER)
     draw = ImageDraw.Draw(image)
-    for label, x, y in places:
-        draw.rounded_rectangle((x, y + 3, x + swatch, y + 3 + swatch), radius=4, fill=PALETTE[label])
-        draw.text((x + swatch + 6, y + 3 + swatch / 2), CLASS_NAMES[label], fill=INK, font=font, anchor="lm")
+    for (name, colour), (x, y) in zip(colours.items(), places, strict=True):
+        draw.rounded_rectangle((x, y + 3, x + swatch, y + 3 + swatch), radius=4, fill=colour)
+        draw.text((x + swatch + 6, y + 3 + swatch / 2), name, fill=INK, font=font, anchor="lm")
     return image
 
 
@@ -160,15 +167,14 @@ def captioned(image: Image.Image, lines: Sequence[Line], *, width: int) -> Image
 
 
 def contact_sheet(
-    tiles: Sequence[Image.Image], columns: int, *, footer: Callable[[int], Image.Image] | None = None
+    tiles: Sequence[Image.Image], columns: int, *, colours: Mapping[str, Colour] | None = None
 ) -> Image.Image:
-    """Tiles in rows of `columns`, each row as high as its highest tile. footer: makes the last strip of a width."""
+    """Tiles in rows of `columns`, each row as high as its highest tile; above them the legend of `colours`."""
     if not tiles or columns < 1:
         raise ValueError(f"a sheet needs a tile and a column, got {len(tiles)} tiles and {columns} columns")
-    columns = min(columns, len(tiles))
     rows = [beside(tiles[k : k + columns], gap=2 * GAP) for k in range(0, len(tiles), columns)]
     width = max(row.width for row in rows)
-    rows += [footer(width)] if footer else []
+    rows = [legend(colours, width=width), *rows] if colours else rows
     sheet = Image.new("RGB", (width + 4 * GAP, sum(row.height + 2 * GAP for row in rows) + 2 * GAP), PAPER)
     y = 2 * GAP
     for row in rows:
@@ -178,7 +184,7 @@ def contact_sheet(
 
 
 def wrap(text: str, width: int, *, max_rows: int) -> list[str]:
-    """Words in rows of at most `width` px; a word that is longer is broken, and what does not fit ends in an ellipsis."""
+    """Words in rows of at most `width` px; a longer word is broken, and a text of more rows ends in an ellipsis."""
     font, rows = _font(), [""]
     for word in text.split():
         if rows[-1] and font.getlength(f"{rows[-1]} {word}") <= width:
@@ -210,23 +216,6 @@ def _inked(
     return Image.composite(
         Image.new("RGB", image.size, colour), image.convert("RGB"), cover.point(lambda value: value * opacity)
     )
-
-
-def _tagged(image: Image.Image, box: np.ndarray, label: str, *, colour: Colour) -> Image.Image:
-    size = max(FONT_SIZE - 3, min(image.size) // 32)
-    annotator = sv.RichLabelAnnotator(
-        sv.Color(*colour),
-        text_color=sv.Color.WHITE,
-        font_size=size,
-        text_padding=size // 3,
-        border_radius=size // 4,
-        smart_position=True,
-    )
-    return annotator.annotate(image.copy(), _found(box, 1), labels=[label])
-
-
-def _found(box: np.ndarray, k: int) -> sv.Detections:
-    return sv.Detections(xyxy=(box * k)[None], class_id=np.zeros(1, int))
 
 
 def _side(*keypoints: int) -> str:

@@ -21,6 +21,8 @@ class Network(nn.Module):
         self.encoder = Encoder(config, embed_tokens)
         self.decoder = Decoder(config, embed_tokens)
         self.apply(_initialise)
+        with torch.no_grad():  # after the output projection, whose matrix it is, too
+            embed_tokens.weight[padding_idx] = 0
         if config.freeze_encoder_embedding or config.freeze_decoder_embedding:
             embed_tokens.weight.requires_grad_(False)
 
@@ -53,8 +55,6 @@ def _initialise(module: nn.Module) -> None:
     """BERT's initialisation for the Transformer, He's for the trunk's convolutions."""
     if isinstance(module, nn.Linear | nn.Embedding):
         module.weight.normal_(0, 0.02)
-        if isinstance(module, nn.Embedding) and module.padding_idx is not None:
-            module.weight[module.padding_idx] = 0
         if getattr(module, "bias", None) is not None:
             module.bias.zero_()
     elif isinstance(module, nn.Conv2d):

@@ -43,6 +43,17 @@ def test_encoder_layer_by_its_formula():
     assert_close(layer(x, bias), expected, atol=1e-6, rtol=1e-5)
 
 
+def test_padding_enters_the_encoder_as_zeros():
+    torch.manual_seed(0)
+    encoder = Network(NetworkConfig.from_args(SIZE), 30).eval().encoder
+    inputs = []
+    encoder.layers[0].register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
+    out = encoder(torch.tensor([[5, 6, 1], [7, 8, 9]]), torch.randn(2, 3, 16, 16), torch.tensor([True, False]))
+    empty = torch.tensor([[False, False, False, True], [True, False, False, False]])  # the patch, then the text
+    assert torch.equal(out.padding, empty)
+    assert torch.equal((inputs[0] == 0).all(-1), empty)
+
+
 def test_stochastic_depth_drops_whole_samples_of_later_layers():
     network = Network(NetworkConfig.from_args(SIZE | {"encoder_drop_path_rate": 0.5, "encoder_layers": 3}), 30)
     assert [layer.drop_path.drop_prob for layer in network.encoder.layers] == [0.0, 0.25, 0.5]

@@ -68,6 +68,23 @@ def test_frozen_embedding_and_norms(batch):
     assert "encoder.embed_images.bn1.weight" in dict(network.named_buffers())
 
 
+@pytest.mark.parametrize("flag", ["freeze_encoder_embedding", "freeze_decoder_embedding"])
+def test_either_flag_freezes_the_shared_embedding(flag):
+    assert not make(**{flag: True}).decoder.embed_tokens.weight.requires_grad
+    assert make().decoder.embed_tokens.weight.requires_grad
+
+
+def test_initial_weights():
+    """BERT's: normal(0, 0.02), zero biases and pad row (spec/model.md)."""
+    network = make(scale_resids=True)
+    layer = network.decoder.layers[0]
+    for module in (layer.fc1, layer.encoder_attn.k_proj, network.encoder.image_rel_pos_table_list[0]):
+        assert float(module.weight.detach().std()) == pytest.approx(0.02, rel=0.15)
+    assert not layer.fc1.bias.any()
+    assert not network.encoder.embed_tokens.weight[1].any()
+    assert all(torch.equal(p, torch.ones_like(p)) for p in (layer.self_attn.c_attn, layer.w_resid))
+
+
 def test_switches_change_names(batch):
     bare = make(scale_attn=False, scale_fc=False, scale_heads=False)
     assert not any("attn_ln" in n or "ffn_layernorm" in n or "c_attn" in n for n in bare.state_dict())

@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from tokenizers import ByteLevelBPETokenizer
 
 from refhcm.data.text import TextEncoder
 from refhcm.data.vocabulary import Vocabulary
 from refhcm.tasks import TASKS, Task
 from refhcm.tasks.settings import TaskSettings
+from refhcm.utils.keypoints import KEYPOINT_NAMES
 
 SMALL = {"num_bins": 100, "code_dict_size": 96, "patch_image_size": 64}
 
@@ -16,6 +18,20 @@ def small_text(world):
     """The vocabulary of the drawn world: 256 bytes, 96 codes, 100 bins."""
     vocabulary = Vocabulary.load(world / "bpe", num_bins=SMALL["num_bins"], code_dict_size=SMALL["code_dict_size"])
     return TextEncoder.load(world / "bpe", vocabulary)
+
+
+@pytest.fixture(scope="session")
+def tiny_text(tmp_path_factory):
+    """A byte-level BPE trained on the prompts and the keypoints' names: 256 bytes and 64 merges, 100 codes, 65 bins."""
+    folder = tmp_path_factory.mktemp("bpe")
+    lines = [" " + name for name in KEYPOINT_NAMES] + [task.prompt for task in TASKS.values()]
+    bpe = ByteLevelBPETokenizer()
+    bpe.train_from_iterator(lines, vocab_size=320, min_frequency=1, show_progress=False)
+    bpe.save_model(str(folder))
+    (folder / "vocab.json").rename(folder / "encoder.json")
+    (folder / "merges.txt").rename(folder / "vocab.bpe")
+    (folder / "dict.txt").write_text("".join(f"{i} 1\n" for i in range(bpe.get_vocab_size())), encoding="utf-8")
+    return TextEncoder.load(folder, Vocabulary.load(folder, num_bins=65, code_dict_size=100))
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from refhcm.models.refhcm.network import Network
 from refhcm.tasks import TASKS
 from refhcm.tasks.settings import TaskSettings
 
-ROWS, CANVAS, BINS = 8, 64, 65
-BIN = CANVAS / (BINS - 1) + 1e-3  # canvas px
+ROWS, CANVAS = 8, 64
+BIN = CANVAS / 64 + 1e-3  # canvas px
 COLOURS = ("red", "green", "blue", "yellow", "white", "pink", "grey", "brown")
-UPDATES, LEARNING_RATE = 400, 1e-3
+PAD, UPDATES, WARMUP, LEARNING_RATE = 1, 600, 30, 2e-3
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def tables(tmp_path_factory):
         picture.save(folder / "imgs" / f"{i}.png")
         np.save(folder / "gts" / f"{i}.npy", np.zeros((64, 64), np.uint8))
         points = random.integers(1, 63, (17, 2))
-        points[random.random(17) < 0.7] = 0  # a few keypoints each: short answers learn sooner
+        points[random.permutation(17)[:2]] = 0  # not visible
         codes = random.integers(0, 32, 48)
         encoded, corners = base64.b64encode(file.getvalue()).decode(), ",".join(map(str, box))
         keypoints, codes = (",".join(map(str, values.ravel())) for values in (points, codes))
@@ -49,21 +49,20 @@ def tables(tmp_path_factory):
 
 
 def learn(network, batch):
-    """A few hundred updates on one batch, until every symbol is learnt for sure."""
-    optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3 * LEARNING_RATE, UPDATES)
-    counted = batch["target"] != 1
-    for _ in range(UPDATES):
+    """Updates on one batch until every symbol is all but certain; the largest loss of a symbol at the end."""
+    optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, betas=(0.9, 0.98))
+    counted = batch["target"] != PAD
+    for update in range(UPDATES):
+        optimizer.param_groups[0]["lr"] = LEARNING_RATE * min(1, (update + 1) / WARMUP)
         logits, _ = network(**batch["net_input"])
-        loss, nll, _ = position_losses(logits[counted], batch["target"][counted], smoothing=0.02)
+        loss, nll, _ = position_losses(logits[counted], batch["target"][counted], smoothing=0.0)
+        if float(nll.max().detach()) < 0.1:
+            break
         optimizer.zero_grad()
         loss.mean().backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
-        schedule.step()
-        if nll.max() < 0.05:
-            break
-    return float(nll.max())
+    return float(nll.max().detach())
 
 
 def check(prediction, sample):
@@ -82,7 +81,7 @@ def check(prediction, sample):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
-def test_eight_rows_are_learnt(name, tables, world, small_text):
+def test_eight_rows_are_learnt(name, tables, tiny_text):
     torch.manual_seed(1)
     settings = TaskSettings(
         selected_cols="0,5,2,3" if name == "refcoco" else None,
@@ -90,13 +89,13 @@ def test_eight_rows_are_learnt(name, tables, world, small_text):
         max_image_size=CANVAS,
         annotation_root=str(tables),
     )
-    task = TASKS[name](small_text, settings)
+    task = TASKS[name](tiny_text, settings)
     rows = task.open(tables / f"{ {'refcoco': 'rkpt', 'rpar_full_mask': 'rpar'}.get(name, name) }.tsv", training=False)
     samples = [rows[i] for i in range(ROWS)]
     batch = task.collate(samples)
-    config = NetworkConfig(**SIZES["refhcm_test"] | {"freeze_resnet": True}).without_dropout()
-    network = Network(config, len(small_text.vocabulary))
-    assert learn(network.train(), batch) < 1
+    config = NetworkConfig(**SIZES["refhcm_test"] | {"resnet_width": 16, "freeze_resnet": True}).without_dropout()
+    network = Network(config, len(tiny_text.vocabulary))
+    assert learn(network.train(), batch) < 0.1
     answers = task.generate(network.eval(), batch, task.generation_settings())
     for answer, sample in zip(answers, samples, strict=True):
         check(task.parse(answer.ids), sample)

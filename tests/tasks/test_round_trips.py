@@ -9,39 +9,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tokenizers import ByteLevelBPETokenizer
 
-from refhcm.data.text import TextEncoder
-from refhcm.data.vocabulary import Vocabulary
 from refhcm.tasks import TASKS
 from refhcm.tasks.base import Annotation
 from refhcm.tasks.settings import TaskSettings
 from refhcm.utils.keypoints import KEYPOINT_NAMES
-from refhcm.utils.parsing import CLASS_NAMES
 
-WIDTH, HEIGHT, CANVAS, BINS = 40, 30, 32, 65
+WIDTH, HEIGHT, CANVAS, BINS = 40, 30, 32, 65  # the bins of `tiny_text`
 EOS = 2
 HALF_BIN = CANVAS / (BINS - 1) / 2 + 1e-4  # canvas px
 RATIOS = {"w_resize_ratios": CANVAS / WIDTH, "h_resize_ratios": CANVAS / HEIGHT}
 PICTURE = Image.new("RGB", (WIDTH, HEIGHT), (10, 200, 30))
-CAPTIONS = ("a man in a red hat", "the left player", "woman with a bag, smiling", "person")
-
-
-@pytest.fixture(scope="module")
-def tiny_text(tmp_path_factory):
-    """A byte-level BPE trained on a dozen lines: a few dozen pieces, 100 codes, 65 bins."""
-    folder = tmp_path_factory.mktemp("bpe")
-    prompts = [task.prompt for task in TASKS.values()]
-    bpe = ByteLevelBPETokenizer()
-    words = [" " + text for text in (*KEYPOINT_NAMES, *CAPTIONS, *CLASS_NAMES)]
-    bpe.train_from_iterator(prompts + words, vocab_size=320, min_frequency=2, show_progress=False)
-    bpe.save_model(str(folder))
-    (folder / "vocab.json").rename(folder / "encoder.json")
-    (folder / "merges.txt").rename(folder / "vocab.bpe")
-    (folder / "dict.txt").write_text("".join(f"{i} 1\n" for i in range(bpe.get_vocab_size())), encoding="utf-8")
-    vocabulary = Vocabulary.load(folder, num_bins=BINS, code_dict_size=100)
-    assert (folder / "vocab.bpe").read_text().startswith("#version")
-    return TextEncoder.load(folder, vocabulary)
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+
 from refhcm.tasks.score_coco import main
 
 

@@ -86,11 +86,11 @@ def test_a_new_task_trains_and_answers(world, table, small_text, tmp_path):
         [
             *[f"{table},{table}", "--task=quarter", "--arch=refhcm_test", *TINY, f"--bpe-dir={world / 'bpe'}"],
             *["--num-bins=100", "--code-dict-size=96", "--patch-image-size=64", "--freeze-resnet", "--cpu"],
-            *["--criterion=adjust_label_smoothed_cross_entropy", "--optimizer=adam", "--lr=5e-3", "--clip-norm=1"],
-            *["--lr-scheduler=polynomial_decay", "--warmup-ratio=0.1", "--batch-size=8", "--max-epoch=60"],
+            *["--criterion=adjust_label_smoothed_cross_entropy", "--optimizer=adam", "--lr=3e-3", "--clip-norm=1"],
+            *["--lr-scheduler=polynomial_decay", "--warmup-ratio=0.1", "--batch-size=8", "--max-epoch=200"],
             *["--dropout=0", "--encoder-drop-path-rate=0", "--decoder-drop-path-rate=0", "--num-workers=0"],
             *["--eval-acc", "--best-checkpoint-metric=accuracy", "--maximize-best-checkpoint-metric"],
-            *["--validate-interval=60", "--save-interval=60", "--no-epoch-checkpoints", f"--save-dir={tmp_path}"],
+            *["--validate-interval=200", "--save-interval=200", "--no-epoch-checkpoints", f"--save-dir={tmp_path}"],
             *["--no-progress-bar", "--log-interval=10"],
         ]
     )

@@ -1,0 +1,151 @@
+"""Drawings: the right colour at the right pixel."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from refhcm.utils import drawing
+from refhcm.utils.drawing import INK, PAPER, PREDICTION, SIDES, TRUTH, Line
+from refhcm.utils.keypoints import KEYPOINT_NAMES
+from refhcm.utils.parsing import CLASS_NAMES, PALETTE
+
+WHITE = (255, 255, 255)
+
+
+@pytest.fixture
+def paper():
+    """160 x 100 px, white; lines on it are 2 px wide."""
+    return Image.new("RGB", (160, 100), WHITE)
+
+
+def test_the_box_is_where_it_is_said_to_be(paper):
+    drawn = drawing.draw_box(paper, [20, 30, 120, 80], colour=TRUTH)
+    for on_the_line in [(20, 50), (120, 50), (70, 30), (70, 80)]:
+        assert drawn.getpixel(on_the_line) == TRUTH
+    for off_the_line in [(70, 55), (10, 50), (130, 50), (70, 20), (70, 90)]:
+        assert drawn.getpixel(off_the_line) == WHITE
+    assert np.asarray(paper).min() == 255  # the argument is as it was
+
+
+def test_a_box_that_leaves_the_picture_is_drawn_on_its_edge(paper):
+    drawn = drawing.draw_box(paper, [-50, 30, 1000, 80])
+    assert drawn.getpixel((0, 50)) == PREDICTION
+    assert drawn.getpixel((159, 50)) != WHITE
+
+
+def keypoints(**points):
+    """[17, 2] with the named points; the others are (0, 0)."""
+    found = np.zeros((17, 2), np.float32)
+    for name, point in points.items():
+        found[KEYPOINT_NAMES.index(name)] = point
+    return found
+
+
+def test_keypoints_and_limbs_have_the_colour_of_their_side(paper):
+    points = keypoints(
+        nose=(80, 12), left_elbow=(120, 30), left_wrist=(120, 80), right_elbow=(30, 30), right_wrist=(30, 80)
+    )
+    drawn = drawing.draw_keypoints(paper, points.ravel())
+    assert drawn.getpixel((120, 30)) == drawn.getpixel((120, 55)) == SIDES["left"]
+    assert drawn.getpixel((30, 80)) == drawn.getpixel((30, 55)) == SIDES["right"]
+    assert drawn.getpixel((80, 12)) == SIDES["middle"]
+    assert drawn.getpixel((0, 0)) == drawn.getpixel((75, 55)) == WHITE  # hidden points have no limbs
+
+
+def test_no_visible_keypoint_changes_nothing(paper):
+    assert drawing.draw_keypoints(paper, np.zeros(34)).tobytes() == paper.tobytes()
+
+
+def test_label_map_is_squeezed_into_its_box():
+    image = Image.new("RGB", (40, 20), (100, 100, 100))
+    label_map = torch.tensor([[1, 0], [2, 13]])  # hat, background; hair, face
+    drawn = drawing.draw_label_map(image, label_map, [10, 4, 30, 16], alpha=0.5)
+
+    def half(label):
+        return tuple((100 + value) // 2 for value in PALETTE[label])
+
+    assert drawn.getpixel((10, 4)) == drawn.getpixel((19, 9)) == half(1)
+    assert drawn.getpixel((10, 10)) == drawn.getpixel((19, 15)) == half(2)
+    assert drawn.getpixel((20, 10)) == drawn.getpixel((29, 15)) == half(13)
+    for background in [(20, 4), (29, 9), (9, 4), (10, 3), (30, 15), (29, 16)]:
+        assert drawn.getpixel(background) == (100, 100, 100)
+
+
+def test_label_map_without_a_box_is_the_whole_picture():
+    image = Image.new("RGB", (40, 20), WHITE)
+    drawn = drawing.draw_label_map(image, np.array([[0, 5]], np.uint8), alpha=1.0)
+    assert drawn.getpixel((19, 19)) == WHITE
+    assert drawn.getpixel((20, 0)) == drawn.getpixel((39, 19)) == PALETTE[5]
+
+
+def test_label_map_in_picture_by_hand():
+    placed = drawing.label_map_in_picture(torch.tensor([[7]]), [1, 0, 3, 2], size_wh=(4, 3))
+    assert placed.tolist() == [[0, 7, 7, 0], [0, 7, 7, 0], [0, 0, 0, 0]]
+
+
+def test_part_colours_name_what_is_there():
+    found = drawing.part_colours([torch.tensor([[0, 2]]), torch.tensor([[2, 1]])])
+    assert found == {CLASS_NAMES[1]: PALETTE[1], CLASS_NAMES[2]: PALETTE[2]}
+
+
+def test_legend_has_each_colour_and_breaks_into_rows():
+    colours = dict(zip(CLASS_NAMES[1:], PALETTE[1:], strict=True))
+    wide, narrow = (drawing.legend(colours, width=width) for width in (4000, 200))
+    assert (wide.width, narrow.width) == (4000, 200)
+    assert narrow.height >= 8 * wide.height  # a row of 200 px holds two names at most
+    for image in (wide, narrow):
+        assert set(PALETTE[1:]) <= set(map(tuple, np.asarray(image).reshape(-1, 3).tolist()))
+
+
+def test_wrapping_keeps_the_words_and_the_width():
+    text = "a boy in a chequered scarf " + "o" * 100
+    rows = drawing.wrap(text, 120, max_rows=50)
+    assert "".join(rows).replace(" ", "") == text.replace(" ", "")
+    assert all(drawing._font().getlength(row) <= 120 for row in rows)
+    assert rows[0].startswith("a boy")
+
+
+def test_long_text_ends_in_an_ellipsis():
+    rows = drawing.wrap("word " * 100, 120, max_rows=3)
+    assert len(rows) == 3
+    assert rows[-1].endswith("…")
+    assert drawing.wrap("", 120, max_rows=3) == [""]
+
+
+def test_captioned_tile_grows_with_its_text(paper):
+    short, long = (drawing.captioned(paper, [Line(text)], width=200) for text in ("word", "word " * 20))
+    assert short.size == (200, short.height)
+    assert 100 < short.height < long.height
+    assert short.crop((0, 0, 160, 100)).tobytes() == paper.tobytes()
+    below = np.asarray(short)[100:]
+    assert (below == INK).all(-1).any()
+
+
+def test_contact_sheet_puts_tiles_in_reading_order():
+    red, green, blue = (Image.new("RGB", (50, 40), colour) for colour in ("red", "green", "blue"))
+    sheet = drawing.contact_sheet([red, green, blue], 2)
+    gap = 2 * drawing.GAP
+    assert sheet.size == (2 * 50 + 3 * gap, 2 * 40 + 3 * gap)
+    assert sheet.getpixel((gap, gap)) == (255, 0, 0)
+    assert sheet.getpixel((gap + 50 + gap, gap)) == (0, 128, 0)
+    assert sheet.getpixel((gap, gap + 40 + gap)) == (0, 0, 255)
+    assert sheet.getpixel((gap + 50 + gap, gap + 40 + gap)) == PAPER
+    assert drawing.contact_sheet([red], 2, colours={"truth": TRUTH}).height > 40 + 2 * gap
+
+
+def test_a_sheet_of_nothing_is_an_error():
+    with pytest.raises(ValueError, match="0 tiles"):
+        drawing.contact_sheet([], 4)
+
+
+def test_points_far_outside_do_no_harm(paper):
+    points = keypoints(left_elbow=(-70000, 50), left_wrist=(70000, 50), right_wrist=(30, 1e6))
+    assert drawing.draw_keypoints(paper, points).getpixel((80, 50)) == SIDES["left"]
+
+
+def test_large_pictures_are_drawn_on_too():
+    image = Image.new("RGB", (4000, 1000), WHITE)
+    drawn = drawing.draw_box(image, [100, 100, 3900, 900], colour=TRUTH)
+    assert drawn.getpixel((2000, 100)) == TRUTH
+    assert drawn.getpixel((2000, 500)) == WHITE
