@@ -18,9 +18,10 @@ from refhcm.tasks.settings import TaskSettings
 ROWS, CANVAS = 8, 64
 BIN = CANVAS / 64 + 1e-3  # canvas px
 COLOURS = ("red", "green", "blue", "yellow", "white", "pink", "grey", "brown")
-# Captions differ in length: beam search ends with the fifth ended answer, which may be before the longest (fairseq's way).
+# Captions differ in length: beam search ends with the fifth ended answer, maybe before the longest (fairseq's way).
 SETTINGS = {"rhrc": {"beam": 1}}
-PAD, UPDATES, WARMUP, LEARNING_RATE = 1, 600, 30, 2e-3
+PAD, UPDATES, WARMUP, LEARNING_RATE = 1, 800, 30, 2e-3
+CERTAIN = 0.05  # largest loss of a symbol
 
 
 @pytest.fixture(scope="module")
@@ -59,13 +60,23 @@ def learn(network, batch):
         optimizer.param_groups[0]["lr"] = LEARNING_RATE * min(1, (update + 1) / WARMUP)
         logits, _ = network(**batch["net_input"])
         loss, nll, _ = position_losses(logits[counted], batch["target"][counted], smoothing=0.0)
-        if float(nll.max().detach()) < 0.1:
+        if float(nll.max().detach()) < CERTAIN:
             break
         optimizer.zero_grad()
         loss.mean().backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
     return float(nll.max().detach())
+
+
+def opened_as_in_decoding(batch):
+    """Parallel decoding opens the closing symbol, too, which training does not (spec/generation.md).
+
+    A small network taught the other way gets 4 of its 384 codes wrong; here each must be right.
+    """
+    span = batch["net_input"].get("full_mask_position")
+    opened = {} if span is None else {"full_mask_position": (span[0], span[1] + 1)}
+    return batch | {"net_input": batch["net_input"] | opened}
 
 
 def check(prediction, sample):
@@ -95,10 +106,10 @@ def test_eight_rows_are_learnt(name, tables, tiny_text):
     task = TASKS[name](tiny_text, settings)
     rows = task.open(tables / f"{ {'refcoco': 'rkpt', 'rpar_full_mask': 'rpar'}.get(name, name) }.tsv", training=False)
     samples = [rows[i] for i in range(ROWS)]
-    batch = task.collate(samples)
+    batch = opened_as_in_decoding(task.collate(samples))
     config = NetworkConfig(**SIZES["refhcm_test"] | {"resnet_width": 16, "freeze_resnet": True}).without_dropout()
     network = Network(config, len(tiny_text.vocabulary))
-    assert learn(network.train(), batch) < 0.1
+    assert learn(network.train(), batch) < CERTAIN
     answers = task.generate(network.eval(), batch, replace(task.generation_settings(), **SETTINGS.get(name, {})))
     for answer, sample in zip(answers, samples, strict=True):
         check(task.parse(answer.ids), sample)

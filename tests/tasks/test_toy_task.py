@@ -70,7 +70,14 @@ def table(tmp_path):
             picture, file = Image.new("RGB", (100, 90)), io.BytesIO()
             picture.paste((255, 255, 0), box)
             picture.save(file, "PNG")
-            cells = (f"q{i}", "0", "abcdefgh"[i], ",".join(map(str, box)), "", base64.b64encode(file.getvalue()).decode())
+            cells = (
+                f"q{i}",
+                "0",
+                "abcdefgh"[i],
+                ",".join(map(str, box)),
+                "",
+                base64.b64encode(file.getvalue()).decode(),
+            )
             lines.write("\t".join(cells) + "\n")
     return path
 
@@ -87,7 +94,8 @@ def test_a_new_task_trains_and_answers(world, table, small_text, tmp_path):
             *[f"{table},{table}", "--task=quarter", "--arch=refhcm_test", *TINY, f"--bpe-dir={world / 'bpe'}"],
             *["--num-bins=100", "--code-dict-size=96", "--patch-image-size=64", "--freeze-resnet", "--cpu"],
             *["--criterion=adjust_label_smoothed_cross_entropy", "--optimizer=adam", "--lr=1e-3", "--clip-norm=1"],
-            *["--lr-scheduler=polynomial_decay", "--warmup-ratio=0.1", "--batch-size=8", "--max-epoch=200", "--seed=3"],
+            *["--lr-scheduler=polynomial_decay", "--warmup-ratio=0.1", "--batch-size=8", "--seed=3"],
+            *["--max-epoch=200"],
             *["--dropout=0", "--encoder-drop-path-rate=0", "--decoder-drop-path-rate=0", "--num-workers=0"],
             *["--eval-acc", "--best-checkpoint-metric=accuracy", "--maximize-best-checkpoint-metric"],
             *["--validate-interval=200", "--save-interval=200", "--no-epoch-checkpoints", f"--save-dir={tmp_path}"],
