@@ -57,39 +57,79 @@ def test_odd_keypoint_answers(golden, keypoints):
     assert different == 2  # the front-padded ones
 
 
-@pytest.mark.parametrize("name", EVALUATIONS)
-def test_evaluation(name, golden, golden_data, golden_checkpoint, text):
-    checkpoint, tsv, scores = EVALUATIONS[name]
+def run(name, text, golden, data, checkpoint, *, batch_size):
+    """Metrics and records of one of the published evaluations."""
     settings = TaskSettings(
         patch_image_size=128,
-        annotation_root=str(golden_data / "rpar_annos"),
+        annotation_root=str(data / "rpar_annos"),
         vq_config=str(golden / "vqgan" / "model.yaml"),
         vq_ckpt=str(golden / "vqgan" / "model.ckpt"),
         selected_cols="0,5,2,3" if name == "refcoco" else None,
     )
     task = TASKS[name](text, settings)
-    network = load_network(read_checkpoint(golden_checkpoint(checkpoint)), len(text.vocabulary))
-    rows = task.open(golden_data / tsv, training=False)
-    metrics, records = evaluate(task, network, rows, settings=task.generation_settings(), batch_size=4)
-    published = json.loads((golden / "eval" / f"{name}_test_predict.json").read_text())
+    network = load_network(read_checkpoint(checkpoint), len(text.vocabulary))
+    rows = task.open(data / EVALUATIONS[name][1], training=False)
+    return evaluate(task, network, rows, settings=task.generation_settings(), batch_size=batch_size)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 10])
+@pytest.mark.parametrize("name", [name for name in EVALUATIONS if name != "rkpt"])
+def test_evaluation(name, batch_size, golden, golden_data, golden_checkpoint, text):
+    checkpoint, _, scores = EVALUATIONS[name]
+    arguments = (name, text, golden, golden_data, golden_checkpoint(checkpoint))
+    metrics, records = run(*arguments, batch_size=batch_size)
+    assert records == json.loads((golden / "eval" / f"{name}_test_predict.json").read_text())
+    assert metrics["count"] == 10
     summary = json.loads((golden / "eval" / "eval_summary.json").read_text())["scores"].get(name, {})
     for theirs, ours in scores.items():
         assert metrics[ours] == pytest.approx(summary[theirs], abs=1e-7)
-    if name != "rkpt":
-        assert records == published
-        return
-    # The tiny network's answers all lack bins: the published reader shifts those, ours says that they are malformed.
+
+
+def test_malformed_keypoint_answers_keep_their_box(golden, golden_data, golden_checkpoint, text):
+    """The tiny network's answers all lack bins: the published reader shifts them, ours says that they are malformed."""
+    arguments = ("rkpt", text, golden, golden_data, golden_checkpoint("rkpt"))
+    metrics, records = run(*arguments, batch_size=10)
+    assert records == run(*arguments, batch_size=3)[1]
+    published = json.loads((golden / "eval" / "rkpt_test_predict.json").read_text())
     assert metrics["invalid"] == 1.0
     assert [r["uniq_id"] for r in records] == [p["uniq_id"] for p in published]
     assert [r["oks_score"] for r in records] == [p["oks_score"] for p in published]
+    assert all(any(r["box"]) for r in records)
+    assert not any(any(p["box"]) for p in published)
 
 
-def test_evaluation_does_not_depend_on_the_batch(golden, golden_data, golden_checkpoint, text):
+def test_caption_scores(golden, golden_data, golden_checkpoint, text):
+    """CIDEr-D of the evaluated captions with the frequencies of a file."""
+    theirs = json.loads((golden / "eval" / "rhrc_cider.json").read_text())
+    cached = str(golden / "metrics" / "cider_df.p")
+    task = TASKS["rhrc"](text, TaskSettings(patch_image_size=128, eval_cider_cached_tokens=cached))
+    network = load_network(read_checkpoint(golden_checkpoint("rhrc")), len(text.vocabulary))
+    rows = task.open(golden_data / "rhrc.tsv", training=False)
+    metrics, _ = evaluate(task, network, rows, settings=task.generation_settings(), batch_size=4)
+    assert metrics["cider"] == pytest.approx(100 * theirs["mean_cached"], rel=1e-6)
+
+
+def test_parallel_parsing(golden, golden_data, golden_checkpoint, text):
+    """Box and codes of the published greedy decoding, one by one and as a batch."""
+    theirs = json.loads((golden / "model" / "model_rpar_full_mask.json").read_text())["tasks"]["rpar_full_mask"]
+    settings = TaskSettings(patch_image_size=128, max_image_size=999, annotation_root=str(golden_data / "rpar_annos"))
+    task = TASKS["rpar_full_mask"](text, settings)
+    network = load_network(read_checkpoint(golden_checkpoint("rpar_full_mask")), len(text.vocabulary))
+    rows = task.open(golden_data / "rpar.tsv", training=False)
+    cases = theirs["qpg_greedy_bs1"]
+    answers = task.generate(network, task.collate([rows[case["row"]] for case in cases]), task.generation_settings())
+    for answer, case in zip(answers, cases, strict=True):
+        prediction = task.parse(answer.ids)
+        assert prediction.valid
+        assert prediction.box_xyxy == pytest.approx(case["hyp"][:4], abs=1e-3)
+        assert prediction.codes.tolist() == case["hyp"][4:]
+
+
+def test_ranks_share_the_rows(golden, golden_data, golden_checkpoint, text):
     task = TASKS["rhrc"](text, TaskSettings(patch_image_size=128))
     network = load_network(read_checkpoint(golden_checkpoint("rhrc")), len(text.vocabulary))
     rows = task.open(golden_data / "rhrc.tsv", training=False)
     settings = task.generation_settings()
-    results = [evaluate(task, network, rows, settings=settings, batch_size=size) for size in (1, 10)]
-    assert results[0] == results[1]
+    whole = evaluate(task, network, rows, settings=settings, batch_size=10)[1]
     parts = [evaluate(task, network, rows, settings=settings, batch_size=4, rank=r, world=3)[1] for r in range(3)]
-    assert sorted(r["image_id"] for part in parts for r in part) == [r["image_id"] for r in results[0][1]]
+    assert sorted(r["image_id"] for part in parts for r in part) == [r["image_id"] for r in whole]

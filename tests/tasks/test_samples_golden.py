@@ -71,13 +71,18 @@ def test_multitask_items(golden, golden_data, text):
     )
     mixture = TRAINABLE["multitask"](text, settings).open(golden_data / "rkpt_rec.tsv", training=True)
     captions = TASKS["rhrc"](text, TaskSettings(max_tgt_length=100)).open(golden_data / "rhrc.tsv", training=True)
+    referenced = 0
     for i, item in enumerate(items):
         parts = item if isinstance(item, list) else item["samples"]
         for place, (ours, theirs) in enumerate(zip(mixture[i], parts, strict=True)):
             assert ours["id"] == theirs["id"]
             if place == 2:  # the published set keeps references such as [12, 3]: here it is the RHrc task's own
                 assert torch.equal(ours["target"], captions[i]["target"])
+                has_reference = "[" in text.decode(theirs["target"])
+                assert has_reference == (ours["target"].tolist() != theirs["target"])
+                referenced += has_reference
                 assert_same_ids(ours["source"].tolist(), theirs["source"], text.vocabulary.bin_ids)
             else:
                 for field in TOKENS:
                     assert_same_ids(ours[field].tolist(), theirs[field], text.vocabulary.bin_ids)
+    assert referenced == 2
