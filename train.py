@@ -30,6 +30,7 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     if "--warmup-ratio" in parser._option_string_actions:
         return
     parser.add_argument("--warmup-ratio", type=float, default=-1.0, help="warm-up's share of all updates")
+    parser.add_argument("--autocast-bf16", action="store_true", help="matrix products in bfloat16, the rest in float32")
     parser.add_argument("--use-ema-weights-to-init-param", action="store_true", help="start from averaged weights")
     parser.add_argument("--use-latest-weights-to-init-ema", action="store_true", help="start the average afresh")
 

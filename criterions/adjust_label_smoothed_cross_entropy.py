@@ -105,6 +105,8 @@ class AdjustLabelSmoothedCrossEntropy(FairseqCriterion):
             return [torch.ones_like(counted)[counted]]
         position = torch.arange(counted.shape[1], device=counted.device).expand_as(counted)[counted]
         parallel = (position >= span[0]) & (position <= span[1])
+        if (rows := sample["net_input"].get("full_mask_rows")) is not None:
+            parallel = parallel & rows[:, None].expand_as(counted)[counted]
         return [~parallel, parallel]
 
     @staticmethod
@@ -131,8 +133,9 @@ class AdjustLabelSmoothedCrossEntropy(FairseqCriterion):
 def doubled(sample: dict[str, Any]) -> dict[str, Any]:
     """The batch twice in a row, for R-Drop; counts are doubled, labels of metrics are left out."""
     twice = {name: torch.cat([value, value]) for name, value in sample.items() if isinstance(value, Tensor)}
+    once = {"patch_images"} if "patch_rows" in sample["net_input"] else set()  # both halves ask about the same pictures
     net_input = {
-        name: torch.cat([value, value]) if isinstance(value, Tensor) else value
+        name: torch.cat([value, value]) if isinstance(value, Tensor) and name not in once else value
         for name, value in sample["net_input"].items()
     }
     return twice | {"net_input": net_input, "nsentences": 2 * sample["nsentences"], "ntokens": 2 * sample["ntokens"]}

@@ -1,5 +1,6 @@
 """The square that every picture is resized to, and its coordinates (spec/data.md, "Image and coordinates")."""
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -23,6 +24,10 @@ class Placed(NamedTuple):
     h_resize_ratio: float
 
 
+_PLACED: OrderedDict[tuple["Canvas", int], tuple[Image.Image, Placed]] = OrderedDict()
+KEPT = 8  # pictures: a few, for rows about one picture are neighbours
+
+
 @dataclass(frozen=True)
 class Canvas:
     """patch_image_size: px of the square's side. max_image_size: canvas px of the last bin in all tasks but RHrc."""
@@ -33,6 +38,18 @@ class Canvas:
     std: tuple[float, float, float] = HALF
 
     def place(self, image: Image.Image) -> Placed:
+        """`resized`, but the same object placed again gives the same tensor.
+
+        By that `collate` knows which rows share a picture. The last few pictures are kept; not for threads.
+        """
+        key = (self, id(image))  # the picture is kept beside its answer, so that no other object gets its id
+        if key not in _PLACED:
+            _PLACED[key] = (image, self.resized(image))
+            if len(_PLACED) > KEPT:
+                _PLACED.popitem(last=False)
+        return _PLACED[key][1]
+
+    def resized(self, image: Image.Image) -> Placed:
         """Resize an RGB picture to the square (bicubic, its shape is not kept) and normalise it."""
         size = self.patch_image_size
         # Width first, in two steps: Pillow 13 picks the order by the picture's shape, which alters pixels by 1/255.

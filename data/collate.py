@@ -25,9 +25,10 @@ LABELS = {
 }
 
 
-def collate(samples: Sequence[Sample | BadRow | list], *, pad: int) -> dict[str, Any]:
+def collate(samples: Sequence[Sample | BadRow | list], *, pad: int, share_pictures: bool = False) -> dict[str, Any]:
     """A batch of samples; an item may be a list of them (multitask), which stay in order.
 
+    share_pictures: each picture once, and `patch_rows`, int64 [B]: which of them each row asks about.
     A task's own field is there if all samples have it. `bad_rows` holds the messages of the BadRows among the
     samples: it is all there is if nothing else is left. `clipped_rows` holds "path:line" of the clipped ones.
     """
@@ -41,7 +42,7 @@ def collate(samples: Sequence[Sample | BadRow | list], *, pad: int) -> dict[str,
         "id": np.array([sample["id"] for sample in good]),
         "nsentences": len(good),
         "ntokens": int((target != pad).sum()),
-        "net_input": _net_input(good, pad=pad),
+        "net_input": _net_input(good, pad=pad, share_pictures=share_pictures),
         "target": target,
     }
     for field, (name, dtype) in LABELS.items():
@@ -63,21 +64,34 @@ def collate(samples: Sequence[Sample | BadRow | list], *, pad: int) -> dict[str,
     return batch
 
 
-def _net_input(samples: list[Sample], *, pad: int) -> dict[str, Any]:
+def _net_input(samples: list[Sample], *, pad: int, share_pictures: bool) -> dict[str, Any]:
     src_tokens = _padded(samples, "source", pad=pad)
-    net_input = {
+    net_input: dict[str, Any] = {
         "src_tokens": src_tokens,  # int64 [B, S]
         "src_lengths": (src_tokens != pad).sum(dim=1),  # int64 [B]
-        "patch_images": torch.stack([sample["patch_image"] for sample in samples]),  # float32 [B, 3, H, W]
         "patch_masks": torch.cat([sample["patch_mask"] for sample in samples]),  # bool [B]
         "prev_output_tokens": _padded(samples, "prev_output_tokens", pad=pad),  # int64 [B, T]
     }
-    spans = {sample.get("full_mask_position") for sample in samples}
-    if len(spans) > 1:
-        raise ValueError(f"one batch has one full_mask_position, got {spans}")
-    if spans != {None}:
-        net_input["full_mask_position"] = spans.pop()
-    return net_input
+    images = [sample["patch_image"] for sample in samples]
+    if share_pictures:
+        keys = [id(image) for image in images]
+        images = list(dict(zip(keys, images, strict=True)).values())
+        places = {id(image): place for place, image in enumerate(images)}
+        net_input["patch_rows"] = torch.tensor([places[key] for key in keys])  # int64 [B]
+    net_input["patch_images"] = torch.stack(images)  # float32 [B, 3, H, W], or [P, 3, H, W]
+    return net_input | _full_mask(samples)
+
+
+def _full_mask(samples: list[Sample]) -> dict[str, Any]:
+    """The span of parallel positions, if any, and bool [B], the samples that have it, if not all do."""
+    spans = [sample.get("full_mask_position") for sample in samples]
+    given = set(spans) - {None}
+    if len(given) > 1:
+        raise ValueError(f"one batch has one full_mask_position, got {given}")
+    if not given:
+        return {}
+    rows = {} if None not in spans else {"full_mask_rows": torch.tensor([span is not None for span in spans])}
+    return {"full_mask_position": given.pop()} | rows
 
 
 def _padded(samples: list[Sample], field: str, *, pad: int | bool) -> Tensor:

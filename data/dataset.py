@@ -1,13 +1,16 @@
 """Rows of a TSV as samples; bad rows travel as data, so that the main process decides (deviations.md, 1, 2 and 20)."""
 
 import logging
+import zlib
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset
+from tqdm import tqdm
 
 from ..utils.errors import DataError
 from .tsv import TsvFile
@@ -28,9 +31,13 @@ class BadRow:
 class ReferringDataset(Dataset):
     """One sample for each row of `file`, made by `make_sample(row, where)`."""
 
-    def __init__(self, file: TsvFile, make_sample: Callable[[dict[str, str], str], Sample]) -> None:
+    def __init__(
+        self, file: TsvFile, make_sample: Callable[[dict[str, str], str], Sample], *, by_picture: str | None = None
+    ) -> None:
+        """by_picture: shuffle pictures, and the rows within each, by a name's own chance; None: shuffle rows."""
         self.file = file
         self.make_sample = make_sample
+        self.by_picture = by_picture
 
     def __len__(self) -> int:
         return len(self.file)
@@ -48,7 +55,21 @@ class ReferringDataset(Dataset):
         """Rows in the order of this epoch, int64 [len]; the same on every rank."""
         if not shuffle:
             return np.arange(len(self))
-        return np.random.default_rng((seed, epoch)).permutation(len(self))
+        random = np.random.default_rng((seed, epoch))
+        if self.by_picture is None:
+            return random.permutation(len(self))
+        # Tables of the same pictures walk through them side by side, each with another row of a picture.
+        place = random.permutation(self.pictures[-1] + 1)[self.pictures]
+        own = np.random.default_rng((seed, epoch, zlib.crc32(self.by_picture.encode())))
+        return np.lexsort((own.random(len(self)), place))
+
+    @cached_property
+    def pictures(self) -> np.ndarray:
+        """Number of each row's picture, int64 [len]; neighbours with the same cell share one."""
+        name = f"pictures of {self.file.path.name}"
+        cells = (self.file[i]["image"] for i in tqdm(range(len(self)), desc=name, unit="row", leave=False, delay=5))
+        seen = np.fromiter((zlib.crc32(cell.encode()) for cell in cells), np.int64, len(self))
+        return np.cumsum(np.diff(seen, prepend=seen[0]) != 0)
 
 
 class BadRowCounter:

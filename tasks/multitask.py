@@ -1,5 +1,6 @@
 """Keypoints, parsing and captions trained together (paper, section 3; spec/data.md, "Multitask mixing")."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +10,21 @@ from ..data.text import TextEncoder
 from ..data.tsv import TsvFile
 from ..utils.errors import UserError
 from .base import Task
+from .refcoco import ReferringComprehension
 from .rhrc import ReferringCaption
 from .rkpt import ReferringKeypoints
 from .rpar import ReferringParsing
+from .rpar_full_mask import ReferringParsingParallel
 from .settings import MultitaskSettings
 
-PARTS = (("refpose", ReferringKeypoints), ("refparsing", ReferringParsing), ("regcaption", ReferringCaption))
+PARTS = {
+    "refpose": ReferringKeypoints,
+    "refparsing": ReferringParsing,
+    "regcaption": ReferringCaption,
+    # The published mixture has the first three. These two let one network learn every answer.
+    "refquery": ReferringParsingParallel,
+    "refregion": ReferringComprehension,
+}
 
 
 class Multitask(Task):
@@ -25,13 +35,15 @@ class Multitask(Task):
 
     def __init__(self, text: TextEncoder, settings: MultitaskSettings) -> None:
         super().__init__(text, settings)
+        weights = parse_weights(settings.part_weights)
         self.parts = []
-        for name, part in PARTS:
+        for name, part in PARTS.items():
             path, columns = (getattr(settings, f"{name}_{field}") for field in ("dataset", "selected_cols"))
             if path:
-                self.parts.append((part(text, replace(settings, selected_cols=columns)), path))
+                task = part(text, replace(settings, selected_cols=columns), with_labels=False)
+                self.parts.append((task, path, weights.get(name, 1.0)))
         if not self.parts:
-            raise UserError("multitask needs --refpose-dataset, --refparsing-dataset or --regcaption-dataset")
+            raise UserError(f"multitask needs {', '.join(f'--{name}-dataset' for name in PARTS)}, or some of them")
 
     @staticmethod
     def training_file(files: Sequence[str], epoch: int) -> str:
@@ -42,5 +54,21 @@ class Multitask(Task):
         """One sample of each part for each row of a REC file, whose rows themselves are not used."""
         if not training:
             raise UserError("multitask has no validation of its own: add --disable-validation, and evaluate each task")
-        parts = [task.open(own_path, training=True) for task, own_path in self.parts]
-        return Mixture(parts, len(TsvFile(path, None, names=("id",))))
+        parts = [task.open(own_path, training=True) for task, own_path, _ in self.parts]
+        weights = [weight for _, _, weight in self.parts] if self.settings.part_weights else None
+        return Mixture(parts, len(TsvFile(path, None, names=("id",))), weights=weights)
+
+
+def parse_weights(text: str) -> dict[str, float]:
+    """`refregion=5,regcaption=0.5` -> weight by part. Raises UserError naming what it can not read."""
+    weights = {}
+    for item in filter(None, text.split(",")):
+        name, _, number = item.partition("=")
+        try:
+            weights[name] = float(number)
+        except ValueError:
+            weights[name] = -1.0
+        if name not in PARTS or not 0 < weights[name] < math.inf:
+            known = ", ".join(PARTS)
+            raise UserError(f"--part-weights: needs PART=NUMBER above 0 with a part of {known}, got {item!r}")
+    return weights

@@ -26,8 +26,8 @@ class ReferringCaption(Task):
     prompt = " what does the region {} describe?"
     generation = GenerationSettings()
 
-    def __init__(self, text: TextEncoder, settings: TaskSettings) -> None:
-        super().__init__(text, settings)
+    def __init__(self, text: TextEncoder, settings: TaskSettings, *, with_labels: bool = True) -> None:
+        super().__init__(text, settings, with_labels=with_labels)
         self.canvas_size = settings.patch_image_size  # this task alone divides by the picture's size
 
     @cached_property

@@ -46,15 +46,18 @@ class ReferringParsing(Task):
     def annotation(self, row: Mapping[str, str], where: str) -> Annotation:
         """With 48 codes and the mask of the picture."""
         annotation = super().annotation(row, where)
+        codes = parse_codes(row["codes"], where, num_codes=self.settings.vq_n_embed)
+        if not self.with_labels:
+            return replace(annotation, codes=codes)
         root = Path(self.settings.annotation_root) / "gts"
         label_map = read_label_map(row["mask"], annotation.image.size, root=root, where=where)
-        codes = parse_codes(row["codes"], where, num_codes=self.settings.vq_n_embed)
         return replace(annotation, codes=codes, label_map=label_map)
 
     def sample(self, annotation: Annotation, *, training: bool) -> dict[str, Any]:
         """With expression and codes, and the mask on the canvas."""
-        gt = resize_label_map(annotation.label_map, self.settings.max_image_size)
-        own = {"text": annotation.expression, "parsing_code": annotation.codes, "gt": gt}
+        own = {"text": annotation.expression, "parsing_code": annotation.codes}
+        if annotation.label_map is not None:
+            own["gt"] = resize_label_map(annotation.label_map, self.settings.max_image_size)
         return super().sample(annotation, training=training) | own
 
     def source(self, annotation: Annotation, placed: Placed) -> Tensor:

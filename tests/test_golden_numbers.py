@@ -142,7 +142,7 @@ def tiny_numbers():
         "logits": logits[:, :, ::6].tolist(),
         "tokens": [[h["tokens"].tolist() for h in hypotheses] for hypotheses in found],
         "scores": [[float(h["score"]) for h in hypotheses] for hypotheses in found],
-        "parallel": decode_parallel(network, {"net_input": batch}, symbols).tolist(),
+        "parallel": decode_parallel(network, {"net_input": batch}, symbols).ids.tolist(),
     }
 
 

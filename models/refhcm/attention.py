@@ -30,11 +30,21 @@ class Attention(nn.Module):
         """[B, S, D] -> keys and values, each [B, H, S, d]."""
         return self.split(self.k_proj(x)), self.split(self.v_proj(x))
 
-    def forward(self, x: Tensor, keys: Tensor, values: Tensor, *, bias: Tensor | None = None) -> Tensor:
-        """x: [B, T, D]; keys, values: [B, H, S, d]; bias: broadcasts to [B, H, T, S], -inf hides. -> [B, T, D]."""
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor, *, bias: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """x: [B, T, D]; keys, values: [B, H, S, d]; bias: broadcasts to [B, H, T, S], -inf hides. -> [B, T, D].
+
+        hidden: what a sample hides beyond the bias, which is the same for all of them: 0 or -inf, broadcasts, too.
+        """
         dropout = self.dropout if self.training else 0.0
         q = self.split(self.q_proj(x))
-        out = F.scaled_dot_product_attention(q, keys, values, attn_mask=bias, dropout_p=dropout, scale=self.scale)
+        if bias.requires_grad:  # no fused kernel learns a bias; torch's fallback is slower than this
+            scores = (q * self.scale) @ keys.transpose(-1, -2) + bias
+            if hidden is not None:
+                scores += hidden
+            out = F.dropout(scores.softmax(dim=-1, dtype=torch.float32), dropout).to(values.dtype) @ values
+        else:
+            bias = bias if hidden is None else bias + hidden
+            out = F.scaled_dot_product_attention(q, keys, values, attn_mask=bias, dropout_p=dropout, scale=self.scale)
         if self.c_attn is not None:
             out = out * self.c_attn[:, None, None]
         return self.out_proj(out.transpose(1, 2).flatten(2))

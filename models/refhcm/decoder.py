@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from .config import NetworkConfig
 from .encoder import EncoderOutput
 from .layers import DecoderLayer, KeyValueCache
-from .positions import bias_of, token_buckets
+from .positions import bias_of, hiding, token_buckets
 
 
 @dataclass
@@ -71,22 +71,29 @@ class Decoder(nn.Module):
         self.image_rel_pos_table_list = nn.ModuleList(nn.Embedding(image_rows, heads) for _ in range(layers))
 
     def forward(
-        self, prev_output_tokens: Tensor, encoder: EncoderOutput, *, full_mask_position: tuple[int, int] | None = None
+        self,
+        prev_output_tokens: Tensor,
+        encoder: EncoderOutput,
+        *,
+        full_mask_position: tuple[int, int] | None = None,
+        full_mask_rows: Tensor | None = None,
     ) -> Tensor:
         """Teacher forcing: int64 [B, T] -> features [B, T, D]; `project` turns them into logits.
 
         full_mask_position: (b, e), positions that see each other in both directions (Query Parallel Generation).
+        full_mask_rows: bool [B], the answers where they do; None: all.
         """
         length = prev_output_tokens.shape[1]
         self_bias, cross_bias = self._biases(length, encoder.positions, full_mask_position)
-        padded = prev_output_tokens.eq(self.padding_idx)
-        if bool(padded.any()):
-            self_bias = [bias.masked_fill(padded[:, None, None, :], -torch.inf) for bias in self_bias]
-        if encoder.padding is not None:
-            cross_bias = cross_bias.masked_fill(encoder.padding[:, None, None, :], -torch.inf)
         x = self._embed(prev_output_tokens, 0)
+        padded = prev_output_tokens.eq(self.padding_idx)
+        hidden = hiding(padded, x.dtype) if bool(padded.any()) else None
+        if full_mask_rows is not None:
+            closed = causal_mask(length).to(x).masked_fill(full_mask_rows[:, None, None, None], 0)  # [B, 1, T, T]
+            hidden = closed if hidden is None else closed + hidden
+        shared = {"cross_bias": cross_bias, "self_hidden": hidden, "cross_hidden": hiding(encoder.padding, x.dtype)}
         for layer, bias in zip(self.layers, self_bias, strict=True):
-            arguments = {"self_bias": bias, "cross_bias": cross_bias}
+            arguments = {"self_bias": bias, **shared}
             if self.config.checkpoint_activations and self.training:
                 x = checkpoint(layer, x, encoder.states, use_reentrant=False, **arguments)
             else:
@@ -104,10 +111,7 @@ class Decoder(nn.Module):
         """A state for up to `capacity` positions of `beams` answers to each sample."""
         self_bias, cross_bias = self._biases(capacity, encoder.positions, full_mask_position)
         memory = [layer.encoder_attn.keys_values(encoder.states) for layer in self.layers]
-        hidden = None
-        if encoder.padding is not None:
-            hidden = torch.zeros_like(encoder.padding, dtype=cross_bias.dtype)
-            hidden = hidden.masked_fill(encoder.padding, -torch.inf)[:, None, None, :]
+        hidden = hiding(encoder.padding, cross_bias.dtype)
         rows = len(encoder.states) * beams
         caches = [KeyValueCache(keys, capacity, rows=rows) for keys, _ in memory]
         return DecodingState(memory, self_bias, cross_bias, hidden, caches)
@@ -116,12 +120,10 @@ class Decoder(nn.Module):
         """The next n symbols of each answer, int64 [B * beams, n] -> features [B * beams, n, D]."""
         start, end = state.length, state.length + tokens.shape[1]
         state.length = end
-        cross_bias = state.cross_bias[:, :, start:end]
-        if state.hidden is not None:
-            cross_bias = cross_bias + state.hidden  # [B, H, n, S]
+        shared = {"cross_bias": state.cross_bias[:, :, start:end], "cross_hidden": state.hidden}
         x = self._embed(tokens, start)
         for layer, memory, bias, cache in zip(self.layers, state.memory, state.self_bias, state.caches, strict=True):
-            x = layer(x, memory, self_bias=bias[:, :, start:end, :end], cross_bias=cross_bias, cache=cache)
+            x = layer(x, memory, self_bias=bias[:, :, start:end, :end], cache=cache, **shared)
         return self.layer_norm(x)
 
     def project(self, features: Tensor, symbols: Tensor | None = None) -> Tensor:

@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .config import NetworkConfig
 from .layers import EncoderLayer
-from .positions import bias_of, image_buckets, image_positions, interpolate_grid, token_buckets
+from .positions import bias_of, hiding, image_buckets, image_positions, interpolate_grid, token_buckets
 from .resnet import ResNet
 
 
@@ -65,10 +65,16 @@ class Encoder(nn.Module):
         self.image_rel_pos_table_list = nn.ModuleList(nn.Embedding(image_rows, heads) for _ in range(layers))
 
     def forward(
-        self, src_tokens: Tensor, patch_images: Tensor | None = None, patch_masks: Tensor | None = None
+        self,
+        src_tokens: Tensor,
+        patch_images: Tensor | None = None,
+        patch_masks: Tensor | None = None,
+        patch_rows: Tensor | None = None,
     ) -> EncoderOutput:
-        """src_tokens: int64 [B, T]; patch_images: [B, 3, h, w] or None; patch_masks: bool [B], False for no picture.
+        """src_tokens: int64 [B, T]; patch_images: [P, 3, h, w] or None; patch_masks: bool [B], False for no picture.
 
+        patch_rows: int64 [B], the picture that each text asks about; None: the i-th text the i-th picture. The trunk
+        runs once for each picture, however many texts ask about it.
         Raises ValueError when the text or the grid is longer than the position tables.
         """
         length, grid = src_tokens.shape[1], (0, 0)
@@ -82,7 +88,8 @@ class Encoder(nn.Module):
             features = self.embed_images(patch_images)  # [B, C, h, w]
             grid = features.shape[-2:]
             patches = self.image_proj(features.flatten(2).transpose(1, 2)) + self.type_embedding.weight[1]
-            parts.insert(0, self._dropout(self.patch_layernorm_embedding(patches)))
+            patches = self.patch_layernorm_embedding(patches)
+            parts.insert(0, self._dropout(patches if patch_rows is None else patches[patch_rows]))
             missing = ~patch_masks.bool() if patch_masks is not None else padding[0].new_zeros(len(text))
             padding.insert(0, missing.view(-1, 1).expand(-1, patches.shape[1]))
         return self._transform(torch.cat(parts, dim=1), torch.cat(padding, dim=1), grid, length)
@@ -97,18 +104,17 @@ class Encoder(nn.Module):
         mask = padding if bool(padding.any()) else None
         if mask is not None:
             x = x * ~mask[:, :, None]
+        hidden = hiding(mask, x.dtype)
         absolute = self._absolute_bias(positions)
-        if mask is not None:
-            absolute = absolute.masked_fill(mask[:, None, None, :], -torch.inf)  # [B, H, S, S]
         text_buckets = token_buckets(length, self.config.token_bucket_size).to(x.device)
         patch_rows = image_positions(*grid, self.config.image_bucket_size).to(x.device)
         patch_buckets = image_buckets(patch_rows, self.config.image_bucket_size)
         for number, layer in enumerate(self.layers):
             bias = self._layer_bias(number, absolute, text_buckets, patch_buckets)
             if self.config.checkpoint_activations and self.training:
-                x = checkpoint(layer, x, bias, use_reentrant=False)
+                x = checkpoint(layer, x, bias, hidden, use_reentrant=False)
             else:
-                x = layer(x, bias)
+                x = layer(x, bias, hidden)
         return EncoderOutput(self.layer_norm(x), positions, mask)
 
     def _positions(self, grid: tuple[int, int], length: int) -> tuple[Tensor, Tensor]:

@@ -1,11 +1,14 @@
 """The network: `--arch refhcm` without any framework (spec/model.md)."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from .config import NetworkConfig
 from .decoder import Decoder
-from .encoder import Encoder
+from .encoder import Encoder, EncoderOutput
 
 
 class Network(nn.Module):
@@ -39,15 +42,24 @@ class Network(nn.Module):
         prev_output_tokens: Tensor,
         patch_images: Tensor | None = None,
         patch_masks: Tensor | None = None,
+        patch_rows: Tensor | None = None,
         full_mask_position: tuple[int, int] | None = None,
+        full_mask_rows: Tensor | None = None,
     ) -> tuple[Tensor, None]:
         """A batch's `net_input` (spec/data.md) -> logits [B, T, V], and fairseq's unused second value.
 
         src_lengths is part of the interface and not needed: padding is read off src_tokens.
         """
-        encoder = self.encoder(src_tokens, patch_images, patch_masks)
-        features = self.decoder(prev_output_tokens, encoder, full_mask_position=full_mask_position)
+        encoder = self.encoder(src_tokens, patch_images, patch_masks, patch_rows)
+        features = self.decoder(
+            prev_output_tokens, encoder, full_mask_position=full_mask_position, full_mask_rows=full_mask_rows
+        )
         return self.decoder.project(features), None
+
+    def encode(self, net_input: Mapping[str, Any]) -> EncoderOutput:
+        """The encoder's part of a batch's `net_input`."""
+        names = ("patch_images", "patch_masks", "patch_rows")
+        return self.encoder(net_input["src_tokens"], **{name: net_input.get(name) for name in names})
 
 
 @torch.no_grad()

@@ -64,6 +64,13 @@ def interpolate_grid(embeddings: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(grid, size=(height, width), mode="bilinear").flatten(2)[0].t()
 
 
+def hiding(padding: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """bool [B, S], True where there is nothing -> 0 or -inf, [B, 1, 1, S], to be added to attention scores."""
+    if padding is None:
+        return None
+    return torch.zeros_like(padding, dtype=dtype).masked_fill(padding, -torch.inf)[:, None, None, :]
+
+
 def bias_of(table: Tensor, buckets: Tensor) -> Tensor:
     """Relative bias of each head: table [R, H], buckets [n, m] -> [H, n, m]."""
     return table.t()[:, buckets]

@@ -173,5 +173,20 @@ def test_optional_fields():
     assert batch["conf"].tolist() == [0.5, 0.5]
     assert batch["constraint_masks"].dtype == torch.bool
     assert batch["constraint_masks"].sum(dim=-1).tolist() == [[4, 0], [4, 4]]
+    assert "full_mask_rows" not in batch["net_input"]  # all have it
+    mixed = collate([sample("b"), first, first], pad=PAD)["net_input"]
+    assert mixed["full_mask_position"] == (6, 53)
+    assert mixed["full_mask_rows"].tolist() == [False, True, True]
     with pytest.raises(ValueError, match="one full_mask_position"):
-        collate([first, sample("b")], pad=PAD)
+        collate([first, first | {"full_mask_position": (6, 54)}], pad=PAD)
+
+
+def test_shared_pictures():
+    """Rows with one and the same tensor share it; equal tensors of different pictures do not count as one."""
+    first, second = sample("a"), sample("b")
+    samples = [first, second, sample("c") | {"patch_image": first["patch_image"]}]
+    shared = collate(samples, pad=PAD, share_pictures=True)["net_input"]
+    plain = collate(samples, pad=PAD)["net_input"]
+    assert shared["patch_rows"].tolist() == [0, 1, 0]
+    assert "patch_rows" not in plain
+    assert torch.equal(shared["patch_images"][shared["patch_rows"]], plain["patch_images"])

@@ -163,13 +163,13 @@ def test_no_work_is_repeated(network, batch):
     for calls in (encoder, keys, passes):
         calls.clear()
     symbols = QuerySymbols(BOS, range(4, 10), range(10, 30), 20, range(21, 29), 29)
-    assert decode_parallel(network, batch, symbols).shape == (3, 12)
+    assert decode_parallel(network, batch, symbols).ids.shape == (3, 12)
     # Four cached steps write the box, one reads all codes; the symbol between needs no pass.
     assert (len(encoder), len(keys), len(passes)) == (1, len(network.decoder.layers), 5)
 
 
 def test_parallel_decoding_batch_equals_single(network, batch):
     symbols = QuerySymbols(BOS, range(4, 10), range(10, 30), 20, range(21, 29), 29)
-    together = decode_parallel(network, batch, symbols)
+    together = decode_parallel(network, batch, symbols).ids
     for i in range(3):
-        assert torch.equal(decode_parallel(network, row(batch, i), symbols)[0], together[i])
+        assert torch.equal(decode_parallel(network, row(batch, i), symbols).ids[0], together[i])
