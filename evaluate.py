@@ -14,8 +14,8 @@ from pathlib import Path
 from refhcm.models.generation import GenerationSettings
 from refhcm.models.refhcm.loading import load_network
 from refhcm.tasks import TASKS
-from refhcm.tasks.evaluation import evaluate, write_records
-from refhcm.tasks.settings import TaskSettings
+from refhcm.tasks.evaluation import evaluate, write_json
+from refhcm.tasks.settings import TaskSettings, settings_of
 from refhcm.utils.checkpoints import read_checkpoint
 from refhcm.utils.devices import pick_device, pick_dtype, start_ranks
 from refhcm.utils.errors import UserError
@@ -32,6 +32,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--task", required=True, choices=sorted(TASKS), help="what is asked")
     parser.add_argument("--gen-subset", help="name of the result file (default: the TSV's)")
     parser.add_argument("--results-path", help="folder of the result file (default: results/TASK)")
+    parser.add_argument("--metrics-path", help="file for the metrics, JSON (they are printed, too)")
     parser.add_argument("--batch-size", type=int, default=32, help="rows answered together")
     parser.add_argument("--num-workers", type=int, default=0, help="processes that read rows")
     parser.add_argument("--fp16", action="store_true", help="answer in float16")
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> dict:
     dtype = pick_dtype(fp16=args.fp16, bf16=args.bf16)
     rank, world = start_ranks(device)
     checkpoint = read_checkpoint(args.path, mmap=True)
-    task = TASKS[args.task].from_settings(task_settings(checkpoint.flags(), args))
+    task = TASKS[args.task].from_settings(settings_of(checkpoint, args))
     network = load_network(checkpoint, len(task.vocabulary), ema=args.ema_eval).to(device, dtype)
     dataset = task.open(args.data, training=False)
     settings = from_namespace(GenerationSettings, args, default=task.generation_settings())
@@ -66,28 +67,12 @@ def run(args: argparse.Namespace) -> dict:
     if rank == 0:
         subset = args.gen_subset or Path(args.data).stem
         path = Path(args.results_path or Path("results") / args.task) / f"{subset}_predict.json"
-        write_records(records, path)
+        write_json(records, path)
         logger.info("%d answers written to %s", len(records), path)
         print(json.dumps(metrics))
+        if args.metrics_path:
+            write_json(metrics, args.metrics_path)
     return metrics
-
-
-# What evaluation must not take over from the training run.
-NOT_FROM_CHECKPOINT = {
-    "bpe_dir",
-    "selected_cols",
-    "annotation_root",
-    "skip_bad_rows",
-    "vq_config",
-    "vq_ckpt",
-    "eval_args",
-}
-
-
-def task_settings(trained_with: dict, args: argparse.Namespace) -> TaskSettings:
-    """The flags given, else those that the model was trained with, else the defaults."""
-    trained = argparse.Namespace(**{k: v for k, v in trained_with.items() if k not in NOT_FROM_CHECKPOINT})
-    return from_namespace(TaskSettings, args, default=from_namespace(TaskSettings, trained))
 
 
 def main() -> int:

@@ -86,12 +86,16 @@ class TextEncoder:
         """
         return self.bpe.decode([piece for piece in map(self._piece, plain_ids(ids)) if piece != NO_PIECE])
 
+    def is_piece(self, symbol_id: int) -> bool:
+        """Whether an id is a BPE piece, whose text `decode` gives."""
+        return self._piece(symbol_id) != NO_PIECE
+
     def transcribe(self, ids: Iterable[int] | Tensor) -> str:
         """The whole answer to read, [N]: bins and codes as symbols, each run of BPE pieces as text. Never raises."""
         parts: list[str] = []
         run: list[int] = []
         for symbol_id in plain_ids(ids):
-            if self._piece(symbol_id) != NO_PIECE:
+            if self.is_piece(symbol_id):
                 run.append(symbol_id)
             elif symbol_id in self.vocabulary.bin_ids or symbol_id in self.vocabulary.code_ids:
                 parts += [self.decode(run).strip(), self.vocabulary[symbol_id]]

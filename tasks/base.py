@@ -35,12 +35,12 @@ LOWEST_SCORE = torch.finfo(torch.float32).min  # of no answer: finite, for avera
 
 @dataclass(frozen=True)
 class Annotation:
-    """One row, in image px. What a task's file does not hold is None."""
+    """One row, in image px. What a task's file, or a user who asks, does not give is None."""
 
     id: str
     where: str
-    image: Image.Image
-    box_xyxy: np.ndarray  # float32 [4]
+    image: Image.Image | None
+    box_xyxy: np.ndarray | None = None  # float32 [4]
     expression: str = ""
     keypoints: np.ndarray | None = None  # float32 [34]
     codes: np.ndarray | None = None  # int64 [48]
@@ -62,10 +62,11 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Generated:
-    """What the network wrote: ids with eos, int64 [T], and the score of the whole."""
+    """What the network wrote: ids with eos, int64 [T], the score of the whole, and each symbol's log-probability."""
 
     ids: Tensor
     score: float = 0.0
+    log_probs: Tensor | None = None  # float32 [T], over the symbols that could be chosen
 
 
 class Task:
@@ -79,8 +80,9 @@ class Task:
     generation: ClassVar[GenerationSettings] = GenerationSettings()  # of evaluation
     settings_class: ClassVar[type[TaskSettings]] = TaskSettings
 
-    def __init__(self, text: TextEncoder, settings: TaskSettings) -> None:
-        self.text, self.settings = text, settings
+    def __init__(self, text: TextEncoder, settings: TaskSettings, *, with_labels: bool = True) -> None:
+        """with_labels: whether samples carry what costs time to read and only metrics need."""
+        self.text, self.settings, self.with_labels = text, settings, with_labels
         self.vocabulary: Vocabulary = text.vocabulary
         statistics = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD} if settings.imagenet_default_mean_and_std else {}
         self.canvas = Canvas(settings.patch_image_size, settings.max_image_size, **statistics)
@@ -98,7 +100,8 @@ class Task:
     def open(self, path: str | Path, *, training: bool) -> ReferringDataset:
         """The rows of a TSV as samples."""
         file = TsvFile(path, self.settings.selected_cols or self.default_cols, names=self.columns)
-        return ReferringDataset(file, partial(self._read, training=training))
+        by_picture = self.name if self.settings.shuffle_by_picture else None
+        return ReferringDataset(file, partial(self._read, training=training), by_picture=by_picture)
 
     def _read(self, row: Mapping[str, str], where: str, *, training: bool) -> Sample:
         return self.sample(self.annotation(row, where), training=training)
@@ -120,19 +123,27 @@ class Task:
     def sample(self, annotation: Annotation, *, training: bool) -> Sample:
         """Fields of spec/data.md, "A sample"."""
         placed = self.canvas.place(annotation.image)
+        question = self.question(annotation, placed)
         target = self.target(annotation, placed, training=training)
+        return question | {
+            "target": torch.cat([target, question["target"]]),
+            "prev_output_tokens": torch.cat([question["prev_output_tokens"], target]),
+            "region_coord": annotation.box_xyxy,
+            "clipped": self.clipped(annotation, placed),
+        }
+
+    def question(self, annotation: Annotation, placed: Placed) -> Sample:
+        """A sample whose answer is empty: asking needs no label."""
         bos, eos = torch.tensor([self.vocabulary.bos()]), torch.tensor([self.vocabulary.eos()])
         return {
             "id": annotation.id,
             "source": torch.cat([bos, self.source(annotation, placed), eos]),
-            "target": torch.cat([target, eos]),
-            "prev_output_tokens": torch.cat([bos, target]),
+            "target": eos,
+            "prev_output_tokens": bos,
             "patch_image": placed.patch_image,
             "patch_mask": torch.tensor([True]),
             "w_resize_ratio": placed.w_resize_ratio,
             "h_resize_ratio": placed.h_resize_ratio,
-            "region_coord": annotation.box_xyxy,
-            "clipped": self.clipped(annotation, placed),
         }
 
     def source(self, annotation: Annotation, placed: Placed) -> Tensor:
@@ -165,7 +176,7 @@ class Task:
 
     def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """Samples -> a batch (spec/data.md, "A batch")."""
-        return collate(samples, pad=self.vocabulary.pad())
+        return collate(samples, pad=self.vocabulary.pad(), share_pictures=self.settings.share_pictures)
 
     # Answers out
 
@@ -174,11 +185,19 @@ class Task:
         return self.generation
 
     def generate(self, network: Network, batch: Batch, settings: GenerationSettings) -> list[Generated]:
-        """The best answer to each row of a batch; nothing but eos where the network has none."""
-        hypotheses = SequenceGenerator(settings).generate([network], batch)
-        empty = {"tokens": torch.tensor([self.vocabulary.eos()]), "score": LOWEST_SCORE}
+        """The best answer to each row of a batch; nothing but eos where the network has none.
+
+        A batch may hold `prefix_tokens`, int64 [B, P] padded on the right: the forced starts of its answers.
+        """
+        hypotheses = SequenceGenerator(settings).generate([network], batch, batch.get("prefix_tokens"))
+        nothing = torch.tensor([-torch.inf])
+        empty = {
+            "tokens": torch.tensor([self.vocabulary.eos()]),
+            "score": LOWEST_SCORE,
+            "positional_scores": nothing,
+        }
         best = [found[0] if found else empty for found in hypotheses]
-        return [Generated(one["tokens"].cpu(), float(one["score"])) for one in best]
+        return [Generated(one["tokens"].cpu(), float(one["score"]), one["positional_scores"].cpu()) for one in best]
 
     def parse(self, ids: Tensor) -> Prediction:
         """Inverse of `target`. Never raises: what can not be read comes back with `valid=False`."""

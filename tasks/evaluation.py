@@ -80,12 +80,12 @@ def _progress(loader: DataLoader, rank: int) -> Iterable[dict[str, Any]]:
     return tqdm(loader, desc="evaluate", unit="batch", disable=rank != 0)
 
 
-def write_records(records: Sequence[dict[str, Any]], path: str | Path) -> None:
-    """The result file, a JSON list, written whole or not at all."""
+def write_json(content: Any, path: str | Path) -> None:
+    """A result file, written whole or not at all."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text(json.dumps(list(records), ensure_ascii=False), encoding="utf-8")
+    part.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
     part.replace(path)
 
 

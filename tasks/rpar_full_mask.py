@@ -23,8 +23,8 @@ class ReferringParsingParallel(ReferringParsing):
 
     name = "rpar_full_mask"
 
-    def __init__(self, text: TextEncoder, settings: TaskSettings) -> None:
-        super().__init__(text, settings)
+    def __init__(self, text: TextEncoder, settings: TaskSettings, *, with_labels: bool = True) -> None:
+        super().__init__(text, settings, with_labels=with_labels)
         if len(self.vocabulary.code_ids) < FIRST_QUERY + NUM_CODES or settings.vq_n_embed > BEGIN:
             raise UserError(
                 f"rpar_full_mask reserves {CODE.format(BEGIN)}..{CODE.format(FIRST_QUERY + NUM_CODES - 1)}: it needs "
@@ -54,4 +54,8 @@ class ReferringParsingParallel(ReferringParsing):
 
     def generate(self, network: Network, batch: Batch, settings: GenerationSettings) -> list[Generated]:
         """Greedy, box first, then all codes at once; no generation setting applies."""
-        return [Generated(ids) for ids in decode_parallel(network, batch, self.symbols).cpu()]
+        answers = decode_parallel(network, batch, self.symbols)
+        return [
+            Generated(ids, log_probs=log_probs)
+            for ids, log_probs in zip(answers.ids.cpu(), answers.log_probs.cpu(), strict=True)
+        ]

@@ -1,8 +1,21 @@
 """The flags of a task: what the published scripts call them, with their defaults (spec/training.md, spec/data.md)."""
 
+import argparse
 from dataclasses import dataclass
 
-from ..utils.flags import option
+from ..utils.checkpoints import Checkpoint
+from ..utils.flags import from_namespace, option
+
+# What asking a model must not take over from its training run.
+NOT_FROM_CHECKPOINT = {
+    "bpe_dir",
+    "selected_cols",
+    "annotation_root",
+    "skip_bad_rows",
+    "vq_config",
+    "vq_ckpt",
+    "eval_args",
+}
 
 
 @dataclass(frozen=True)
@@ -19,6 +32,8 @@ class TaskSettings:
     max_image_size: int = option(512, "canvas px of the last bin")
     imagenet_default_mean_and_std: bool = option(False, "normalise pictures by ImageNet's mean and std")
     annotation_root: str = option("../../dataset/rpar/annos", "folder with the imgs/ and gts/ that TSVs name")
+    share_pictures: bool = option(False, "run the trunk once for each picture of a batch, not for each row")
+    shuffle_by_picture: bool = option(False, "keep a table's neighbouring rows about one picture together in training")
     skip_bad_rows: int = option(0, "how many rows that can not be used a run may skip")
     eval_acc: bool = option(False, "answer the validation set by generation, and score the answers")
     eval_args: str = option("{}", 'generation settings of validation, JSON, such as {"beam": 5, "max_len_b": 4}')
@@ -38,7 +53,18 @@ class MultitaskSettings(TaskSettings):
     refpose_dataset: str | None = option(None, "TSV of referring keypoints")
     refparsing_dataset: str | None = option(None, "TSV of referring parsing")
     regcaption_dataset: str | None = option(None, "TSV of captions")
+    refquery_dataset: str | None = option(None, "TSV of referring parsing, to be learned by Query Parallel Generation")
+    refregion_dataset: str | None = option(None, "TSV of boxes, as a part of their own")
+    part_weights: str = option("", "weight of a part's symbols in the loss, such as refregion=5,regcaption=0.5")
     rec_selected_cols: str | None = option(None, "accepted; the REC file only gives the length of an epoch")
     refpose_selected_cols: str | None = option(None, "columns of the keypoint file")
     refparsing_selected_cols: str | None = option(None, "columns of the parsing file")
     regcaption_selected_cols: str | None = option(None, "columns of the caption file")
+    refquery_selected_cols: str | None = option(None, "columns of the file of Query Parallel Generation")
+    refregion_selected_cols: str | None = option(None, "columns of the file of boxes")
+
+
+def settings_of(checkpoint: Checkpoint, given: argparse.Namespace) -> TaskSettings:
+    """The flags given, else those that the model was trained with, else the defaults."""
+    trained = {name: value for name, value in checkpoint.flags().items() if name not in NOT_FROM_CHECKPOINT}
+    return from_namespace(TaskSettings, given, default=from_namespace(TaskSettings, argparse.Namespace(**trained)))

@@ -37,16 +37,13 @@ from ..utils.drawing import (
     beside,
     captioned,
     contact_sheet,
-    draw_box,
-    draw_keypoints,
-    draw_label_map,
-    label_map_in_picture,
+    draw_person,
     part_colours,
 )
 from ..utils.errors import DataError, UserError
 from ..utils.flags import from_namespace
 from ..utils.keypoints import NUM_KEYPOINTS, oks
-from ..utils.parsing import confusion_matrix, segmentation_scores
+from ..utils.parsing import confusion_matrix, label_map_in_picture, segmentation_scores
 from . import TASKS, Task
 from .base import Annotation
 from .settings import TaskSettings
@@ -158,11 +155,8 @@ def scores(row: Row) -> dict[str, float]:
 
 def draw_shown(image: Image.Image, shown: Shown, *, scale: float, colour: Colour) -> Image.Image:
     """The picture, `scale` times as large as the one that `shown` is of, with box, keypoints and parts."""
-    if shown.label_map is not None:
-        image = draw_label_map(image, shown.label_map)
-    if shown.box_xyxy is not None and (shown.box_xyxy[2:] > shown.box_xyxy[:2]).all():
-        image = draw_box(image, shown.box_xyxy * scale, colour=colour)
-    return image if shown.keypoints is None else draw_keypoints(image, shown.keypoints * scale)
+    parts = {"box_xyxy": shown.box_xyxy, "keypoints": shown.keypoints, "label_map": shown.label_map}
+    return draw_person(image, **parts, scale=scale, colour=colour)
 
 
 def tile(row: Row) -> Image.Image:

@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from .boxes import clip_box
 from .keypoints import KEYPOINT_NAMES, NUM_KEYPOINTS, SKELETON, visible_keypoints
-from .parsing import CLASS_NAMES, PALETTE, colour_label_map, pixel_box, resize_label_map
+from .parsing import CLASS_NAMES, PALETTE, colour_label_map, label_map_in_picture
 
 with warnings.catch_warnings(action="ignore", category=UserWarning):  # it says at import that OpenCV is not there
     import supervision as sv
@@ -104,12 +103,24 @@ def draw_label_map(
     return Image.composite(colours, image.convert("RGB"), Image.fromarray(labels > 0))
 
 
-def label_map_in_picture(label_map: Tensor | np.ndarray, box_xyxy: ArrayLike, *, size_wh: tuple[int, int]) -> Tensor:
-    """A person's map [h, w] squeezed into its box (image px) of an all-background picture, int64 [height, width]."""
-    x0, y0, x1, y1 = pixel_box(np.asarray(box_xyxy).tolist(), size_wh)
-    whole = torch.zeros(size_wh[::-1], dtype=torch.int64)
-    whole[y0:y1, x0:x1] = resize_label_map(torch.as_tensor(label_map).long(), (y1 - y0, x1 - x0))
-    return whole
+def draw_person(
+    image: Image.Image,
+    *,
+    box_xyxy: np.ndarray | None = None,
+    keypoints: np.ndarray | None = None,
+    label_map: Tensor | np.ndarray | None = None,
+    scale: float = 1.0,
+    colour: Colour = PREDICTION,
+) -> Image.Image:
+    """With all that is given of a person; `image` is `scale` times as large as the picture that the numbers are of.
+
+    label_map: [h, w] of the whole picture. A box without an inside is not drawn.
+    """
+    if label_map is not None:
+        image = draw_label_map(image, label_map)
+    if box_xyxy is not None and (box_xyxy[2:] > box_xyxy[:2]).all():
+        image = draw_box(image, box_xyxy * scale, colour=colour)
+    return image if keypoints is None else draw_keypoints(image, keypoints * scale)
 
 
 # Sheets

@@ -77,6 +77,14 @@ def paste_label_map(label_map: Tensor, box_xyxy: Box, size: int) -> Tensor:
     return canvas
 
 
+def label_map_in_picture(label_map: Tensor | np.ndarray, box_xyxy: Box, *, size_wh: tuple[int, int]) -> Tensor:
+    """A person's map [h, w] squeezed into its box (image px) of an all-background picture, int64 [height, width]."""
+    x0, y0, x1, y1 = pixel_box(box_xyxy, size_wh)
+    whole = torch.zeros(size_wh[::-1], dtype=torch.int64)
+    whole[y0:y1, x0:x1] = resize_label_map(torch.as_tensor(label_map).long(), (y1 - y0, x1 - x0))
+    return whole
+
+
 def crop_label_map(mask: Tensor, box_xyxy: Box, size_hw: tuple[int, int]) -> Tensor:
     """The box (image px) of a picture's mask [H, W], resized to the tokenizer's input, [*size_hw]."""
     height, width = mask.shape

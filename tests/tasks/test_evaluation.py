@@ -12,7 +12,7 @@ from refhcm.data.dataset import BadRow
 from refhcm.models.refhcm.config import SIZES, NetworkConfig
 from refhcm.models.refhcm.network import Network
 from refhcm.tasks import evaluation
-from refhcm.tasks.evaluation import Answer, evaluate, example, summarize, write_records
+from refhcm.tasks.evaluation import Answer, evaluate, example, summarize, write_json
 from refhcm.utils.errors import DataError
 
 COLUMNS = {"selected_cols": "0,5,2,3"}
@@ -147,12 +147,12 @@ def test_a_network_without_an_answer(make_task, small_text, world, table, name):
 
 def test_files_are_written_whole(tmp_path):
     path = tmp_path / "new" / "folder" / "val_predict.json"
-    write_records([{"caption": "naïve"}], path)
+    write_json([{"caption": "naïve"}], path)
     assert json.loads(path.read_text(encoding="utf-8")) == [{"caption": "naïve"}]
     assert "naïve" in path.read_text(encoding="utf-8")
     before = path.read_bytes()
     with pytest.raises(TypeError):
-        write_records([{"box": object()}], path)
+        write_json([{"box": object()}], path)
     assert path.read_bytes() == before
     assert [file.name for file in path.parent.iterdir()] == ["val_predict.json"]
 

@@ -8,7 +8,7 @@ from PIL import Image
 from refhcm.utils import drawing
 from refhcm.utils.drawing import INK, PAPER, PREDICTION, SIDES, TRUTH, Line
 from refhcm.utils.keypoints import KEYPOINT_NAMES
-from refhcm.utils.parsing import CLASS_NAMES, PALETTE
+from refhcm.utils.parsing import CLASS_NAMES, PALETTE, label_map_in_picture
 
 WHITE = (255, 255, 255)
 
@@ -80,7 +80,7 @@ def test_label_map_without_a_box_is_the_whole_picture():
 
 
 def test_label_map_in_picture_by_hand():
-    placed = drawing.label_map_in_picture(torch.tensor([[7]]), [1, 0, 3, 2], size_wh=(4, 3))
+    placed = label_map_in_picture(torch.tensor([[7]]), [1, 0, 3, 2], size_wh=(4, 3))
     assert placed.tolist() == [[0, 7, 7, 0], [0, 7, 7, 0], [0, 0, 0, 0]]
 
 

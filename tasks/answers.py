@@ -1,0 +1,101 @@
+"""Answers as objects: box, keypoints, parts and caption of a person in the picture's own pixels.
+
+An answer is what the model wrote, read strictly: a part that can not be read is None, `valid` is False, and `notes`
+say why. Nothing is guessed.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..utils.keypoints import KEYPOINT_NAMES
+from ..utils.masks import encode_mask
+from ..utils.parsing import CLASS_NAMES
+
+
+@dataclass(frozen=True)
+class Keypoints:
+    """COCO's 17 keypoints, in the order of `names`."""
+
+    xy: np.ndarray  # float32 [17, 2] image px, (0, 0) where not visible
+    visible: np.ndarray  # bool [17]: which ones the model named
+
+    names = KEYPOINT_NAMES
+
+    def __getitem__(self, name: str) -> tuple[float, float] | None:
+        """Point of a name, such as `keypoints["left_wrist"]`; None where it is not visible."""
+        if name not in self.names:
+            raise KeyError(f"{name!r} is no keypoint; there are {', '.join(self.names)}")
+        k = self.names.index(name)
+        return (float(self.xy[k, 0]), float(self.xy[k, 1])) if self.visible[k] else None
+
+    def __iter__(self) -> Iterator[tuple[str, tuple[float, float] | None]]:
+        """(name, point or None) of each."""
+        return ((name, self[name]) for name in self.names)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How sure the model is of each part, in 0..1; None where the answer has no such part.
+
+    The geometric mean of the probabilities that the model gave to the part's symbols: a box's four bins, all names
+    and bins of keypoints, 48 codes, a caption's words. A probability is relative to the symbols that generation
+    could choose at that step: bins for a box alone; in Query Parallel Generation bins for the box, codes for codes.
+    """
+
+    box: float | None = None
+    keypoints: float | None = None
+    parsing: float | None = None
+    caption: float | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model says of a person. A part that was not asked for, or can not be read, is None."""
+
+    size_wh: tuple[int, int]  # of the picture, px, upright
+    valid: bool  # whether everything that was answered could be read, and everything asked for was answered
+    symbols: tuple[str, ...]  # as written; when several tasks were asked, the answers after each other
+    text: str  # the same to read: bins and codes as symbols, words as text
+    box_xyxy: np.ndarray | None = None  # float32 [4] image px, inside the picture, at least one pixel
+    keypoints: Keypoints | None = None
+    label_map: np.ndarray | None = None  # uint8 [H, W] of the picture, classes 0..19 as `parsing.CLASS_NAMES`
+    caption: str | None = None
+    scores: Scores = field(default_factory=Scores)
+    notes: tuple[str, ...] = ()  # what went wrong, in words
+
+    @property
+    def parts(self) -> dict[str, np.ndarray]:
+        """Mask of each part that the label map shows, bool [H, W], by name; without the background."""
+        if self.label_map is None:
+            return {}
+        shown = np.flatnonzero(np.bincount(self.label_map.ravel(), minlength=len(CLASS_NAMES)))
+        return {CLASS_NAMES[label]: self.label_map == label for label in shown if label}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that JSON can hold: parts as COCO's run lengths, the rest as in the fields' names."""
+        points = self.keypoints
+        return {
+            "valid": self.valid,
+            "notes": list(self.notes),
+            "size": list(self.size_wh),
+            "box": None if self.box_xyxy is None else self.box_xyxy.tolist(),
+            "keypoints": None
+            if points is None
+            else [
+                {"name": name, "x": x, "y": y, "visible": visible}
+                for name, (x, y), visible in zip(points.names, points.xy.tolist(), points.visible.tolist(), strict=True)
+            ],
+            "parts": None if self.label_map is None else {name: encode_mask(mask) for name, mask in self.parts.items()},
+            "caption": self.caption,
+            "scores": vars(self.scores).copy(),
+            "text": self.text,
+            "symbols": list(self.symbols),
+        }
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """`to_dict` as JSON; raises ValueError rather than writing NaN."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False, indent=indent)

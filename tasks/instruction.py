@@ -1,0 +1,144 @@
+"""Any instruction in the user's own words, several tasks in one too (paper, S1; spec/applications.md)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..data.canvas import Placed
+from ..data.text import TextEncoder
+from ..models.generation import GenerationSettings
+from ..models.vqgan import VQTokenizer
+from .base import Annotation, Generated, Prediction, Task
+from .reading import Parts, keypoints_problem, parsing_problem, split
+from .rhrc import ReferringCaption
+from .rkpt import ReferringKeypoints
+from .rpar import ReferringParsing
+from .settings import TaskSettings
+
+CHAIN = 'which region does the text "{}" describe?'
+CHAIN_PARSING = " Provide the parsing map"
+CHAIN_KEYPOINTS = " and the keypoints. "
+
+
+class Instruction(Task):
+    """Instruction -> whatever the model answers: what is read follows from what was written.
+
+    For asking only; no table holds such rows.
+    """
+
+    name = "instruction"
+    columns = ()
+    default_cols = ""
+    prompt = "{}"
+    generation = GenerationSettings(min_len=4)
+
+    def __init__(self, text: TextEncoder, settings: TaskSettings, *, tokenizer: VQTokenizer | None = None) -> None:
+        """tokenizer: None leaves the codes of answers as they are."""
+        super().__init__(text, settings)
+        self.tokenizer = tokenizer
+        self.keypoints, self.parsing = ReferringKeypoints(text, settings), ReferringParsing(text, settings)
+        self.caption = ReferringCaption(text, settings)
+
+    def source(self, annotation: Annotation, placed: Placed) -> Tensor:
+        """The instruction as the demos encode it, without bos and eos."""
+        return self.text.encode_instruction(annotation.expression)[1:-1]
+
+    def parse(self, ids: Tensor) -> Prediction:
+        """Words are a caption; four bins a box; names with bins keypoints; codes a parsing map."""
+        parts = split(ids.tolist(), self.text)
+        if not parts.box and not parts.parsing and not parts.other:
+            return self.caption.parse(ids)
+        found = Prediction(valid=bool(parts.box), box_xyxy=self.parse_box(ids[parts.box]))
+        if parts.keypoints:
+            named = self.keypoints.parse(ids[parts.box + parts.keypoints])
+            found = replace(found, valid=found.valid and named.valid, keypoints=named.keypoints)
+        if parts.parsing:
+            drawn = self.parsing.parse(ids[parts.box + parts.parsing])
+            found = replace(found, valid=found.valid and drawn.valid, codes=drawn.codes)
+        return found
+
+    def parse_batch(self, answers: Sequence[Generated], device: torch.device) -> list[Prediction]:
+        """With the parsing maps of those that hold codes, decoded together."""
+        predictions = super().parse_batch(answers, device)
+        coded = [k for k, prediction in enumerate(predictions) if prediction.codes is not None]
+        if coded and self.tokenizer is not None:
+            codes = torch.stack([torch.from_numpy(predictions[k].codes) for k in coded])
+            label_maps = self.tokenizer.to(device).decode(codes.to(device)).cpu()
+            for k, label_map in zip(coded, label_maps, strict=True):
+                predictions[k] = replace(predictions[k], label_map=label_map)
+        return predictions
+
+
+def chain_instruction(text: str, *, keypoints: bool, parsing: bool) -> str:
+    """One instruction that asks several tasks."""
+    return CHAIN.format(text) + CHAIN_PARSING * parsing + CHAIN_KEYPOINTS * keypoints
+
+
+@dataclass(frozen=True)
+class Chained:
+    """The last answer that could be read, and what of it could not be induced."""
+
+    generated: Generated
+    notes: tuple[str, ...] = ()
+
+
+Ask = Callable[[list[int], list[Tensor]], list[Generated]]  # (questions, forced starts) -> their answers
+
+
+def induce(
+    task: Instruction, answers: Sequence[Generated], ask: Ask, *, keypoints: bool, parsing: bool
+) -> list[Chained]:
+    """S1 decoding: where a part is missing, the answer is written again from a start that forces the part's beginning.
+
+    Naming the first keypoint induces the others, a first code induces the map. Beam search always gives the same
+    answer to the same start, so each part is tried once; where that fails the answer stays what it was.
+    """
+    chained = [Chained(answer) for answer in answers]
+    stages = [("keypoints", keypoints, _keypoints_start, _keypoints_missing)]
+    stages += [("parsing map", parsing, _parsing_start, _parsing_missing)]
+    for name, wanted, start, missing in stages:
+        if not wanted:
+            continue
+        rows = [k for k, one in enumerate(chained) if missing(task, one.generated)]
+        able = [k for k in rows if _parts(task, chained[k].generated).box]
+        again = ask(able, [start(task, chained[k].generated) for k in able]) if able else []
+        found = dict(zip(able, again, strict=True))
+        for k in rows:
+            problem = missing(task, found[k]) if k in found else "the answer has no box to go on from"
+            if problem:
+                note = f"{name}: could not be induced ({problem})"
+                chained[k] = replace(chained[k], notes=(*chained[k].notes, note))
+            else:
+                chained[k] = replace(chained[k], generated=found[k])
+    return chained
+
+
+def _parts(task: Instruction, answer: Generated) -> Parts:
+    return split(answer.ids.tolist(), task.text)
+
+
+def _keypoints_missing(task: Instruction, answer: Generated) -> str | None:
+    parts = _parts(task, answer)
+    if not parts.keypoints:
+        return "none was named"
+    return keypoints_problem(answer.ids.tolist(), parts, task.text)
+
+
+def _parsing_missing(task: Instruction, answer: Generated) -> str | None:
+    return parsing_problem(answer.ids.tolist(), _parts(task, answer), task)
+
+
+def _keypoints_start(task: Instruction, answer: Generated) -> Tensor:
+    """The box and the first keypoint's name."""
+    return torch.cat([answer.ids[_parts(task, answer).box], task.text.encode(" nose")])
+
+
+def _parsing_start(task: Instruction, answer: Generated) -> Tensor:
+    """The answer so far, the box (once more if keypoints follow it), and a first code."""
+    parts = _parts(task, answer)
+    box, code = answer.ids[parts.box], torch.tensor([task.vocabulary.code_ids.start])
+    if _keypoints_missing(task, answer):
+        return torch.cat([box, code])
+    return torch.cat([box, answer.ids[parts.keypoints], box, code])

@@ -1,0 +1,121 @@
+"""What users ask, checked: one picture or many, one question or many, expressions, and boxes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..data.columns import LARGEST_PX, shorten
+from ..data.pictures import PictureSource
+from ..data.text import pre_caption
+from ..utils.errors import UserError
+
+MAX_CHARACTERS = 10_000  # of an expression or instruction; of an expression the prompt keeps `max_src_length` words
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question. picture: the number of its picture; where: "expression", or "expressions[3]" of a list."""
+
+    picture: int
+    where: str
+    text: str = ""
+    box_xyxy: np.ndarray | None = None  # float32 [4] image px
+
+
+@dataclass(frozen=True)
+class Questions:
+    """All that is asked in one call. names: what messages call each picture. one: whether it was no list."""
+
+    pictures: Sequence[PictureSource]
+    names: Sequence[str]
+    asked: Sequence[Question]
+    one: bool
+
+
+Check = Callable[[Any, str], dict[str, Any]]  # (what the user gave, where) -> fields of a Question
+
+
+def pair(image: Any, question: Any, *, name: str, check: Check, many: bool) -> Questions:
+    """One picture and one question, one picture and a list of questions, or two lists of equal length.
+
+    many: whether `question` is a list. Pictures given several times are opened once.
+    """
+    items = list(question) if many else [question]
+    wheres = [f"{_plural(name)}[{k}]" for k in range(len(items))] if many else [name]
+    if not isinstance(image, list | tuple):
+        pictures, names, rows = [image], ["image"], [0] * len(items)
+    else:
+        if not many or len(image) != len(items):
+            names = _plural(name)
+            got = f"{len(items)} {names}" if many else f"one {name}"
+            raise UserError(f"image: a list of pictures needs as many {names}, got {len(image)} pictures and {got}")
+        first: dict[Any, int] = {}
+        rows = [first.setdefault(_identity(source), k) for k, source in enumerate(image)]
+        pictures, names = list(image), [f"images[{k}]" for k in range(len(image))]
+    asked = [Question(row, where, **check(item, where)) for row, where, item in zip(rows, wheres, items, strict=True)]
+    return Questions(pictures, names, asked, one=not many)
+
+
+def _plural(name: str) -> str:
+    return name + ("es" if name.endswith("x") else "s")
+
+
+def _identity(source: Any) -> Any:
+    return source if isinstance(source, str | bytes) else id(source)
+
+
+def is_list(question: Any) -> bool:
+    """Whether texts are given as a list."""
+    return isinstance(question, list | tuple)
+
+
+def is_list_of_boxes(boxes: Any) -> bool:
+    """Whether boxes are given as a list or an array [N, 4], rather than one box's four numbers."""
+    if isinstance(boxes, np.ndarray):
+        return boxes.ndim != 1
+    return isinstance(boxes, list | tuple) and all(isinstance(box, list | tuple | np.ndarray) for box in boxes)
+
+
+def check_text(text: Any, where: str) -> dict[str, Any]:
+    """A text with something in it, at most `MAX_CHARACTERS` long."""
+    if not isinstance(text, str):
+        raise UserError(f"{where}: needs a text, got {type(text).__name__}")
+    if len(text) > MAX_CHARACTERS:
+        raise UserError(f"{where}: has {len(text)} characters, at most {MAX_CHARACTERS} are read")
+    if not text.strip():
+        raise UserError(f"{where}: needs a text, got {shorten(text)}")
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise UserError(f"{where}: holds half a character (a lone surrogate), which is no text: {shorten(text)}")
+    return {"text": text}
+
+
+def check_expression(text: Any, where: str) -> dict[str, Any]:
+    """A text of which the prompt keeps something."""
+    given = check_text(text, where)
+    if not pre_caption(text).strip():
+        raise UserError(f"{where}: needs words, got {shorten(text)}")
+    return given
+
+
+def check_box(box: Any, where: str) -> dict[str, Any]:
+    """Four finite numbers x0, y0, x1, y1 with x0 < x1 and y0 < y1."""
+    try:
+        corners = np.asarray(box, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        corners = np.empty(0)
+    if corners.shape != (4,) or not (np.abs(corners) <= LARGEST_PX).all():  # false for NaN, too
+        raise UserError(f"{where}: needs 4 finite numbers x0, y0, x1, y1 in image px, got {shorten(str(box))}")
+    if not (corners[:2] < corners[2:]).all():
+        raise UserError(f"{where}: needs x0 < x1 and y0 < y1, got {shorten(str(box))}")
+    return {"box_xyxy": corners.astype(np.float32)}
+
+
+def clip_to_picture(box_xyxy: np.ndarray, size_wh: tuple[int, int], *, where: str) -> np.ndarray:
+    """The part of a box that lies in the picture, float32 [4]. Raises UserError when there is none."""
+    clipped = np.clip(box_xyxy, 0, np.tile(np.asarray(size_wh, np.float32), 2))
+    if not (clipped[:2] < clipped[2:]).all():
+        box = ", ".join(f"{number:g}" for number in box_xyxy.tolist())
+        raise UserError(f"{where}: {box} is wholly outside the picture of {size_wh[0]} x {size_wh[1]} px")
+    return clipped

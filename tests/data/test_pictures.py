@@ -1,0 +1,128 @@
+"""Pictures that users give: all forms of one picture are the same, and what is no picture is a clear error."""
+
+import io
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from refhcm.data import pictures
+from refhcm.data.pictures import open_picture
+from refhcm.utils.errors import UserError
+
+
+@pytest.fixture
+def array():
+    return np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+
+
+def encoded(image, kind="PNG", **options):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def test_all_forms_are_the_same_picture(array, tmp_path):
+    image = Image.fromarray(array)
+    path = tmp_path / "picture.png"
+    image.save(path)
+    for source in (array, image, path, str(path), path.read_bytes(), bytearray(path.read_bytes()), Image.open(path)):
+        found = open_picture(source)
+        assert found.mode == "RGB"
+        assert (np.asarray(found) == array).all()
+
+
+def test_an_array_of_another_layout(array):
+    view = array[::-1, :, ::-1]
+    assert (np.asarray(open_picture(view)) == view).all()
+
+
+@pytest.mark.parametrize(
+    ("orientation", "corner"), [(1, (0, 0)), (3, (39, 29)), (6, (29, 0)), (8, (0, 39)), (2, (39, 0))]
+)
+def test_exif_turns_the_picture(orientation, corner, tmp_path):
+    image = Image.new("RGB", (40, 30))
+    image.putpixel((0, 0), (255, 255, 255))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(image, exif=exif)
+    for source in (data, Image.open(io.BytesIO(data))):
+        found = open_picture(source)
+        assert found.size == ((30, 40) if orientation in (6, 8) else (40, 30))
+        assert found.getpixel(corner) == (255, 255, 255)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF:UserWarning")
+def test_corrupt_exif_does_not_spoil_the_picture(array):
+    data = encoded(Image.fromarray(array), exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x09\x01\x12")
+    assert (np.asarray(open_picture(data)) == array).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "CMYK", "1", "I;16"])
+def test_other_modes_become_rgb(mode):
+    if mode == "I;16":
+        image = Image.fromarray(np.full((5, 6), 128 * 256 + 7, np.uint16))
+        expected = (128, 128, 128)
+    else:
+        image, expected = Image.new("RGB", (6, 5), (255, 255, 255)).convert(mode), (255, 255, 255)
+    found = open_picture(image)
+    assert found.mode == "RGB"
+    assert found.getpixel((2, 2)) == expected
+
+
+def bomb():
+    """A PNG whose header promises 60000 x 60000 px."""
+    png = bytearray(encoded(Image.new("RGB", (1, 1))))
+    png[16:24] = (60_000).to_bytes(4, "big") * 2
+    png[29:33] = zlib.crc32(png[12:29]).to_bytes(4, "big")
+    return bytes(png)
+
+
+WHOLE = encoded(Image.fromarray(np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)), "JPEG")
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (None, "needs a path, bytes"),
+        (7, "got int"),
+        (["a.png"], "got list"),
+        (b"", "no picture"),
+        (b"text", "no picture"),
+        (WHOLE[: len(WHOLE) // 2], "no picture"),
+        (bomb(), "no picture"),
+        ("/no/such/file.png", "/no/such/file.png: can not be read"),
+        ("\0", "can not be read"),
+        ("/", "can not be read"),
+        (np.zeros((4, 4), np.uint8), r"uint8 \[H, W, 3\], got uint8 \[4, 4\]"),
+        (np.zeros((4, 4, 4), np.uint8), "got uint8"),
+        (np.zeros((4, 4, 3)), "got float64"),
+        (np.zeros((0, 4, 3), np.uint8), "got uint8"),
+        (Image.new("RGB", (70_000, 1)), "sides of at most 65535"),
+        (Image.new("RGB", (0, 5)), "0 x 5 px"),
+    ],
+)
+def test_no_pictures(source, message):
+    with pytest.raises(UserError, match=message) as caught:
+        open_picture(source, where="images[3]")
+    assert str(caught.value).startswith("images[3]: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_truncated_pillow_picture():
+    with pytest.raises(UserError, match="truncated"):
+        open_picture(Image.open(io.BytesIO(WHOLE[:-200])))
+
+
+def test_large_files_and_pictures_are_refused(array, monkeypatch, tmp_path):
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 1199)
+    with pytest.raises(UserError, match="is 40 x 30 px, needs 1 to 1199 pixels"):
+        open_picture(array)
+    monkeypatch.setattr(pictures, "MAX_BYTES", 100)
+    path = tmp_path / "large.png"
+    Image.fromarray(array).save(path)
+    for source in (path, path.read_bytes()):
+        with pytest.raises(UserError, match="more than 100 bytes"):
+            open_picture(source)
