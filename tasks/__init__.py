@@ -1,21 +1,35 @@
-"""The tasks by name: those that answer, and those that can be trained."""
+"""The tasks by name: those that answer, and those that can be trained.
 
-from .base import Task
-from .multitask import Multitask
-from .refcoco import ReferringComprehension
-from .rhrc import ReferringCaption
-from .rkpt import ReferringKeypoints
-from .rpar import ReferringParsing
-from .rpar_full_mask import ReferringParsingParallel
+They are imported when one of the names is first asked for (PEP 562): `refhcm --help` and downloads need no torch.
+"""
 
-TASKS: dict[str, type[Task]] = {
-    task.name: task
-    for task in (
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .base import Task
+
+    TASKS: dict[str, type[Task]]
+    TRAINABLE: dict[str, type[Task]]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("Task", "TASKS", "TRAINABLE"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .base import Task
+    from .multitask import Multitask
+    from .refcoco import ReferringComprehension
+    from .rhrc import ReferringCaption
+    from .rkpt import ReferringKeypoints
+    from .rpar import ReferringParsing
+    from .rpar_full_mask import ReferringParsingParallel
+
+    answering = (
         ReferringComprehension,
         ReferringKeypoints,
         ReferringParsing,
         ReferringParsingParallel,
         ReferringCaption,
     )
-}
-TRAINABLE: dict[str, type[Task]] = {**TASKS, Multitask.name: Multitask}
+    tasks = {task.name: task for task in answering}
+    globals().update(Task=Task, TASKS=tasks, TRAINABLE={**tasks, Multitask.name: Multitask})
+    return globals()[name]

@@ -1,0 +1,113 @@
+"""Answers of `refhcm ask` as files of other programs: COCO results, OpenPose, PNG masks, and drawn pictures."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from ..data.pictures import open_picture
+from ..utils.answer_drawing import draw_answer
+from ..utils.errors import UserError
+from ..utils.exports import coco_results, openpose, save_label_map, save_parts
+from .ask_records import Record, answer_of
+
+
+def export_coco(records: Sequence[Record], path: Path) -> list[Path]:
+    """One file for each of COCO's kinds that has results: results.json is results.bbox.json, .keypoints, .segm.
+
+    A picture's id is its file's name when that is a number, as COCO's are, else its path.
+    """
+    ids = (image_id(record["image"]) for record in records)
+    results = coco_results(map(answer_of, records), image_ids=ids)
+    written = []
+    for kind, rows in results.items():
+        if rows:
+            written.append(path.with_suffix(f".{kind}{path.suffix or '.json'}"))
+            _write_json(rows, written[-1])
+    return written
+
+
+def image_id(image: str) -> int | str:
+    """COCO's id of a picture."""
+    stem = Path(image).stem
+    return int(stem) if stem.isdecimal() else image
+
+
+def export_openpose(records: Sequence[Record], folder: Path) -> list[Path]:
+    """One file for each picture with answered keypoints, `NAME_keypoints.json`, with all its people."""
+    asked = [record for record in records if record["keypoints"] is not None]
+    written = []
+    for image, stem in stems(asked).items():
+        answers = [answer_of(record) for record in asked if record["image"] == image]
+        written.append(folder / f"{stem}_keypoints.json")
+        _write_json(openpose(answers), written[-1])
+    return written
+
+
+def export_masks(records: Sequence[Record], folder: Path) -> list[Path]:
+    """Of each answer with parts the label map, values are classes, and a mask for each part, NAME_hair.png."""
+    written = []
+    for name, record in named(records):
+        if record["parts"] is not None:
+            answer = answer_of(record)
+            written.append(folder / f"{name}.png")
+            save_label_map(answer, written[-1])
+            written += save_parts(answer, folder, stem=name).values()
+    return written
+
+
+def export_drawn(records: Sequence[Record], folder: Path) -> list[Path]:
+    """The picture of each answer with the answer drawn on it."""
+    written = []
+    for name, record in named(records):
+        path = folder / f"{name}.jpg"
+        drawn = draw_answer(open_picture(record["image"]), answer_of(record))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            drawn.save(path, quality=92)
+        except OSError as error:
+            raise UserError(f"{path}: can not be written: {error.strerror or error}") from error
+        written.append(path)
+    return written
+
+
+def named(records: Sequence[Record]) -> Iterator[tuple[str, Record]]:
+    """Each record with a name of its own for its files: street-0-the-woman-in-red."""
+    stem_of, count = stems(records), Counter()
+    for record in records:
+        image = record["image"]
+        asked = next((str(value) for value in record["question"].values() if isinstance(value, str)), "box")
+        slug = re.sub(r"[^a-z0-9]+", "-", asked.lower())[:40].strip("-")
+        yield "-".join(filter(None, (stem_of[image], str(count[image]), slug))), record
+        count[image] += 1
+
+
+def stems(records: Sequence[Record]) -> dict[str, str]:
+    """A name for each picture: its file's, made different where two folders have the same one."""
+    images = list(dict.fromkeys(record["image"] for record in records))
+    times = Counter(Path(image).stem for image in images)
+    return {image: _stem(image, alone=times[Path(image).stem] == 1) for image in images}
+
+
+def _stem(image: str, *, alone: bool) -> str:
+    stem = Path(image).stem
+    return stem if alone else f"{stem}-{sha256(image.encode()).hexdigest()[:8]}"
+
+
+def _write_json(value: Any, path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(value, allow_nan=False), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: can not be written: {error.strerror or error}") from error
+
+
+EXPORTERS = {  # by the flag of `refhcm ask`
+    "coco": export_coco,
+    "openpose": export_openpose,
+    "masks": export_masks,
+    "save_images": export_drawn,
+}

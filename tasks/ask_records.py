@@ -1,0 +1,127 @@
+"""The file of answers, one JSON object a line: an answer is written when it is there, and read when a run goes on.
+
+A line is `{"image", "question", "model"}` with the fields of `Answer.to_dict()`, or with `error` where there is no
+answer. Lines are only added: the last one of a question is the one that holds.
+"""
+
+import contextlib
+import fcntl
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from pycocotools import mask as coco
+
+from ..utils.errors import DataError, UserError
+from ..utils.parsing import CLASS_NAMES
+from .answers import Answer, Keypoints, Scores
+from .ask_questions import Question
+
+Record = dict[str, Any]
+BEGINNING = b'{"image": '  # of every line
+
+
+class Records:
+    """The lines that are there, by question, and the file that new ones are added to."""
+
+    def __init__(self, file: BinaryIO, known: list[Record]) -> None:
+        self._file = file
+        self._by_key = {_key(record): record for record in known}
+
+    def has_answer(self, question: Question, model: str) -> bool:
+        """Whether the question needs not be asked; after an error it is asked again."""
+        return "error" not in self._by_key.get(question.key(model), {"error": None})
+
+    def answered(self) -> list[Record]:
+        """The lines of all answers."""
+        return [record for record in self._by_key.values() if "error" not in record]
+
+    def add(self, question: Question, model: str, found: Answer | str) -> None:
+        """Writes the line of an answer, or of an error, at once; an error that is there already is not said twice."""
+        said = {"error": found} if isinstance(found, str) else found.to_dict()
+        record = {"image": question.image, "question": dict(question.asked), "model": model, **said}
+        if self._by_key.get(_key(record)) == record:
+            return
+        self._by_key[_key(record)] = record
+        line = json.dumps(record, ensure_ascii=False, allow_nan=False)
+        self._file.write(line.encode(errors="surrogatepass") + b"\n")  # a file's name may be no UTF-8
+        self._file.flush()
+
+
+def _key(record: Record) -> str:
+    return Question(record["image"], record["question"]).key(record["model"])
+
+
+@contextlib.contextmanager
+def open_records(path: Path | None) -> Iterator[Records]:
+    """The file, made where there is none; None: standard output. A torn last line is cut off.
+
+    Raises UserError for a file that can not be written, that another run writes, or that is no file of answers.
+    """
+    if path is None:
+        sys.stdout.flush()
+        yield Records(sys.stdout.buffer, [])
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path, "ab+")  # noqa: SIM115  closed below; errors of what is done meanwhile are not the file's
+    except OSError as error:
+        raise UserError(f"--out {path}: can not be written: {error.strerror}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"--out {path}: another run writes it") from error
+        yield Records(file, _read(file, path))
+
+
+def _read(file: BinaryIO, path: Path) -> list[Record]:
+    """The file's records. Raises DataError, and leaves the file as it is, unless all its lines are some."""
+    if not path.is_file():  # such as /dev/null
+        return []
+    file.seek(0)
+    whole, newline, torn = file.read().rpartition(b"\n")
+    if not (torn.startswith(BEGINNING) or BEGINNING.startswith(torn)):
+        raise DataError(f"--out {path}: is there, and is no file of answers: name another one")
+    records = [_record(line, f"--out {path}:{number}") for number, line in enumerate(whole.splitlines(), start=1)]
+    file.truncate(len(whole) + len(newline))
+    return records
+
+
+def _record(line: bytes, where: str) -> Record:
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        raise DataError(f"{where}: is no line of answers ({error}): name another file") from error
+    if not isinstance(record, dict) or not {"image", "question", "model"} <= record.keys():
+        raise DataError(f"{where}: is no line of answers: name another file")
+    return record
+
+
+def answer_of(record: Record) -> Answer:
+    """The answer of a line: the inverse of `Answer.to_dict`."""
+    width, height = record["size"]
+    label_map = keypoints = None
+    if record["parts"] is not None:
+        label_map = np.zeros((height, width), np.uint8)
+        for name, mask in record["parts"].items():
+            label_map[coco.decode(mask).astype(bool)] = CLASS_NAMES.index(name)
+    if record["keypoints"] is not None:
+        points = record["keypoints"]
+        xy = np.array([[point["x"], point["y"]] for point in points], np.float32)
+        keypoints = Keypoints(xy, np.array([point["visible"] for point in points]))
+    return Answer(
+        (width, height),
+        record["valid"],
+        tuple(record["symbols"]),
+        record["text"],
+        None if record["box"] is None else np.array(record["box"], np.float32),
+        keypoints,
+        label_map,
+        record["caption"],
+        Scores(**record["scores"]),
+        tuple(record["notes"]),
+    )
