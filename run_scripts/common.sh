@@ -4,8 +4,8 @@
 #   DATA=dataset  CHECKPOINTS=checkpoints  BPE_DIR=$DATA/bpe  SAVE_DIR=runs/NAME  RESULTS=results
 #   TRAIN, VALID      training and validation TSV (EVAL: the TSV that an evaluation reads)
 #   INIT              weights to start from; CHECKPOINT: weights to evaluate
-#   SIZE=large|test   `test` is a small network on 128 px pictures from nothing, for a CPU; ARCH: another size
-#   PRECISION=fp16    fp16, bf16 or fp32 (fp16 on a GPU, fp32 without one)
+#   SIZE=large|small|test   `small` and `test` are networks on 128 px pictures from nothing, for a CPU; ARCH: another size
+#   PRECISION=fp16    fp16, bf16, autocast (products in bfloat16) or fp32 (fp16 on a GPU, fp32 without one)
 #   GPUS, NNODES, NODE_RANK, MASTER_ADDR, MASTER_PORT      processes for torchrun
 #   PYTHON            interpreter (.venv/bin/python where there is one)
 #   DRY_RUN=1         print the command and stop
@@ -26,8 +26,9 @@ precision=${PRECISION:-$([ "$gpus_here" -gt 0 ] && echo fp16 || echo fp32)}
 
 case $size in
   large) arch=${ARCH:-refhcm} patch=${PATCH_IMAGE_SIZE:-512} init=${INIT-$checkpoints/ofa_large.pt} ;;
+  small) arch=${ARCH:-refhcm_small} patch=${PATCH_IMAGE_SIZE:-128} init=${INIT-} ;;
   test) arch=${ARCH:-refhcm_test} patch=${PATCH_IMAGE_SIZE:-128} init=${INIT-} ;;
-  *) echo "error: SIZE=$size is neither large nor test" >&2; exit 2 ;;
+  *) echo "error: SIZE=$size is none of large, small, test" >&2; exit 2 ;;
 esac
 
 tokenizer=(--vq-config "${VQ_CONFIG:-$checkpoints/vqgan/model.yaml}" --vq-ckpt "${VQ_CKPT:-$checkpoints/vqgan/model.ckpt}" --vq-n-embed 32)
@@ -63,6 +64,7 @@ train() {  # NAME FILES ARGUMENTS...
   case $precision in
     fp16) options+=(--fp16 --fp16-scale-window 512) ;;
     bf16) options+=(--bf16) ;;
+    autocast) options+=(--autocast-bf16) ;;
   esac
   launch train.py "$2" "${options[@]}" "${@:3}"
 }
@@ -70,6 +72,6 @@ train() {  # NAME FILES ARGUMENTS...
 evaluate() {  # NAME TSV ARGUMENTS...
   local options=(--task "$1" --path "${CHECKPOINT:-$checkpoints/refhcm.pt}" --bpe-dir "$bpe"
     --annotation-root "$annos" --batch-size 32 --num-workers "${NUM_WORKERS:-4}" --results-path "${RESULTS:-$root/results}/$1")
-  [ "$precision" = fp32 ] || options+=(--"$precision")
+  case $precision in fp16 | bf16) options+=(--"$precision") ;; esac
   launch evaluate.py "$2" "${options[@]}" "${@:3}"
 }
