@@ -1,10 +1,14 @@
-# `make test` and `make lint` make .venv when it is missing.
+# `make demo`, `make test` and `make lint` make .venv when it is missing.
 
 # The first Python of 3.11 or later that is here.
 PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
 
-.PHONY: test test-all lint
+.PHONY: demo test test-all lint
+# The shipped model answers every kind of question; what it draws and writes is in demo/.
+demo: .venv/installed
+	.venv/bin/python -m refhcm.tasks.showcase
+
 test: .venv/installed
 	.venv/bin/python -m pytest
 

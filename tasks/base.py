@@ -184,6 +184,10 @@ class Task:
         """How evaluation generates (spec/generation.md)."""
         return self.generation
 
+    def asking_settings(self) -> GenerationSettings:
+        """How a user's question is answered: as in evaluation, unless a task says otherwise."""
+        return self.generation_settings()
+
     def generate(self, network: Network, batch: Batch, settings: GenerationSettings) -> list[Generated]:
         """The best answer to each row of a batch; nothing but eos where the network has none.
 

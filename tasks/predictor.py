@@ -205,7 +205,7 @@ class Predictor:
     # Asking
 
     def _answer(self, task: Task, rows: Sequence[_Row], settings: GenerationSettings | None = None) -> list[Answer]:
-        generated = self._generate(task, rows, settings or task.generation_settings())
+        generated = self._generate(task, rows, settings or task.asking_settings())
         return self._read(task, rows, generated)
 
     def _chain(

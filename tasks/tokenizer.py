@@ -35,8 +35,13 @@ def encoded(
 ) -> Iterator[tuple[list[Person], Tensor, Tensor]]:
     """Batch by batch: the persons, their crops int64 [B, h, w], and the crops' codes int64 [B, 48]; on the CPU."""
     for batch in batches(persons, batch_size=batch_size, num_workers=num_workers, name=name):
-        crops = torch.stack([person.crop(tokenizer.input_size_hw) for person in batch])
-        yield batch, crops, tokenizer.encode(crops).cpu()
+        # A person about whom several rows speak is encoded once.
+        persons_of = [(person.row["mask"], person.row["box"]) for person in batch]
+        places = {key: place for place, key in enumerate(dict.fromkeys(persons_of))}
+        rows = torch.tensor([places[key] for key in persons_of])
+        first = [batch[persons_of.index(key)] for key in places]
+        crops = torch.stack([person.crop(tokenizer.input_size_hw) for person in first])
+        yield batch, crops[rows], tokenizer.encode(crops).cpu()[rows]
 
 
 def encode(tokenizer: VQTokenizer, persons: Persons, *, out: Path, batch_size: int, num_workers: int) -> int:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -89,13 +89,18 @@ class Persons(Dataset):
     def __init__(self, file: TsvFile, root: Path) -> None:
         self.file = file
         self.root = root
+        self._last: Person | None = None
 
     def __len__(self) -> int:
         return len(self.file)
 
     def __getitem__(self, i: int) -> Person | BadRow:
         try:
-            return read_person(self.file, i, root=self.root)
+            row, last = self.file[i], self._last
+            if last is not None and all(row[name] == last.row[name] for name in ("image", "mask", "box")):
+                return replace(last, row=row, where=self.file.where(i))  # neighbours often speak of one person
+            self._last = read_person(self.file, i, root=self.root)
+            return self._last
         except DataError as error:
             return BadRow(i, str(error))
 
@@ -110,11 +115,14 @@ class TrainingCrops(Dataset):
         self.persons = persons
         self.size_hw = size_hw
         self.seed = seed
+        self._epoch, self._order = -1, np.empty(0, np.int64)
 
     def __getitem__(self, draw: int) -> Tensor | BadRow:
         epoch, position = divmod(draw, len(self.persons))
-        order = np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.persons))
-        person = self.persons[int(order[position])]
+        if epoch != self._epoch:
+            self._order = np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.persons))
+            self._epoch = epoch
+        person = self.persons[int(self._order[position])]
         if isinstance(person, BadRow):
             return person
         rng = np.random.default_rng((self.seed, 1, draw))

@@ -4,8 +4,8 @@ export SIZE=small PRECISION=${PRECISION:-autocast} NUM_WORKERS=${NUM_WORKERS:-1}
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
 source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 
-shipped=$checkpoints/synthetic
 python=${PYTHON:-$([ -x "$root/.venv/bin/python" ] && echo "$root/.venv/bin/python" || echo python)}
 sizes=(--num-bins 128 --code-dict-size 96 --max-image-size 128 --share-pictures --label-smoothing 0)
 
 step() { echo "== $*" >&2; }
+run() { if [ -n "${DRY_RUN:-}" ]; then printf '%q ' "$@"; echo; else "$@"; fi; }

@@ -9,19 +9,19 @@ seed=${SEED:-1}
 world=$run/world
 
 step "1 the world: drawn people"
-"$python" -m refhcm.data.synthetic --out "$world" --seed "$seed" --train "${PICTURES:-24000}" --val 200 --test 200
+run "$python" -m refhcm.data.synthetic --out "$world" --seed "$seed" --train "${PICTURES:-24000}" --val 200 --test 200
 
 step "2 a vocabulary of its words"
-[ -d "$BPE_DIR" ] || "$python" -m refhcm.tasks.make_vocabulary "$world/rkpt/train.tsv:2" "$world/rhrc/train.tsv:1" \
+[ -d "$BPE_DIR" ] || run "$python" -m refhcm.tasks.make_vocabulary "$world/rkpt/train.tsv:2" "$world/rhrc/train.tsv:1" \
   --size 900 --out "$BPE_DIR"
 
 step "3 the parsing-map tokenizer, and the codes of all masks"
 masks=(--annotation-root "$world/rpar/annos")
-"$python" -m refhcm.tasks.tokenizer train --data "$world/rpar/train.tsv" --valid "$world/rpar/val.tsv" "${masks[@]}" \
+run "$python" -m refhcm.tasks.tokenizer train --data "$world/rpar/train.tsv" --valid "$world/rpar/val.tsv" "${masks[@]}" \
   --vq-config "$root/run_scripts/synthetic/tokenizer.yaml" --save-dir "$run/vqgan" --updates "${TOKENIZER_UPDATES:-6000}" \
   --seed "$seed"
 for split in train val; do
-  [ -f "$world/rpar/$split.codes.tsv" ] || "$python" -m refhcm.tasks.tokenizer encode --data "$world/rpar/$split.tsv" \
+  [ -f "$world/rpar/$split.codes.tsv" ] || run "$python" -m refhcm.tasks.tokenizer encode --data "$world/rpar/$split.tsv" \
     "${masks[@]}" --vq-config "$run/vqgan/model.yaml" --vq-ckpt "$run/vqgan/model.ckpt" --out "$world/rpar/$split.codes.tsv"
 done
 
@@ -47,4 +47,4 @@ SAVE_DIR=$run/all train multitask "$world/rkpt/train.tsv" "${sizes[@]}" "${sched
   --max-update "$updates" --batch-size 24 --disable-validation
 
 step "6 what is shipped"
-"$python" -m refhcm.tasks.export "$run/all/checkpoint_last.pt" "$run/model.pt"
+run "$python" -m refhcm.tasks.export "$run/all/checkpoint_last.pt" "$run/model.pt"

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Scores the shipped model on a world of drawn people: evaluate.sh WORLD [OUT] writes OUT/results.json and results.md.
+# MODEL names another folder with model.pt, bpe/ and vqgan/. ROWS=200 scores the first rows of each table only.
+[ -f "${1:-}/world.json" ] || { echo "error: evaluate.sh WORLD [OUT]: ${1:-no folder} holds no world.json" >&2; exit 2; }
+world=$(cd "$1" && pwd)
+out=${2:-results/synthetic}
+mkdir -p "$out" && out=$(cd "$out" && pwd)
+model=${MODEL:-$(cd "$(dirname "$0")/../.." && pwd)/checkpoints/synthetic}
+export BPE_DIR=$model/bpe CHECKPOINT=$model/model.pt ANNOTATION_ROOT=$world/rpar/annos RESULTS=$out/answers
+source "$(dirname "$0")/common.sh"
+vq=(--vq-config "$model/vqgan/model.yaml" --vq-ckpt "$model/vqgan/model.ckpt")
+masks=(--data "$out/rpar_test.tsv" --annotation-root "$annos" "${vq[@]}")
+
+# The tables to score: all rows, or the first ones; the codes are this tokenizer's.
+first() { if [ -n "${ROWS:-}" ]; then head -n "$ROWS" "$1"; else cat "$1"; fi; }
+first "$world/rkpt/test.tsv" > "$out/rkpt_test.tsv"
+first "$world/rkpt/unseen.tsv" > "$out/rkpt_unseen.tsv"
+first "$world/rhrc/test.tsv" > "$out/rhrc_test.tsv"
+first "$world/rpar/test.tsv" > "$out/rpar_test.tsv"
+run "$python" -m refhcm.tasks.tokenizer encode "${masks[@]}" --out "$out/rpar_codes.tsv"
+run "$python" -m refhcm.tasks.tokenizer score "${masks[@]}" --out "$out/tokenizer.json"
+
+score() {  # NAME TASK TABLE ARGUMENTS...
+  step "$1"
+  evaluate "$2" "$3" --metrics-path "$out/$1.json" --batch-size 48 "${@:4}"
+}
+score rec refcoco "$out/rkpt_test.tsv" --selected-cols 0,5,2,3
+score unseen refcoco "$out/rkpt_unseen.tsv" --selected-cols 0,5,2,3
+score rkpt rkpt "$out/rkpt_test.tsv" --min-len 4
+score rpar rpar "$out/rpar_codes.tsv" "${vq[@]}"
+score rpar_full_mask rpar_full_mask "$out/rpar_codes.tsv" "${vq[@]}"
+score rhrc rhrc "$out/rhrc_test.tsv"
+run "$python" "$root/run_scripts/synthetic/results.py" "$world" "$out"

@@ -1,0 +1,24 @@
+// Each name is a switch; its swatch shows the colours that the drawing uses.
+function show() {
+  const labels = (props.value || []).map(({ name, colours, on }, number) => {
+    const label = document.createElement("label"), box = document.createElement("input"), swatch = document.createElement("i");
+    label.className = on ? "" : "off";
+    label.title = on ? "Click to hide" : "Click to show";
+    box.type = "checkbox";
+    box.checked = on;
+    box.dataset.number = number;
+    const stripes = colours.map((c, k) => `${c} ${(100 * k) / colours.length}% ${(100 * (k + 1)) / colours.length}%`);
+    swatch.style.background = `linear-gradient(90deg, ${stripes.join(", ")})`;
+    label.append(box, swatch, name);
+    return label;
+  });
+  element.querySelector(".chips").replaceChildren(...labels);
+}
+
+element.addEventListener("change", (event) => {
+  const number = Number(event.target.dataset.number);
+  props.value = props.value.map((entry, k) => (k === number ? { ...entry, on: event.target.checked } : entry));
+  trigger("switched");
+});
+watch("value", show);
+show();
