@@ -27,7 +27,7 @@ class ReferringKeypoints(Task):
     generation = GenerationSettings(min_len=50)
 
     def asking_settings(self) -> GenerationSettings:
-        """As the demos do (spec/generation.md): evaluation's 50 symbols are too many where little of a person is seen."""
+        """As the demos do (spec/generation.md): evaluation's 50 symbols are too many for a person half hidden."""
         return replace(self.generation, min_len=4)
 
     def annotation(self, row: Mapping[str, str], where: str) -> Annotation:

@@ -137,3 +137,35 @@ def test_limits_are_named(batch):
         network(**batch)
     with pytest.raises(ValueError, match="--image-bucket-size 13, not 12"):
         network.encoder(batch["src_tokens"], torch.randn(2, 3, 32, 208))
+
+
+def test_questions_about_one_picture_share_it(batch):
+    network = make().eval()
+    shared = batch | {"patch_images": batch["patch_images"][:1], "patch_rows": torch.tensor([0, 0])}
+    apart = batch | {"patch_images": batch["patch_images"][[0, 0]]}
+    assert_close(network(**shared)[0], network(**apart)[0], atol=1e-5, rtol=1e-4)
+    swapped = batch | {"patch_rows": torch.tensor([1, 0])}
+    apart = batch | {"patch_images": batch["patch_images"][[1, 0]]}
+    assert_close(network(**swapped)[0], network(**apart)[0], atol=1e-5, rtol=1e-4)
+
+
+def test_parallel_positions_of_some_rows(batch):
+    """Rows that have them answer as in a batch where all do, the others as in one where none does."""
+    network = make().eval()
+    span = {"full_mask_position": (1, 3)}
+    mixed = network(**batch, **span, full_mask_rows=torch.tensor([True, False]))[0]
+    assert_close(mixed[0], network(**batch, **span)[0][0], atol=1e-5, rtol=1e-4)
+    assert_close(mixed[1], network(**batch)[0][1], atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(mixed[0], network(**batch)[0][0], atol=1e-4)
+
+
+def test_learning_and_answering_see_the_same(batch):
+    """With gradients the attention is written out, without them it is torch's own: also where rows are padded."""
+    network = make(dropout=0.0).eval()
+    batch["src_tokens"][0, 4:] = 1
+    batch["prev_output_tokens"][1, 3:] = 1
+    learning = network(**batch)[0]
+    with torch.no_grad():
+        answering = network(**batch)[0]
+    assert learning.requires_grad
+    assert_close(learning, answering, atol=1e-5, rtol=1e-4)

@@ -118,6 +118,47 @@ def test_any_subset_of_the_files(small_text, world, files, make_task, left_out):
         assert batch["net_input"]["patch_images"][row].equal(sample["patch_image"])
 
 
+def test_boxes_and_parallel_parsing_as_parts(small_text, world, files):
+    """Five samples to an item; the parallel one alone has parallel positions; weights reach the samples; no labels."""
+    more = {
+        "refquery_dataset": files["refparsing_dataset"],
+        "refregion_dataset": str(world / "rkpt" / "train.tsv"),
+        "refregion_selected_cols": "0,5,2,3",
+        "part_weights": "refregion=8,regcaption=0.5",
+    }
+    task = make_multitask(small_text, world, files | more)
+    mixture = task.open(world / "rkpt" / "val.tsv", training=True)
+    assert [sample["conf"] for sample in mixture[0]] == [1, 1, 0.5, 1, 8]
+    assert not any("gt" in sample for sample in mixture[0])
+    batch = task.collate([mixture[0], mixture[1]])
+    assert batch["net_input"]["full_mask_rows"].tolist() == [False, False, False, True, False] * 2
+    assert batch["conf"].tolist() == [1, 1, 0.5, 1, 8] * 2
+
+
+@pytest.mark.parametrize("text", ["box=1", "refpose", "refpose=-1", "refpose=nan", "refpose=x"])
+def test_wrong_weights(small_text, world, files, text):
+    with pytest.raises(UserError, match="--part-weights"):
+        make_multitask(small_text, world, files | {"part_weights": text})
+
+
+def test_pictures_stay_together(make_task, world):
+    """Shuffled by picture: its rows are neighbours, each row comes once, and two tables see the same pictures."""
+    orders = {}
+    for name in ("rkpt", "refcoco"):
+        columns = "0,5,2,3" if name == "refcoco" else None
+        rows = make_task(name, shuffle_by_picture=True, selected_cols=columns).open(
+            world / "rkpt" / "train.tsv", training=True
+        )
+        order = rows.order(2, seed=1, shuffle=True)
+        assert sorted(order.tolist()) == list(range(len(rows)))
+        pictures = rows.pictures[order]
+        assert (np.diff(pictures) != 0).sum() == len(set(pictures.tolist())) - 1
+        assert pictures.tolist() != sorted(pictures.tolist())
+        orders[name] = pictures.tolist(), order.tolist()
+    assert orders["rkpt"][0] == orders["refcoco"][0]
+    assert orders["rkpt"][1] != orders["refcoco"][1]
+
+
 def test_files_by_epoch_and_mistakes(small_text, world, files):
     task = make_multitask(small_text, world, files)
     assert [task.training_file(["a", "b", "c"], epoch) for epoch in (1, 2, 3, 4)] == ["a", "b", "c", "a"]
