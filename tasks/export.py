@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from ..models.refhcm.config import NetworkConfig
+from ..models.refhcm.loading import COMPUTED
 from ..utils.checkpoints import Checkpoint, read_checkpoint
 from ..utils.errors import UserError
 from .settings import NOT_FROM_CHECKPOINT, TaskSettings
@@ -25,6 +26,7 @@ def export(checkpoint: Checkpoint, out: str | Path, *, ema: bool = False, dtype:
     """Writes the small checkpoint, whole or not at all; its size in bytes. ema: of the averaged weights."""
     out = Path(out)
     weights = checkpoint.ema_weights() if ema else checkpoint.weights
+    weights = {name: value for name, value in weights.items() if name.rpartition(".")[2] not in COMPUTED}
     small = {name: value.to(dtype) if value.is_floating_point() else value for name, value in weights.items()}
     for name, value in small.items():
         if not bool(value.isfinite().all()):

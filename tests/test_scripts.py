@@ -76,7 +76,7 @@ def test_half_precision_on_request():
 def test_a_wrong_size_is_refused():
     done = run_script("rec/train_refcoco.sh", check=False, SIZE="huge")
     assert done.returncode == 2
-    assert "SIZE=huge is neither large nor test" in done.stderr
+    assert "SIZE=huge is none of large, small, test" in done.stderr
 
 
 def test_a_mistake_is_one_line():

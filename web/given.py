@@ -74,3 +74,10 @@ def _number(name: str, value: Any, low: float, high: float, *, whole: bool = Tru
         kind = "a whole number" if whole else "a number"
         raise UserError(f"{name}: needs {kind} from {low:g} to {high:g}, got {shorten(str(value))}")
     return int(value) if whole else float(value)
+
+
+def read_switch(name: str, value: Any) -> bool:
+    """true or false; None is false."""
+    if not isinstance(value, bool | None):
+        raise UserError(f"{name}: needs true or false, got {shorten(str(value))}")
+    return bool(value)

@@ -1,0 +1,90 @@
+"""The web page: a picture and plain words in, an annotated picture, a table and files out.
+
+    python gradio_demo.py --checkpoint checkpoints/refhcm.pt --tokenizer checkpoints/vqgan
+
+Without `--checkpoint` it shows the small model that comes with the project. It listens on this machine only, unless
+`--host` or `--share` says otherwise; Ctrl-C ends it, and leaves no picture behind.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import tempfile
+
+from refhcm.tasks.loading import DTYPES, load
+from refhcm.utils.errors import UserError
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", help="trained model (default: the small one of drawn people)")
+    parser.add_argument("--tokenizer", help="folder of the parsing maps' model.yaml and model.ckpt")
+    parser.add_argument("--bpe-dir", help="folder of dict.txt, encoder.json and vocab.bpe")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: auto)")
+    parser.add_argument("--dtype", default="auto", choices=["auto", *DTYPES], help="number format (default: auto)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0: all (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=7860, help="port to listen on (default: 7860)")
+    parser.add_argument("--share", action="store_true", help="publish the page on the internet through gradio.live")
+    parser.add_argument("--queue-size", type=int, default=100, help="questions that may wait (default: 100)")
+    parser.add_argument("--concurrency", type=int, default=2, help="questions that are read at once (default: 2)")
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    """Loads the model and serves the page until it is interrupted."""
+    for name, low, high in (("port", 1, 65535), ("queue_size", 1, 100_000), ("concurrency", 1, 1000)):
+        if not low <= getattr(args, name) <= high:
+            raise UserError(
+                f"--{name.replace('_', '-')}: needs a number from {low} to {high}, got {getattr(args, name)}"
+            )
+    try:
+        from refhcm.web.page import launch_options, make_page
+    except ModuleNotFoundError as error:
+        if error.name != "gradio":
+            raise
+        raise UserError("the page needs gradio: pip install 'gradio>=6,<7'") from error
+    model = load(args.checkpoint, tokenizer=args.tokenizer, bpe_dir=args.bpe_dir, device=args.device, dtype=args.dtype)
+    page = make_page(model, about=_about(args.checkpoint, model), concurrency=args.concurrency)
+    page.queue(max_size=args.queue_size)
+    page.launch(server_name=args.host, server_port=args.port, share=args.share, **launch_options())
+
+
+def _about(checkpoint: str | None, model: object) -> str:
+    weight = model.network.decoder.output_projection.weight
+    where = f"on {weight.device}, {str(weight.dtype).removeprefix('torch.')}"
+    if checkpoint is None:
+        return (
+            f"**This is the small model that comes with the project** ({where}). It has only ever seen drawn people: "
+            "try the examples. For photos, start the page with `--checkpoint` and a model that was trained on them."
+        )
+    parts = "" if model.tokenizer else " Without a tokenizer of parsing maps it can not show parts."
+    return f"Model: `{checkpoint}` ({where}).{parts}"
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0, or 2 for a mistake of the user's, which is one line."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    args = make_parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _stop)
+    with tempfile.TemporaryDirectory(prefix="refhcm-page-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder  # uploads and answers
+        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        try:
+            run(args)
+        except KeyboardInterrupt:
+            return 0
+        except (UserError, OSError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

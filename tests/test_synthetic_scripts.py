@@ -1,0 +1,114 @@
+"""The recipe of the shipped model: its commands parse, and (slow) a short run of all of it can be scored."""
+
+import json
+import re
+import shlex
+
+import pytest
+import torch
+from scripts import ROOT, run_script
+
+from refhcm.models.refhcm.config import SIZES, NetworkConfig
+from refhcm.models.refhcm.network import Network
+from refhcm.tasks.export import export
+from refhcm.tasks.predictor import Predictor
+from refhcm.utils.checkpoints import read_checkpoint
+from refhcm.utils.errors import UserError
+
+KEYS = {
+    "rec.acc", "rec.invalid", "rkpt.box_acc", "rkpt.oks_share", "rkpt.oks_ap", "rpar.miou", "rpar.tokenizer_miou",
+    "rpar_full_mask.miou", "rhrc.cider_d", "unseen.rec_acc",
+}  # fmt: skip
+
+
+def commands(script, *arguments, name):
+    """Arguments that a dry run gives to each call of train.py or evaluate.py."""
+    lines = run_script(script, *arguments, DRY_RUN=1).stdout.splitlines()
+    words = [shlex.split(line) for line in lines if f"/{name} " in line]
+    return [line[next(i for i, word in enumerate(line) if word.endswith(f"/{name}")) + 1 :] for line in words]
+
+
+def test_training_flags(tmp_path):
+    pytest.importorskip("fairseq")
+    from refhcm.train import parse
+
+    boxes, everything = (parse(given) for given in commands("synthetic/train.sh", tmp_path, name="train.py"))
+    assert (boxes.task, everything.task) == ("refcoco", "multitask")
+    for args in (boxes, everything):
+        assert (args.arch, args.num_bins, args.code_dict_size, args.max_image_size) == ("refhcm_small", 128, 96, 128)
+        assert args.share_pictures
+        assert args.shuffle_by_picture
+        assert (args.dropout, args.label_smoothing) == (0, 0)
+    assert everything.finetune_from_model == str(tmp_path / "boxes" / "checkpoint_last.pt")
+
+
+def test_a_folder_without_a_world(tmp_path):
+    done = run_script("synthetic/evaluate.sh", tmp_path, check=False)
+    assert done.returncode == 2
+    assert done.stderr.strip() == f"error: evaluate.sh WORLD [OUT]: {tmp_path} holds no world.json"
+
+
+def test_small_size():
+    """As issue and README say: 5 to 10 million parameters, the published names, and nothing else."""
+    config = NetworkConfig(**SIZES["refhcm_small"])
+    with torch.device("meta"):
+        small, large = Network(config, 1129), Network(NetworkConfig(), 1129)
+    assert 5e6 < sum(p.numel() for p in small.parameters()) < 10e6
+    assert {re.sub(r"\d+", "N", name) for name in small.state_dict()} == {
+        re.sub(r"\d+", "N", name) for name in large.state_dict()
+    }
+
+
+def test_export_keeps_what_asking_needs(golden_checkpoint, tmp_path):
+    whole = read_checkpoint(golden_checkpoint("multitask"))
+    size = export(whole, tmp_path / "small.pt")
+    small = read_checkpoint(tmp_path / "small.pt")
+    floats = {
+        name: value
+        for name, value in whole.weights.items()
+        if value.is_floating_point() and not name.endswith(".version")
+    }
+    assert size < 0.55 * sum(value.nbytes for value in {v.data_ptr(): v for v in floats.values()}.values())
+    left_out = {name.rpartition(".")[2] for name in whole.weights.keys() - small.weights.keys()}
+    assert left_out == {"version", "token_rp_bucket", "image_rp_bucket", "image_position_idx"}
+    for name, value in floats.items():
+        assert small.weights[name].dtype == torch.float16
+        torch.testing.assert_close(small.weights[name].float(), value, atol=1e-4, rtol=1e-3)
+    kept = small.flags()
+    assert all(kept[name] == value for name, value in whole.flags().items() if name in kept)
+    assert not {"bpe_dir", "save_dir", "data", "optimizer", "vq_ckpt"} & kept.keys()
+    whole.weights["decoder.layer_norm.weight"] = torch.full((64,), 1e6)
+    with pytest.raises(UserError, match=r"decoder\.layer_norm\.weight does not fit into torch\.float16"):
+        export(whole, tmp_path / "other.pt")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["small.pt"]
+
+
+@pytest.mark.slow
+def test_the_whole_recipe(tmp_path):
+    pytest.importorskip("fairseq")
+    few = {"PICTURES": 24, "TOKENIZER_UPDATES": 10, "BOX_UPDATES": 6, "ALL_UPDATES": 4}
+    run = tmp_path / "run"
+    log = run_script("synthetic/train.sh", run, **few, timeout=1800)
+    assert "done: 6 updates" in log.stdout
+    assert "done: 4 updates" in log.stdout
+    run_script("synthetic/evaluate.sh", run / "world", tmp_path / "out", MODEL=run, ROWS=5, timeout=1800)
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results.keys() == KEYS
+    assert all(isinstance(value, float) for value in results.values())
+    assert "rec 5" in (tmp_path / "out" / "results.md").read_text()
+
+
+@pytest.mark.skipif(not (ROOT / "checkpoints/synthetic/model.pt").exists(), reason="no shipped model")
+def test_the_shipped_model():
+    """Published names, nothing missing, nothing unknown; 20 MB or less in all."""
+    from refhcm import load
+    from refhcm.models.refhcm.loading import fit_weights
+
+    folder = ROOT / "checkpoints/synthetic"
+    checkpoint = read_checkpoint(folder / "model.pt")
+    model = load()
+    assert isinstance(model, Predictor)
+    _, report = fit_weights(checkpoint.weights, model.network, where="shipped")
+    assert (report.missing, report.dropped, report.extended) == ([], [], [])
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 20e6
+    assert json.loads((folder / "results.json").read_text()).keys() == KEYS
