@@ -88,7 +88,7 @@ def score(tokenizer: VQTokenizer, persons: Persons, *, batch_size: int, num_work
             gt = person.gt
             made.add(decoded[k], crops[k], person=person, gt=gt)
             nearest.add(coarse[k], crops[k], person=person, gt=gt)
-            if "codes" in person.row:
+            if person.row.get("codes"):  # a drawn world's table has the column, empty until the tokenizer fills it
                 known = parse_codes(person.row["codes"], person.where, num_codes=TaskSettings.code_dict_size)
                 same.append((torch.from_numpy(known) == codes[k]).float().mean())
     canvas = segmentation_scores(made.canvas)
