@@ -32,12 +32,16 @@ class ReferringDataset(Dataset):
     """One sample for each row of `file`, made by `make_sample(row, where)`."""
 
     def __init__(
-        self, file: TsvFile, make_sample: Callable[[dict[str, str], str], Sample], *, by_picture: str | None = None
+        self, file: TsvFile, make_sample: Callable[[dict[str, str], str], Sample], *, together: int = 1, name: str = ""
     ) -> None:
-        """by_picture: shuffle pictures, and the rows within each, by a name's own chance; None: shuffle rows."""
+        """together: up to so many rows about one picture stay neighbours when rows are shuffled.
+
+        Tables with as many rows about each picture then see the same pictures at the same time, but each, by its
+        `name`, other rows about them.
+        """
         self.file = file
         self.make_sample = make_sample
-        self.by_picture = by_picture
+        self.together, self.name = together, name
 
     def __len__(self) -> int:
         return len(self.file)
@@ -56,12 +60,14 @@ class ReferringDataset(Dataset):
         if not shuffle:
             return np.arange(len(self))
         random = np.random.default_rng((seed, epoch))
-        if self.by_picture is None:
+        if self.together == 1:
             return random.permutation(len(self))
-        # Tables of the same pictures walk through them side by side, each with another row of a picture.
-        place = random.permutation(self.pictures[-1] + 1)[self.pictures]
-        own = np.random.default_rng((seed, epoch, zlib.crc32(self.by_picture.encode())))
-        return np.lexsort((own.random(len(self)), place))
+        own = np.random.default_rng((seed, epoch, zlib.crc32(self.name.encode())))
+        rows = np.lexsort((own.random(len(self)), self.pictures))  # the rows of each picture in an order of their own
+        first = np.searchsorted(self.pictures, self.pictures)  # where each row's picture begins, by place
+        begins = (np.arange(len(self)) - first) % self.together == 0
+        group = np.cumsum(begins) - 1
+        return rows[np.argsort(random.permutation(group[-1] + 1)[group], kind="stable")]
 
     @cached_property
     def pictures(self) -> np.ndarray:

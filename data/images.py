@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from ..utils.errors import DataError
 from ..utils.parsing import NUM_CLASSES
@@ -68,8 +68,15 @@ def read_image(text: str, *, root: str | Path | None = None, where: str, column:
         return _decode(path.read_bytes() if data is None else data)
     except PILLOW_ERRORS as error:
         of_file = "" if path is None else f" {path}"
-        reason = f"{type(error).__name__}: {error}".removeprefix("UnidentifiedImageError: ")
+        reason = why_unreadable(error)
         raise DataError(f"{where}: column {column}: picture{of_file} can not be read ({reason})") from error
+
+
+def why_unreadable(error: Exception) -> str:
+    """What one of `PILLOW_ERRORS` says, in brackets behind our own words."""
+    if isinstance(error, UnidentifiedImageError):  # its text is the address of an object
+        return "it has no known format"
+    return f"{type(error).__name__}: {error}"
 
 
 @lru_cache(maxsize=8)  # a few: rows about one picture are neighbours

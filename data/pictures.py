@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ..utils.errors import DataError
-from .images import PILLOW_ERRORS
+from .images import PILLOW_ERRORS, why_unreadable
 
 PictureSource = str | os.PathLike | bytes | Image.Image | np.ndarray
 
@@ -91,5 +91,4 @@ def _check_size(size_wh: tuple[int, int], where: str) -> None:
 
 
 def _unreadable(error: Exception, where: str) -> DataError:
-    reason = f"{type(error).__name__}: {error}".removeprefix("UnidentifiedImageError: ")
-    return DataError(f"{where}: is no picture that can be read ({reason})")
+    return DataError(f"{where}: is no picture that can be read ({why_unreadable(error)})")

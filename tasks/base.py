@@ -100,8 +100,8 @@ class Task:
     def open(self, path: str | Path, *, training: bool) -> ReferringDataset:
         """The rows of a TSV as samples."""
         file = TsvFile(path, self.settings.selected_cols or self.default_cols, names=self.columns)
-        by_picture = self.name if self.settings.shuffle_by_picture else None
-        return ReferringDataset(file, partial(self._read, training=training), by_picture=by_picture)
+        together = self.settings.rows_together
+        return ReferringDataset(file, partial(self._read, training=training), together=together, name=self.name)
 
     def _read(self, row: Mapping[str, str], where: str, *, training: bool) -> Sample:
         return self.sample(self.annotation(row, where), training=training)

@@ -20,7 +20,7 @@ MINUTE = [
     "--max-update=400",
     "--warmup-ratio=0.05",
 ]
-QUIET = ["--share-pictures", "--shuffle-by-picture", "--disable-validation", "--no-epoch-checkpoints"]
+QUIET = ["--share-pictures", "--rows-together=2", "--disable-validation", "--no-epoch-checkpoints"]
 STEADY = ["--dropout=0", "--encoder-drop-path-rate=0", "--decoder-drop-path-rate=0"]
 
 

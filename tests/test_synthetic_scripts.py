@@ -37,7 +37,7 @@ def test_training_flags(tmp_path):
     for args in (boxes, everything):
         assert (args.arch, args.num_bins, args.code_dict_size, args.max_image_size) == ("refhcm_small", 128, 96, 128)
         assert args.share_pictures
-        assert args.shuffle_by_picture
+        assert args.rows_together == 2
         assert (args.dropout, args.label_smoothing) == (0, 0)
     assert everything.finetune_from_model == str(tmp_path / "boxes" / "checkpoint_last.pt")
 

@@ -10,10 +10,9 @@ import gradio as gr
 from PIL import Image
 
 from ..tasks.predictor import Predictor
-from ..tasks.questions import check_box, clip_to_picture
 from ..utils.errors import UserError
 from . import showing
-from .given import Given, read_box, read_generation, read_picture, read_switch
+from .given import Given, read_box, read_generation, read_picture, read_switch, read_text
 from .kinds import KINDS, PARTS, chain, describe, instruct
 
 logger = logging.getLogger(__name__)
@@ -47,7 +46,7 @@ class Asking:
         with in_a_sentence():
             wanted = {"keypoints": keypoints, "parsing": parsing, "parallel": parallel}
             wanted = {name: read_switch(name, value) for name, value in wanted.items()}
-            return self.model.refer(read_picture(image), expression, **wanted).to_dict()
+            return self.model.refer(read_picture(image), read_text("expression", expression), **wanted).to_dict()
 
     def describe(self, image: Any, box: Any) -> dict[str, Any]:
         """What the person in a box looks like. box: x0, y0, x1, y1 in px, as a text or four numbers."""
@@ -70,7 +69,7 @@ class Asking:
             switches = read_switch("keypoints", keypoints), read_switch("parsing", parsing)
             wanted = tuple(part for part, on in zip(PARTS, switches, strict=True) if on)
             generation = read_generation(min_len, max_len, beam, temperature)
-            given = Given(read_picture(image), words=text, wanted=wanted, generation=generation)
+            given = Given(read_picture(image), words=read_text("text", text), wanted=wanted, generation=generation)
             return chain(self.model, given).to_dict()
 
     def instruct(
@@ -85,7 +84,7 @@ class Asking:
         """Any instruction in your own words; what comes back follows from it."""
         with in_a_sentence():
             generation = read_generation(min_len, max_len, beam, temperature)
-            given = Given(read_picture(image), instruction=instruction, generation=generation)
+            given = Given(read_picture(image), instruction=read_text("instruction", instruction), generation=generation)
             return instruct(self.model, given).to_dict()
 
     # The page
@@ -108,20 +107,16 @@ class Asking:
                 asks = KINDS[kind].asks
                 given = Given(
                     read_picture(path),
-                    words=words,
+                    words=read_text("text", words) if asks == "words" else "",
                     box=read_box(box) if asks == "box" else None,
-                    instruction=instruction,
+                    instruction=read_text("instruction", instruction) if asks == "instruction" else "",
                     wanted=tuple(wanted),
                     generation=read_generation(*settings),
                 )
                 progress(0.2, desc="The model is answering")
                 answer = KINDS[kind].answer(self.model, given)
                 progress(0.9, desc="Drawing")
-                asked_box = None
-                if asks == "box":
-                    asked = check_box(given.box, "box")["box_xyxy"]
-                    asked_box = clip_to_picture(asked, answer.size_wh, where="box")
-                shown = showing.prepare(given.picture, answer, asked_box=asked_box)
+                shown = showing.prepare(given.picture, answer, asked_box=given.box)
                 files = showing.write_downloads(answer, Path(path).name)
                 drawn = showing.draw(shown)
         except gr.Error as error:

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from gradio.utils import get_upload_folder
 from PIL import Image
 
 from ..data.columns import shorten
 from ..data.pictures import MAX_BYTES, open_picture
 from ..models.generation import GenerationSettings
+from ..tasks.questions import check_box, check_text
 from ..utils.errors import UserError
 
 # Largest values of the settings: what keeps one question from occupying the server.
@@ -22,9 +24,9 @@ class Given:
     """A question. Fields that its kind does not ask for are as they are by default."""
 
     picture: Image.Image
-    words: Any = ""
-    box: Any = None
-    instruction: Any = ""
+    words: str = ""
+    box: np.ndarray | None = None
+    instruction: str = ""
     wanted: tuple[str, ...] = ()
     generation: GenerationSettings | None = None
 
@@ -46,16 +48,19 @@ def read_picture(path: Any) -> Image.Image:
     return open_picture(data)
 
 
-def read_box(box: Any) -> Any:
-    """Four numbers of a text such as "10, 20, 200, 400"; anything else is left to the model's own check."""
+def read_text(name: str, text: Any) -> str:
+    """One text: a list, which Python takes as many questions, is refused."""
+    check_text(text, name)
+    return text
+
+
+def read_box(box: Any) -> np.ndarray:
+    """One box, float32 [4] image px, of four numbers or a text such as "10, 20, 200, 400"."""
     if box is None or (isinstance(box, str) and not box.strip()):
         raise UserError("box: there is none yet; draw one on the picture, or type x0, y0, x1, y1")
-    if not isinstance(box, str):
-        return box
-    try:
-        return [float(number) for number in box.replace(",", " ").replace(";", " ").split()]
-    except ValueError:
-        raise UserError(f"box: needs 4 numbers x0, y0, x1, y1 in image px, got {shorten(box)}") from None
+    if isinstance(box, str):
+        box = box.replace(",", " ").replace(";", " ").split()
+    return check_box(box, "box")["box_xyxy"]
 
 
 def read_generation(min_len: Any, max_len: Any, beam: Any, temperature: Any) -> GenerationSettings:

@@ -12,7 +12,9 @@ function show() {
     label.append(box, swatch, name);
     return label;
   });
-  element.querySelector(".chips").replaceChildren(...labels);
+  const hint = document.createElement("small");
+  hint.textContent = labels.length ? "click to hide or show" : "";
+  element.querySelector(".chips").replaceChildren(...labels, hint);
 }
 
 element.addEventListener("change", (event) => {

@@ -160,7 +160,7 @@ def _reads(name: str) -> str:
 def _settings() -> list[gr.Slider]:
     """Generation settings, in the order of `given.read_generation`."""
     with gr.Accordion("Generation settings", open=False, elem_id="settings"):
-        gr.Markdown("For “Several tasks in one” and “Your own instruction”; the other tasks have their own.")
+        gr.Markdown("For “Several tasks” and “Own instruction”; the other tasks have their own.")
         return [
             Setting(0, LONGEST, DEFAULTS.min_len, step=1, label="Shortest answer", info="symbols"),
             Setting(1, LONGEST, DEFAULTS.max_len_b, step=1, label="Longest answer", info="symbols"),
@@ -183,7 +183,12 @@ def _answer() -> list[Any]:
         ]
     with gr.Tab("Table"):
         table = gr.Dataframe(
-            headers=["what", "value", "score"], value=[], interactive=False, wrap=True, elem_id="table"
+            headers=["what", "value", "score"],
+            value=[],
+            interactive=False,
+            wrap=True,
+            column_widths=["28%", "54%", "18%"],
+            elem_id="table",
         )
     with gr.Tab("JSON"):
         record = gr.JSON(show_label=False, max_height=420, elem_id="json")
@@ -191,19 +196,31 @@ def _answer() -> list[Any]:
 
 
 def _examples(fields: dict[str, Any]) -> None:
-    """The pictures that ship, with a question each."""
-    names = ("kind", "words", "box", "instruction")
+    """The pictures that ship, with a question each: a click fills in the fields."""
     file = EXAMPLES / "examples.json"
     examples = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
-    rows = [[str(EXAMPLES / one["image"]), *(one.get(name, "") for name in names)] for one in examples]
-    if rows:
-        gr.Examples(
-            rows,
-            [fields[name] for name in ("picture", *names)],
-            label="Examples",
-            api_visibility="private",
-            elem_id="examples",
-        )
+    if not examples:
+        return
+    gr.Markdown("#### Examples: click on one, then on “Ask”")
+    gallery = gr.Gallery(
+        [(str(EXAMPLES / one["image"]), KINDS[one["kind"]].label) for one in examples],
+        show_label=False,
+        columns=len(examples),
+        height=190,
+        object_fit="cover",
+        allow_preview=False,
+        interactive=False,
+        buttons=[],
+        elem_id="examples",
+    )
+    names = ("kind", "words", "box", "instruction")
+
+    def fill_in(chosen: gr.SelectData) -> list[str]:
+        example = examples[chosen.index]
+        return [str(EXAMPLES / example["image"]), *(example.get(name, "") for name in names)]
+
+    filled = [fields[name] for name in ("picture", *names)]
+    gallery.select(fill_in, None, filled, show_progress="hidden", api_visibility="private")
 
 
 def _endpoints(asking: Asking, settings: Sequence[gr.Slider], limit: dict[str, Any]) -> None:

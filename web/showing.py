@@ -32,7 +32,7 @@ class Shown:
 
 
 def prepare(picture: Image.Image, answer: Answer, *, asked_box: np.ndarray | None = None) -> Shown:
-    """asked_box: [4] image px, of a question that names the box."""
+    """asked_box: [4] image px, of a question that names the box; drawing clips it."""
     longest = max(picture.size)
     scale = min(max(longest, CARD_PX[0]), CARD_PX[1]) / longest
     width, height = (max(1, round(side * scale)) for side in picture.size)

@@ -117,9 +117,12 @@ SIZES: dict[str, dict[str, Any]] = {
     "refhcm": _LARGE,
     **{f"{family}_{name}": size for family in ("refhcm", "ofa") for name, size in _PUBLISHED.items()},
     # The shipped model of the drawn people: 8 million parameters. No dropout: its masks cost a CPU more than they give.
+    # Positions are added to what is embedded, too: from nothing, biases alone learn where things are very slowly.
     "refhcm_small": _size(256, 512, (5, 3), 4, "resnet18")
     | {
-        "resnet_width": 48,
+        "resnet_width": 32,
+        "entangle_position_embedding": True,
+        "disable_entangle": False,
         "token_bucket_size": 64,
         "image_bucket_size": 12,
         "max_source_positions": 160,

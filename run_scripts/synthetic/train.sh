@@ -26,8 +26,8 @@ for split in train val; do
 done
 
 step "4 boxes: which person is meant"
-schedule=(--lr-scheduler polynomial_decay --adam-betas '(0.9,0.98)' --warmup-ratio -1 --shuffle-by-picture --seed "$seed"
-  --dropout 0 --encoder-drop-path-rate 0 --decoder-drop-path-rate 0 --save-interval-updates 500)
+schedule=(--lr-scheduler polynomial_decay --adam-betas '(0.9,0.98)' --warmup-ratio -1 --rows-together 2 --seed "$seed"
+  --entangle-position-embedding --no-disable-entangle --dropout 0 --encoder-drop-path-rate 0 --decoder-drop-path-rate 0 --save-interval-updates 500)
 updates=${BOX_UPDATES:-4000}
 SAVE_DIR=$run/boxes train refcoco "$world/rkpt/train.tsv,$world/rkpt/val.tsv" --selected-cols 0,5,2,3 "${sizes[@]}" \
   "${schedule[@]}" --lr 8e-4 --warmup-updates 300 --total-num-update 60000 --max-update "$updates" --batch-size 96 \

@@ -141,20 +141,22 @@ def test_wrong_weights(small_text, world, files, text):
         make_multitask(small_text, world, files | {"part_weights": text})
 
 
-def test_pictures_stay_together(make_task, world):
-    """Shuffled by picture: its rows are neighbours, each row comes once, and two tables see the same pictures."""
+@pytest.mark.parametrize("together", [2, 99])
+def test_rows_of_a_picture_stay_together(make_task, world, together):
+    """In groups of so many, each row once; two tables see the same pictures at the same time, with other rows."""
     orders = {}
     for name in ("rkpt", "refcoco"):
         columns = "0,5,2,3" if name == "refcoco" else None
-        rows = make_task(name, shuffle_by_picture=True, selected_cols=columns).open(
-            world / "rkpt" / "train.tsv", training=True
-        )
+        task = make_task(name, rows_together=together, selected_cols=columns)
+        rows = task.open(world / "rkpt" / "train.tsv", training=True)
         order = rows.order(2, seed=1, shuffle=True)
         assert sorted(order.tolist()) == list(range(len(rows)))
-        pictures = rows.pictures[order]
-        assert (np.diff(pictures) != 0).sum() == len(set(pictures.tolist())) - 1
-        assert pictures.tolist() != sorted(pictures.tolist())
-        orders[name] = pictures.tolist(), order.tolist()
+        pictures = rows.pictures[order].tolist()
+        assert pictures != sorted(pictures)
+        starts = 1 + sum(one != other for one, other in pairwise(pictures))
+        groups = sum(-(-count // together) for count in Counter(pictures).values())
+        assert starts <= groups
+        orders[name] = pictures, order.tolist()
     assert orders["rkpt"][0] == orders["refcoco"][0]
     assert orders["rkpt"][1] != orders["refcoco"][1]
 

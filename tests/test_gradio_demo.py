@@ -1,0 +1,311 @@
+"""The page's functions without a browser: each question, its answer as shown, and what can be wrong."""
+
+import asyncio
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from web_page import broken_pictures, encoded
+
+gr = pytest.importorskip("gradio", reason="the page needs the `demo` extra")
+
+from refhcm import gradio_demo  # noqa: E402
+from refhcm.data.pictures import open_picture  # noqa: E402
+from refhcm.tasks.answers import Answer, Keypoints, Scores  # noqa: E402
+from refhcm.tasks.loading import load  # noqa: E402
+from refhcm.utils.parsing import PALETTE  # noqa: E402
+from refhcm.web import showing  # noqa: E402
+from refhcm.web.asking import Asking  # noqa: E402
+from refhcm.web.components import Picture  # noqa: E402
+from refhcm.web.kinds import KINDS  # noqa: E402
+from refhcm.web.page import EXAMPLES, make_page  # noqa: E402
+
+SETTINGS = (4, 200, 5, 1.0)
+SHORT = (1, 8, 2, 1.0)
+
+
+@pytest.fixture(scope="module")
+def model(golden, golden_checkpoint, bpe_dir):
+    return load(golden_checkpoint("multitask"), tokenizer=golden / "vqgan", bpe_dir=bpe_dir, device="cpu")
+
+
+def built(make):
+    """What `make()` gives, made while an event loop runs: gradio leaves one open where it finds none."""
+
+    async def made():
+        return make()
+
+    return asyncio.run(made())
+
+
+@pytest.fixture
+def asking(model):
+    return Asking(model)
+
+
+@pytest.fixture
+def upload(tmp_path, monkeypatch):
+    """`upload(bytes)`: path of an uploaded file."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+
+    def save(data, name="picture.png"):
+        path = tmp_path / "uploaded" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+        return str(path)
+
+    return save
+
+
+def ask(asking, path, kind, *, words="a man", box="10, 20, 60, 80", instruction="what is it?", settings=SHORT):
+    """The page's answer by name."""
+    wanted = ["keypoints", "parts"]
+    values = asking.ask(kind, path, words, box, instruction, wanted, *settings, progress=lambda *_, **__: None)
+    names = ["sentence", "drawn", "legend", "table", "json", "shown"]
+    return dict(zip(names, values, strict=False)) | {"files": values[len(names) :]}
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_the_page_shows_what_python_answers(kind, model, asking, upload):
+    path = upload(encoded())
+    answer = ask(asking, path, kind)
+    assert answer["json"]["size"] == [120, 90]
+    assert answer["drawn"].size == answer["shown"].picture.size
+    plain = {
+        "box": lambda: model.refer(path, "a man"),
+        "keypoints": lambda: model.refer(path, "a man", keypoints=True),
+        "parallel": lambda: model.refer(path, "a man", parsing=True, parallel=True),
+        "caption": lambda: model.describe(path, [10, 20, 60, 80]),
+    }
+    if kind in plain:
+        assert answer["json"] == plain[kind]().to_dict()
+    json_file = answer["files"][0]["value"]
+    with open(json_file, encoding="utf-8") as file:
+        assert json.load(file) == answer["json"]
+
+
+def person(size_wh=(40, 20)):
+    """An answer whose drawing is known: hair on the left, pants on the right of a box."""
+    label_map = np.zeros((size_wh[1], size_wh[0]), np.uint8)
+    label_map[5:15, 5:15], label_map[5:15, 15:25] = 2, 9
+    points = np.zeros((17, 2), np.float32)
+    points[0] = 20, 10
+    return Answer(
+        size_wh, True, (), "", np.array([5, 5, 25, 15], np.float32), Keypoints(points, points.any(1)), label_map,
+        scores=Scores(box=0.5, keypoints=0.25, parsing=0.125),
+    )  # fmt: skip
+
+
+def test_parts_are_switched_off_without_the_model():
+    shown = showing.prepare(Image.new("RGB", (40, 20), "white"), person())
+    assert shown.picture.size == (640, 320)  # small pictures are drawn larger, so that lines are fine
+    names = [entry["name"] for entry in showing.legend(shown)]
+    assert names == ["box", "keypoints (left, right, middle)", "hair", "pants"]
+    hair, pants = (8 * 16, 8 * 16), (22 * 16, 8 * 16)
+    both, one = showing.draw(shown), showing.draw(shown, {"box", "hair"})
+    assert both.getpixel(hair) == one.getpixel(hair) != (255, 255, 255)
+    assert both.getpixel(pants) != one.getpixel(pants) == (255, 255, 255)
+    assert np.array_equal(showing.draw(shown, set()), shown.picture)
+    assert np.array_equal(showing.draw(shown, set(names)), both)
+    asking = Asking(model=None)  # asking it would fail
+    entries = [entry | {"on": entry["name"] == "hair"} for entry in showing.legend(shown)]
+    assert np.array_equal(asking.redraw(shown, entries), showing.draw(shown, {"hair"}))
+    with pytest.raises(gr.Error, match="legend: needs"):
+        asking.redraw(shown, "hair")
+    assert asking.redraw(None, []) is None
+
+
+def test_a_thin_picture_is_drawn():
+    thin = Image.new("RGB", (10, 20_000), "white")
+    shown = showing.prepare(thin, Answer(thin.size, True, (), "", np.array([0, 0, 10, 9_000], np.float32)))
+    assert showing.draw(shown).size == (1, 1280)
+
+
+def test_table_sentence_and_colours():
+    answer = person()
+    assert showing.table(answer) == [
+        ["box (x0, y0, x1, y1)", "5.0, 5.0, 25.0, 15.0", "0.500"],
+        ["nose", "20.0, 10.0", "0.250"],
+        ["hair", "100 px", "0.125"],
+        ["pants", "100 px", "0.125"],
+    ]
+    assert showing.said(answer) == "<p>Found: a box, 1 keypoints, 2 parts.</p>"
+    hair = showing.legend(showing.prepare(Image.new("RGB", (40, 20)), answer))[2]
+    assert hair["colours"] == [f"rgb{PALETTE[2]}"]
+    assert (
+        showing.said(Answer((1, 1), True, (), "", caption="<b> & co")) == "<blockquote>&lt;b&gt; &amp; co</blockquote>"
+    )
+
+
+def test_downloads(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    files = showing.write_downloads(person(), "street.jpg")
+    coco, pose = (json.loads(Path(files[name]).read_bytes()) for name in ("COCO", "OpenPose"))
+    assert {len(coco[kind]) for kind in ("bbox", "keypoints")} == {1}
+    assert coco["bbox"][0]["image_id"] == "street.jpg"
+    assert pose["people"][0]["pose_keypoints_2d"][:2] == [20, 10]
+    with Image.open(files["Parts (PNG)"]) as image:
+        assert np.array_equal(np.asarray(image), person().label_map)
+    nothing = showing.write_downloads(Answer((4, 4), False, (), ""), "street.jpg")
+    assert [label for label, file in nothing.items() if file] == ["JSON"]
+
+
+def test_a_turned_photo_is_upright(asking, upload):
+    exif = Image.Exif()
+    exif[274] = 6  # turn right
+    answer = ask(asking, upload(encoded(kind="JPEG", exif=exif), "phone.jpg"), "box")
+    assert answer["json"]["size"] == [90, 120]
+    assert answer["drawn"].height > answer["drawn"].width
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+@pytest.mark.parametrize("name", list(broken_pictures()))
+def test_a_broken_picture_is_a_sentence(name, asking, upload):
+    answer = ask(asking, upload(broken_pictures()[name], name), "box")
+    assert 'class="problem">image: ' in answer["sentence"]
+    assert "object at 0x" not in answer["sentence"]
+    assert (answer["drawn"], answer["json"], answer["table"]) == (None, None, [])
+    assert not any(button["visible"] for button in answer["files"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "sentence"),
+    [
+        ("box", {"words": ""}, "text: needs a text"),
+        ("box", {"words": " \n"}, "text: needs a text"),
+        ("box", {"words": None}, "text: needs a text"),
+        ("box", {"words": 7}, "text: needs a text, got int"),
+        ("box", {"words": ["a", "b"]}, "text: needs a text, got list"),
+        ("box", {"words": {"a": 1}}, "text: needs a text, got dict"),
+        ("keypoints", {"words": "...!"}, "expression: needs words"),
+        ("parts", {"words": "word " * 10_001}, "at most 10000 are read"),
+        ("box", {"words": "half \ud800"}, "half a character"),
+        ("chain", {"words": ""}, "text: needs a text"),
+        ("instruction", {"instruction": ""}, "instruction: needs a text"),
+        ("instruction", {"instruction": 1.5}, "instruction: needs a text"),
+        ("instruction", {"instruction": "word " * 1999}, "symbols long"),
+        ("caption", {"box": ""}, "box: there is none yet"),
+        ("caption", {"box": None}, "box: there is none yet"),
+        ("caption", {"box": "nan, 1, 2, 3"}, "box: needs 4 finite numbers"),
+        ("caption", {"box": "1, 2, inf, 3"}, "box: needs 4 finite numbers"),
+        ("caption", {"box": "1, 2, 3"}, "box: needs 4 finite numbers"),
+        ("caption", {"box": "a, b, c, d"}, "box: needs 4 finite numbers"),
+        ("caption", {"box": "50, 2, 10, 9"}, "box: needs x0 &lt; x1"),
+        ("caption", {"box": "500, 500, 600, 600"}, "wholly outside"),
+        ("caption", {"box": [1, 2, "x", 4]}, "box: needs 4 finite numbers"),
+        ("caption", {"box": {"x": 1}}, "box: needs 4 finite numbers"),
+        ("caption", {"box": [[1, 2, 3, 4]]}, "box: needs 4 finite numbers"),
+        ("chain", {"settings": (4, 2, 5, 1.0)}, "min-len"),
+        ("chain", {"settings": (4, 200, 0, 1.0)}, "beam: needs a whole number from 1 to 20"),
+        ("chain", {"settings": (4, 200, 2.5, 1.0)}, "beam: needs a whole number"),
+        ("chain", {"settings": (4, 10**9, 5, 1.0)}, "max_len: needs a whole number from 1 to 500"),
+        ("chain", {"settings": (4, 200, 5, float("nan"))}, "temperature: needs a number"),
+        ("chain", {"settings": (4, 200, 5, 0)}, "temperature: needs a number from 0.1"),
+        ("chain", {"settings": ("4", 200, 5, 1)}, "min_len: needs a whole number"),
+        ("chain", {"settings": (True, 200, 5, 1)}, "min_len: needs a whole number"),
+        ("chain", {"settings": (10**400, 200, 5, 1)}, "min_len: needs a whole number"),
+    ],
+)
+def test_a_mistake_is_a_sentence(kind, given, sentence, asking, upload):
+    answer = ask(asking, upload(encoded()), kind, **given)
+    assert sentence in answer["sentence"]
+    assert "Traceback" not in answer["sentence"]
+
+
+def test_odd_symbols_are_answered(asking, upload):
+    path = upload(encoded())
+    for words in (
+        "女性 🧍‍♀️ ñ",
+        "<bin_1><bin_2>",
+        "{} {0} %s \\ '\" ; DROP",
+        "\u202eright to left",
+        "a\x00b",
+        "<script>",
+    ):
+        assert ask(asking, path, "box", words=words)["json"]["box"] is not None
+
+
+@pytest.mark.parametrize("path", [None, 3, [], "nowhere.png", "/etc/passwd", "a\0b", "../../etc/passwd", os.sep])
+def test_only_uploads_are_read(path, asking, upload):
+    upload(encoded())
+    assert 'class="problem">image: ' in ask(asking, path, "box")["sentence"]
+    with pytest.raises(gr.Error, match="image: "):
+        asking.refer(path, "a man")
+
+
+def test_a_field_takes_what_programs_send():
+    picture = built(lambda: Picture(type="filepath"))
+    assert picture.preprocess(None) is None
+    for value, path in (({"path": "a.png"}, "a.png"), ("a.png", "a.png"), (3, 3), ({}, None)):
+        assert picture.preprocess(picture.data_model(root=value)) == path
+
+
+def test_an_unexpected_failure_is_a_sentence_too(asking, upload, monkeypatch, caplog):
+    def fail(*_, **__):
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(asking.model, "refer", fail)
+    answer = ask(asking, upload(encoded()), "box")
+    assert "Something went wrong on the server" in answer["sentence"]
+    assert "secret" not in answer["sentence"]
+    assert "secret detail" in caplog.text
+
+
+def test_the_api_is_the_python_api(model, asking, upload):
+    path = upload(encoded())
+    assert asking.refer(path, "a man", keypoints=True) == model.refer(path, "a man", keypoints=True).to_dict()
+    assert asking.describe(path, [1, 2, 50, 60]) == model.describe(path, [1, 2, 50, 60]).to_dict()
+    assert asking.chain(path, "a man", True, False) == model.chain(path, "a man", keypoints=True).to_dict()
+    assert asking.instruct(path, "what is it?", *SETTINGS) == model.instruct(path, "what is it?").to_dict()
+    with pytest.raises(gr.Error, match="parallel: needs true or false, got 'yes'"):
+        asking.refer(path, "a man", parallel="yes")
+
+
+def test_endpoints_and_privacy(model):
+    page = built(lambda: make_page(model, about="about", concurrency=3))
+    named = page.get_api_info()["named_endpoints"]
+    assert set(named) == {"/refer", "/describe", "/chain", "/instruct"}
+    assert [p["parameter_name"] for p in named["/describe"]["parameters"]] == ["image", "box"]
+    assert page.analytics_enabled is False
+    assert {fn.concurrency_limit for fn in page.fns.values() if fn.concurrency_id == "model"} == {3}
+
+
+def test_examples_ship():
+    examples = json.loads((EXAMPLES / "examples.json").read_text(encoding="utf-8"))
+    assert {example["kind"] for example in examples} == set(KINDS)
+    for example in examples:
+        path = EXAMPLES / example["image"]
+        assert path.stat().st_size < 60_000
+        assert min(open_picture(path).size) > 100
+        assert example[KINDS[example["kind"]].asks]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--checkpoint", "none.pt"], "none.pt: no such file"),
+        (["--port", "0"], "--port: needs a number from 1 to 65535"),
+        (["--queue-size", "0"], "--queue-size: needs"),
+        (["--concurrency", "-1"], "--concurrency: needs"),
+        (["--device", "moon", "--checkpoint", "none.pt"], "device: 'moon'"),
+    ],
+)
+def test_mistakes_are_one_line(options, message, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+    monkeypatch.setattr(gradio_demo.signal, "signal", lambda *_: None)
+    assert gradio_demo.main(options) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_the_shipped_model_says_so(model):
+    assert "comes with the project" in gradio_demo._about(None, model)
+    assert "`mine.pt`" in gradio_demo._about("mine.pt", model)
