@@ -14,7 +14,7 @@ from pathlib import Path
 from refhcm.data.pictures import open_picture
 from refhcm.tasks.loading import DTYPES, load
 from refhcm.utils.answer_drawing import answer_card
-from refhcm.utils.errors import UserError
+from refhcm.utils.errors import UserError, exit_status
 
 FORMATS = (".png", ".jpg", ".jpeg")
 
@@ -59,12 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0, or 2 for a mistake of the user's, which is one line."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     args = make_parser().parse_args(arguments)
-    try:
-        run(args)
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(lambda: run(args))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from refhcm.tasks.evaluation import evaluate, write_json
 from refhcm.tasks.settings import TaskSettings, settings_of
 from refhcm.utils.checkpoints import read_checkpoint
 from refhcm.utils.devices import pick_device, pick_dtype, start_ranks
-from refhcm.utils.errors import UserError
+from refhcm.utils.errors import exit_status
 from refhcm.utils.flags import add_flags, from_namespace
 
 logger = logging.getLogger("refhcm.evaluate")
@@ -81,12 +81,7 @@ def main() -> int:
         level=logging.INFO, format="%(asctime)s | %(levelname)s | %(name)s | %(message)s", stream=sys.stderr
     )
     args = make_parser().parse_args()
-    try:
-        run(args)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(lambda: run(args))
 
 
 if __name__ == "__main__":

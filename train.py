@@ -20,7 +20,7 @@ from refhcm.models.refhcm import fairseq_model  # noqa: F401  registers it
 from refhcm.tasks import fairseq_adapter  # noqa: F401  registers the tasks
 from refhcm.tasks.training import train
 from refhcm.utils.devices import ranks
-from refhcm.utils.errors import UserError
+from refhcm.utils.errors import UserError, exit_status
 
 logger = logging.getLogger("refhcm.train")
 
@@ -73,16 +73,12 @@ def main(arguments: list[str] | None = None) -> int:
         level=level, format="%(asctime)s | %(levelname)s | %(name)s | %(message)s", stream=sys.stdout, force=True
     )
     logging.getLogger("fairseq.tasks.fairseq_task").setLevel(logging.WARNING)
-    try:
+
+    def run() -> None:
         args = parse(arguments)
         distributed_utils.call_main(configure(args), train, args=args)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        return 130
-    return 0
+
+    return exit_status(run, interrupted="interrupted; the same command goes on from the last checkpoint")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import torch
 from ..models.refhcm.config import NetworkConfig
 from ..models.refhcm.loading import COMPUTED
 from ..utils.checkpoints import Checkpoint, read_checkpoint
-from ..utils.errors import UserError
+from ..utils.errors import UserError, exit_status
 from .settings import NOT_FROM_CHECKPOINT, TaskSettings
 
 KEPT = {f.name for config in (NetworkConfig, TaskSettings) for f in fields(config)} - set(NOT_FROM_CHECKPOINT)
@@ -65,13 +65,12 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0, or 2 for a mistake of the user's, which is one line."""
     args = make_parser().parse_args(arguments)
-    try:
+
+    def run() -> None:
         size = export(read_checkpoint(args.checkpoint), args.out, ema=args.ema, dtype=getattr(torch, args.dtype))
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"{args.out}: {size / 1e6:.1f} MB")
-    return 0
+        print(f"{args.out}: {size / 1e6:.1f} MB")
+
+    return exit_status(run)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from ..data.text import clean_caption, pre_caption
 from ..data.tsv import TsvFile
 from ..utils.captions import REFERENCE_SEPARATOR
-from ..utils.errors import DataError, UserError
+from ..utils.errors import DataError, UserError, exit_status
 from ..utils.keypoints import KEYPOINT_NAMES
 from . import TASKS
 
@@ -132,13 +132,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0, or 2 for a mistake of the user's, which is one line."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     args = make_parser().parse_args(arguments)
-    try:
-        pieces = make_vocabulary(args.text, args.out, size=args.size)
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"{args.out}: {pieces} pieces")
-    return 0
+
+    def run() -> None:
+        print(f"{args.out}: {make_vocabulary(args.text, args.out, size=args.size)} pieces")
+
+    return exit_status(run)
 
 
 if __name__ == "__main__":

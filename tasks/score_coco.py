@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..utils.errors import DataError, UserError
+from ..utils.errors import DataError, exit_status
 from ..utils.keypoints import NUM_KEYPOINTS, evaluate_coco_json
 
 
@@ -38,12 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("annotations", help="COCO-style JSON")
     parser.add_argument("results", help="result file of evaluate.py --task rkpt")
     args = parser.parse_args(arguments)
-    try:
-        print(json.dumps(evaluate_coco_json(args.annotations, read_predictions(args.results))))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(lambda: print(json.dumps(evaluate_coco_json(args.annotations, read_predictions(args.results)))))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from ..data.synthetic.scene import sample_scene
 from ..data.synthetic.writer import scene_random
 from ..utils.answer_drawing import answer_card
 from ..utils.drawing import contact_sheet
-from ..utils.errors import UserError
+from ..utils.errors import UserError, exit_status
 from .answers import Answer
 from .loading import load
 from .predictor import Predictor
@@ -129,12 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0, or 2 for a mistake of the user's, which is one line."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     args = make_parser().parse_args(arguments)
-    try:
-        run(args)
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(lambda: run(args))
 
 
 if __name__ == "__main__":

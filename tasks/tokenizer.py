@@ -21,7 +21,7 @@ from ..data.columns import parse_codes
 from ..models.vqgan import VQTokenizer, load_tokenizer
 from ..models.vqgan_config import GRID_HW, read_config
 from ..utils.devices import pick_device
-from ..utils.errors import UserError
+from ..utils.errors import exit_status
 from ..utils.parsing import CLASS_NAMES, NUM_CLASSES, confusion_matrix, paste_label_map, segmentation_scores
 from .settings import TaskSettings
 from .tokenizer_rows import CANVAS_SIZE, COLUMNS, Person, Persons, batches, open_table, replacing
@@ -216,14 +216,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs a command; 0, 2 after a line on what the user can mend, or 130 after Ctrl-C."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     args = parser().parse_args(arguments)
-    try:
-        args.run(args)
-    except (UserError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return exit_status(lambda: args.run(args))
 
 
 if __name__ == "__main__":

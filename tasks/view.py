@@ -40,7 +40,7 @@ from ..utils.drawing import (
     draw_person,
     part_colours,
 )
-from ..utils.errors import DataError, UserError
+from ..utils.errors import DataError, UserError, exit_status
 from ..utils.flags import from_namespace
 from ..utils.keypoints import NUM_KEYPOINTS, oks
 from ..utils.parsing import confusion_matrix, label_map_in_picture, segmentation_scores
@@ -245,16 +245,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0, or 2 for a mistake of the user's, which is one line."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     args = make_parser().parse_args(arguments)
-    try:
+
+    def run() -> None:
         picture_format(args.out)
         task = reading_task(args.task, from_namespace(TaskSettings, args))
         rows = read_rows(task, args.data, rows=args.rows, results=args.results)
         save(sheet(rows, args.columns), args.out)
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"{args.out}: {len(rows)} rows")
-    return 0
+        print(f"{args.out}: {len(rows)} rows")
+
+    return exit_status(run)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""The errors that a user's mistake raises: one clear line, which the scripts print without a traceback."""
+"""The errors that a user's mistake raises: one clear line, which the commands print without a traceback."""
+
+import sys
+from collections.abc import Callable
 
 
 class UserError(Exception):
@@ -11,3 +14,16 @@ class DataError(UserError, ValueError):
 
 class CheckpointError(UserError, ValueError):
     """A weights file that can not be used."""
+
+
+def exit_status(run: Callable[[], object], *, interrupted: str = "interrupted") -> int:
+    """Runs a command: 0; 2 after one line on stderr for a mistake of the user's; 130 after Ctrl-C and this line."""
+    try:
+        run()
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(interrupted, file=sys.stderr)
+        return 130
+    return 0

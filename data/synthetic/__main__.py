@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from ...utils.errors import UserError
+from ...utils.errors import exit_status
 from .writer import SPLITS, World, write_world
 
 
@@ -40,24 +40,22 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> int:
     """Write the world; 0 if it is there, 2 for a user's mistake, 130 when interrupted."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    options, start = parse(), time.monotonic()
+    options = parse()
+    return exit_status(lambda: run(options), interrupted="interrupted: nothing was written")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write the world, and say how long it took."""
+    start = time.monotonic()
     pictures = {split: getattr(options, split) for split in SPLITS[:3]}
     world = World(seed=options.seed, pictures={**pictures, "unseen": options.test})
-    try:
-        people = write_world(options.out, world, workers=options.workers)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: nothing was written", file=sys.stderr)
-        return 130
+    people = write_world(options.out, world, workers=options.workers)
     if people is None:
         print(f"{options.out}: this world is there already")
-        return 0
+        return
     seconds = max(time.monotonic() - start, 1e-9)
     counts = ", ".join(f"{split} {count}" for split, count in people.items())
     print(f"{options.out}: {counts} people in {seconds:.1f} s ({sum(people.values()) / seconds:.0f} people a second)")
-    return 0
 
 
 if __name__ == "__main__":
