@@ -11,7 +11,7 @@ A Predictor may be asked from several threads: they take turns at the network.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -23,6 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 from ..data.pictures import PictureSource, open_picture
 from ..data.text import TextEncoder
 from ..models.generation import GenerationSettings
+from ..models.refhcm.encoder import Looked
 from ..models.refhcm.memory import needed_memory
 from ..models.refhcm.network import Network
 from ..models.vqgan import VQTokenizer
@@ -174,13 +175,25 @@ class Predictor:
         placed: dict[int, Asked] = {}
         for start in range(0, len(questions.asked), self.batch_size):
             asked = questions.asked[start : start + self.batch_size]
-            placed = {k: placed.get(k) or self._place(questions, k) for k in dict.fromkeys(q.picture for q in asked)}
+            wanted = list(dict.fromkeys(question.picture for question in asked))
+            placed = {k: placed[k] for k in wanted if k in placed} | self._place(questions, wanted, placed)
             answers += answer([self._row(question, placed[question.picture]) for question in asked])
         return answers[0] if questions.one else answers
 
-    def _place(self, questions: Questions, k: int) -> Asked:
-        image = open_picture(questions.pictures[k], where=questions.names[k])
-        return Asked(image.size, self._task("refcoco").canvas.resized(image))
+    def _place(self, questions: Questions, wanted: Sequence[int], placed: Mapping[int, Asked]) -> dict[int, Asked]:
+        """The pictures that are not there yet, looked at together, once for all that is asked about them."""
+        canvas, new = self._task("refcoco").canvas, {}
+        for k in wanted:
+            if k not in placed:
+                image = open_picture(questions.pictures[k], where=questions.names[k])
+                new[k] = Asked(image.size, canvas.resized(image))
+        if not new:
+            return {}
+        weight = self.network.decoder.output_projection.weight
+        images = torch.stack([asked.placed.patch_image for asked in new.values()])
+        with self._lock, torch.inference_mode():
+            looked = self.network.encoder.look(images.to(weight.device, weight.dtype))
+        return {k: asked._replace(looked=looked.one(i)) for i, (k, asked) in enumerate(new.items())}
 
     @staticmethod
     def _row(question: Question, asked: Asked) -> _Row:
@@ -232,6 +245,9 @@ class Predictor:
     ) -> list[Generated]:
         """What the network writes to each question. starts: ids that the answers must begin with."""
         batch = task.collate([self._sample(task, row) for row in rows])
+        pictures = {id(row.asked.placed.patch_image): row.asked.looked for row in rows}  # in the batch's order
+        del batch["net_input"]["patch_images"]
+        batch["net_input"]["looked"] = Looked.together(list(pictures.values()))
         if starts is not None:
             pad = self.text.vocabulary.pad()
             batch["prefix_tokens"] = pad_sequence(list(starts), batch_first=True, padding_value=pad)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..data.canvas import Placed
 from ..data.text import TextEncoder
+from ..models.refhcm.encoder import Looked
 from ..models.vqgan_config import NUM_CODES
 from ..utils.boxes import clip_box, iou
 from ..utils.keypoints import KEYPOINT_NAMES, visible_keypoints
@@ -32,10 +33,11 @@ class Parts:
 
 
 class Asked(NamedTuple):
-    """What an answer is about: the picture's size, and how it lies on the canvas."""
+    """What an answer is about: the picture's size, how it lies on the canvas, and what the trunk sees of it."""
 
     size_wh: tuple[int, int]
     placed: Placed
+    looked: Looked | None = None
 
 
 def split(ids: Sequence[int], text: TextEncoder) -> Parts:

@@ -32,14 +32,13 @@ def test_training_flags(tmp_path):
     pytest.importorskip("fairseq")
     from refhcm.train import parse
 
-    boxes, everything = (parse(given) for given in commands("synthetic/train.sh", tmp_path, name="train.py"))
-    assert (boxes.task, everything.task) == ("refcoco", "multitask")
-    for args in (boxes, everything):
-        assert (args.arch, args.num_bins, args.code_dict_size, args.max_image_size) == ("refhcm_small", 128, 96, 128)
-        assert args.share_pictures
-        assert args.rows_together == 2
-        assert (args.dropout, args.label_smoothing) == (0, 0)
-    assert everything.finetune_from_model == str(tmp_path / "boxes" / "checkpoint_last.pt")
+    (args,) = (parse(given) for given in commands("synthetic/train.sh", tmp_path, name="train.py"))
+    assert (args.task, args.arch, args.num_bins, args.code_dict_size) == ("multitask", "refhcm_small", 128, 96)
+    assert (args.patch_image_size, args.max_image_size, args.rows_together) == (128, 128, 2)
+    assert (args.dropout, args.label_smoothing, args.disable_entangle) == (0, 0, False)
+    assert args.share_pictures
+    assert args.autocast_bf16
+    assert args.entangle_position_embedding
 
 
 def test_a_folder_without_a_world(tmp_path):
@@ -86,10 +85,9 @@ def test_export_keeps_what_asking_needs(golden_checkpoint, tmp_path):
 @pytest.mark.slow
 def test_the_whole_recipe(tmp_path):
     pytest.importorskip("fairseq")
-    few = {"PICTURES": 24, "TOKENIZER_UPDATES": 10, "BOX_UPDATES": 6, "ALL_UPDATES": 4}
+    few = {"PICTURES": 24, "TOKENIZER_UPDATES": 10, "UPDATES": 4}
     run = tmp_path / "run"
     log = run_script("synthetic/train.sh", run, **few, timeout=1800)
-    assert "done: 6 updates" in log.stdout
     assert "done: 4 updates" in log.stdout
     run_script("synthetic/evaluate.sh", run / "world", tmp_path / "out", MODEL=run, ROWS=5, timeout=1800)
     results = json.loads((tmp_path / "out" / "results.json").read_text())

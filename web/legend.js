@@ -1,9 +1,13 @@
 // Each name is a switch; its swatch shows the colours that the drawing uses.
+function look(label, on) {
+  label.classList.toggle("off", !on);
+  label.title = on ? "Click to hide" : "Click to show";
+}
+
 function show() {
   const labels = (props.value || []).map(({ name, colours, on }, number) => {
     const label = document.createElement("label"), box = document.createElement("input"), swatch = document.createElement("i");
-    label.className = on ? "" : "off";
-    label.title = on ? "Click to hide" : "Click to show";
+    look(label, on);
     box.type = "checkbox";
     box.checked = on;
     box.dataset.number = number;
@@ -20,6 +24,7 @@ function show() {
 element.addEventListener("change", (event) => {
   const number = Number(event.target.dataset.number);
   props.value = props.value.map((entry, k) => (k === number ? { ...entry, on: event.target.checked } : entry));
+  look(event.target.closest("label"), event.target.checked); // in place: what has the focus keeps it
   trigger("switched");
 });
 watch("value", show);

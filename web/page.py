@@ -52,7 +52,7 @@ def make_page(model: Predictor, *, about: str, concurrency: int = 2) -> gr.Block
             elem_id="about",
         )
         gr.Markdown(about, elem_id="model")
-        with gr.Row():
+        with gr.Row(elem_id="columns"):
             with gr.Column(scale=5):
                 fields = _question()
                 button = gr.Button("Ask", variant="primary", elem_id="ask")

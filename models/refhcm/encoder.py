@@ -1,5 +1,6 @@
 """Picture and prompt to states (spec/model.md, "Encoder")."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,23 @@ from .config import NetworkConfig
 from .layers import EncoderLayer
 from .positions import bias_of, hiding, image_buckets, image_positions, interpolate_grid, token_buckets
 from .resnet import ResNet
+
+
+@dataclass(frozen=True)
+class Looked:
+    """Pictures as the trunk sees them. patches: [P, h * w, D]; grid: (h, w)."""
+
+    patches: Tensor
+    grid: tuple[int, int]
+
+    def one(self, i: int) -> "Looked":
+        """Picture i alone."""
+        return Looked(self.patches[i : i + 1], self.grid)
+
+    @staticmethod
+    def together(looked: Sequence["Looked"]) -> "Looked":
+        """Pictures of one size."""
+        return Looked(torch.cat([one.patches for one in looked]), looked[0].grid)
 
 
 @dataclass(frozen=True)
@@ -70,11 +88,13 @@ class Encoder(nn.Module):
         patch_images: Tensor | None = None,
         patch_masks: Tensor | None = None,
         patch_rows: Tensor | None = None,
+        looked: Looked | None = None,
     ) -> EncoderOutput:
         """src_tokens: int64 [B, T]; patch_images: [P, 3, h, w] or None; patch_masks: bool [B], False for no picture.
 
         patch_rows: int64 [B], the picture that each text asks about; None: the i-th text the i-th picture. The trunk
-        runs once for each picture, however many texts ask about it.
+        runs once for each picture, however many texts ask about it. looked: what it has seen before, instead of
+        patch_images.
         Raises ValueError when the text or the grid is longer than the position tables.
         """
         length, grid = src_tokens.shape[1], (0, 0)
@@ -84,15 +104,19 @@ class Encoder(nn.Module):
             )
         text = self.embed_tokens(src_tokens) + self.type_embedding.weight[0]
         parts, padding = [self._dropout(self.layernorm_embedding(text))], [src_tokens.eq(self.padding_idx)]
-        if patch_images is not None:
-            features = self.embed_images(patch_images)  # [B, C, h, w]
-            grid = features.shape[-2:]
-            patches = self.image_proj(features.flatten(2).transpose(1, 2)) + self.type_embedding.weight[1]
-            patches = self.patch_layernorm_embedding(patches)
+        looked = self.look(patch_images) if patch_images is not None else looked
+        if looked is not None:
+            grid, patches = looked.grid, looked.patches
             parts.insert(0, self._dropout(patches if patch_rows is None else patches[patch_rows]))
             missing = ~patch_masks.bool() if patch_masks is not None else padding[0].new_zeros(len(text))
             padding.insert(0, missing.view(-1, 1).expand(-1, patches.shape[1]))
         return self._transform(torch.cat(parts, dim=1), torch.cat(padding, dim=1), grid, length)
+
+    def look(self, patch_images: Tensor) -> Looked:
+        """What is the same for all questions about a picture: [P, 3, h, w] -> its patches."""
+        features = self.embed_images(patch_images)  # [P, C, h, w]
+        patches = self.image_proj(features.flatten(2).transpose(1, 2)) + self.type_embedding.weight[1]
+        return Looked(self.patch_layernorm_embedding(patches), tuple(features.shape[-2:]))
 
     def _dropout(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.config.dropout, self.training)

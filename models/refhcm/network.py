@@ -58,7 +58,7 @@ class Network(nn.Module):
 
     def encode(self, net_input: Mapping[str, Any]) -> EncoderOutput:
         """The encoder's part of a batch's `net_input`."""
-        names = ("patch_images", "patch_masks", "patch_rows")
+        names = ("patch_images", "patch_masks", "patch_rows", "looked")
         return self.encoder(net_input["src_tokens"], **{name: net_input.get(name) for name in names})
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The shipped model from nothing: train.sh [RUN]. A finished step is not done again; a training goes on where it was.
-# SEED=1 PICTURES=24000 BOX_UPDATES=... ALL_UPDATES=... choose another run.
+# SEED=1 PICTURES=24000 TOKENIZER_UPDATES=1600 UPDATES=20000 choose another run.
 run=${1:-runs/synthetic}
 mkdir -p "$run" && run=$(cd "$run" && pwd)
 export BPE_DIR=$run/bpe
@@ -18,33 +18,25 @@ step "2 a vocabulary of its words"
 step "3 the parsing-map tokenizer, and the codes of all masks"
 masks=(--annotation-root "$world/rpar/annos")
 run "$python" -m refhcm.tasks.tokenizer train --data "$world/rpar/train.tsv" --valid "$world/rpar/val.tsv" "${masks[@]}" \
-  --vq-config "$root/run_scripts/synthetic/tokenizer.yaml" --save-dir "$run/vqgan" --updates "${TOKENIZER_UPDATES:-6000}" \
+  --vq-config "$root/run_scripts/synthetic/tokenizer.yaml" --save-dir "$run/vqgan" --updates "${TOKENIZER_UPDATES:-1600}" \
   --seed "$seed"
 for split in train val; do
   [ -f "$world/rpar/$split.codes.tsv" ] || run "$python" -m refhcm.tasks.tokenizer encode --data "$world/rpar/$split.tsv" \
     "${masks[@]}" --vq-config "$run/vqgan/model.yaml" --vq-ckpt "$run/vqgan/model.ckpt" --out "$world/rpar/$split.codes.tsv"
 done
 
-step "4 boxes: which person is meant"
-schedule=(--lr-scheduler polynomial_decay --adam-betas '(0.9,0.98)' --warmup-ratio -1 --rows-together 2 --seed "$seed"
-  --entangle-position-embedding --no-disable-entangle --dropout 0 --encoder-drop-path-rate 0 --decoder-drop-path-rate 0 --save-interval-updates 500)
-updates=${BOX_UPDATES:-4000}
-SAVE_DIR=$run/boxes train refcoco "$world/rkpt/train.tsv,$world/rkpt/val.tsv" --selected-cols 0,5,2,3 "${sizes[@]}" \
-  "${schedule[@]}" --lr 8e-4 --warmup-updates 300 --total-num-update 60000 --max-update "$updates" --batch-size 96 \
-  --eval-acc --best-checkpoint-metric score --maximize-best-checkpoint-metric --max-valid-steps 8 --validate-interval-updates 500
-
-step "5 all answers"
-updates=${ALL_UPDATES:-6000}
-columns=0,5,1,2,3,4
-SAVE_DIR=$run/all train multitask "$world/rkpt/train.tsv" "${sizes[@]}" "${schedule[@]}" \
-  --finetune-from-model "$run/boxes/checkpoint_last.pt" \
+step "4 the network: all answers at once"
+updates=${UPDATES:-20000}
+codes=$world/rpar/train.codes.tsv
+SAVE_DIR=$run/all train multitask "$world/rkpt/train.tsv" --seed "$seed" "${sizes[@]}" --rows-together 2 \
+  --entangle-position-embedding --no-disable-entangle --dropout 0 --encoder-drop-path-rate 0 --decoder-drop-path-rate 0 \
   --refpose-dataset "$world/rkpt/train.tsv" --refpose-selected-cols 0,5,2,3,4 \
-  --refparsing-dataset "$world/rpar/train.codes.tsv" --refparsing-selected-cols $columns \
-  --refquery-dataset "$world/rpar/train.codes.tsv" --refquery-selected-cols $columns \
+  --refparsing-dataset "$codes" --refparsing-selected-cols 0,5,1,2,3,4 \
   --regcaption-dataset "$world/rhrc/train.tsv" --regcaption-selected-cols 0,3,2,1 \
-  --refregion-dataset "$world/rkpt/train.tsv" --refregion-selected-cols 0,5,2,3 --part-weights "${WEIGHTS:-refregion=8}" \
-  --annotation-root "$world/rpar/annos" --max-tgt-length 100 --lr 6e-4 --warmup-updates 200 --total-num-update "$updates" \
-  --max-update "$updates" --batch-size 24 --disable-validation
-
-step "6 what is shipped"
+  --refquery-dataset "$codes" --refquery-selected-cols 0,5,1,2,3,4 \
+  --refregion-dataset "$world/rkpt/train.tsv" --refregion-selected-cols 0,5,2,3 --part-weights refregion=8 \
+  --annotation-root "$world/rpar/annos" --max-tgt-length 100 --batch-size 20 --adam-betas '(0.9,0.98)' --lr 8e-4 \
+  --warmup-ratio -1 --warmup-updates 150 --total-num-update "$updates" --end-learning-rate 1e-4 --max-update "$updates" \
+  --max-epoch 100 --disable-validation --save-interval-updates 200
+step "5 what is shipped"
 run "$python" -m refhcm.tasks.export "$run/all/checkpoint_last.pt" "$run/model.pt"

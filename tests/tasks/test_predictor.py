@@ -105,12 +105,15 @@ def test_small_batches_give_the_same_answers_in_order(models, image, other, monk
 
 
 def test_a_picture_is_looked_at_once(models, image, other):
-    model, seen = models("refcoco"), []
+    """However many questions, tasks and attempts of an induction follow."""
+    model, seen = models("multitask"), []
     hook = model.network.encoder.embed_images.register_forward_hook(lambda _, given, out: seen.append(len(given[0])))
     model.refer(image, EXPRESSIONS)
     model.refer([image, other, image, other], list("abcd"))
+    model.refer(image, "a", keypoints=True, parsing=True)
+    model.chain(image, "a", keypoints=True, parsing=True)
     hook.remove()
-    assert seen == [1, 2]
+    assert seen == [1, 2, 1, 1]
 
 
 @pytest.mark.parametrize("name", ["refcoco", "rpar_full_mask", "rhrc"])
