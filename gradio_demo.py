@@ -14,6 +14,7 @@ import sys
 import tempfile
 
 from refhcm.tasks.loading import DTYPES, load
+from refhcm.tasks.predictor import Predictor
 from refhcm.utils.errors import UserError
 
 
@@ -49,10 +50,14 @@ def run(args: argparse.Namespace) -> None:
     model = load(args.checkpoint, tokenizer=args.tokenizer, bpe_dir=args.bpe_dir, device=args.device, dtype=args.dtype)
     page = make_page(model, about=_about(args.checkpoint, model), concurrency=args.concurrency)
     page.queue(max_size=args.queue_size)
-    page.launch(server_name=args.host, server_port=args.port, share=args.share, **launch_options())
+    try:
+        page.launch(server_name=args.host, server_port=args.port, share=args.share, **launch_options())
+    except OSError as error:
+        where = f"--host {args.host} --port {args.port}"
+        raise UserError(f"{where}: can not be listened on; another program may have the port") from error
 
 
-def _about(checkpoint: str | None, model: object) -> str:
+def _about(checkpoint: str | None, model: Predictor) -> str:
     weight = model.network.decoder.output_projection.weight
     where = f"on {weight.device}, {str(weight.dtype).removeprefix('torch.')}"
     if checkpoint is None:

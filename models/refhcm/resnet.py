@@ -71,6 +71,7 @@ class ResNet(nn.Module):
         return nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features of the third stage."""
+        """Features of the third stage. Channels lie innermost, which convolutions and norms are quickest with."""
+        x = x.contiguous(memory_format=torch.channels_last)
         x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))
         return self.layer3(self.layer2(self.layer1(x)))
