@@ -1,6 +1,5 @@
 """The page as a server: programs that ask through gradio's client, many at once, and with rubbish."""
 
-import json
 import random
 import time
 import urllib.error
@@ -14,6 +13,7 @@ from web_page import PATIENCE, Server, broken_pictures, encoded
 gradio_client = pytest.importorskip("gradio_client", reason="the page needs the `demo` extra")
 pytest.importorskip("gradio")
 
+from refhcm.data.pictures import MAX_BYTES  # noqa: E402
 from refhcm.tasks.loading import load  # noqa: E402
 
 MANY = 50
@@ -135,8 +135,6 @@ def whole(endpoint, given, path):
 
 def test_the_server_says_no_to_a_file_that_is_too_large(server, tmp_path):
     """The limit is that of the upload, before anything is opened."""
-    from refhcm.data.pictures import MAX_BYTES
-
     edge = b"edge"
     body = b'--edge\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
     body += bytes(MAX_BYTES + 1) + b"\r\n--edge--\r\n"
@@ -145,7 +143,7 @@ def test_the_server_says_no_to_a_file_that_is_too_large(server, tmp_path):
         urllib.request.urlopen(urllib.request.Request(f"{server.url}/gradio_api/upload", body, kind), timeout=PATIENCE)
     with error.value as answer:
         assert answer.code == 413
-        assert "exceeded" in json.loads(answer.read())["detail"]
+        assert b"exceeded" in answer.read()
     assert server.answers()
 
 
