@@ -58,9 +58,9 @@ def answer_colours(answer: "Answer") -> dict[str, Colour]:
 def answer_card(image: Image.Image, answer: "Answer", *, question: str = "") -> Image.Image:
     """The drawn picture, above it the legend, below it the question, the caption, the scores and the notes."""
     longest = max(image.size)
-    scale = min(max(longest, CARD_PX[0]), CARD_PX[1]) / longest
-    size_wh = tuple(max(1, round(side * scale)) for side in image.size)
-    drawn = draw_answer(image.resize(size_wh, Image.Resampling.LANCZOS), answer)
+    width = max(1, round(image.width * min(max(longest, CARD_PX[0]), CARD_PX[1]) / longest))
+    height = max(1, round(image.height * width / image.width))  # by the width, which is rounded, of thin pictures most
+    drawn = draw_answer(image.resize((width, height), Image.Resampling.LANCZOS), answer)
     scores = [f"{name} {score:.2f}" for name, score in vars(answer.scores).items() if score is not None]
     lines: Sequence[Line] = [
         Line(question, INK),

@@ -213,6 +213,12 @@ def test_drawing_mistakes(answer, picture):
         draw_answer(picture.transpose(Image.Transpose.ROTATE_90), answer)
 
 
+@pytest.mark.parametrize("size_wh", [(10, 20000), (21, 20000), (20000, 3), (1, 1)])
+def test_card_of_a_thin_picture(size_wh):
+    answer = Answer(size_wh, True, (), "", np.array([0, 0, 1, 1], np.float32))
+    assert answer_card(Image.new("RGB", size_wh), answer).width >= 640
+
+
 def test_card(answer, nothing, picture):
     assert list(answer_colours(answer)) == ["left", "right", "middle", "hair", "face"]
     whole, empty = answer_card(picture, answer, question="the man"), answer_card(picture, nothing)
