@@ -1,20 +1,26 @@
 """A trained checkpoint made small enough to ship: weights in half precision and the flags that asking needs.
 
     python -m refhcm.tasks.export runs/multitask/checkpoint_last.pt checkpoints/mine/model.pt
+    python -m refhcm.tasks.export runs/vqgan/model.ckpt checkpoints/mine/vqgan/model.ckpt
 
-Optimiser, meters and paths of the training machine are left out. It loads wherever the whole checkpoint does.
+Optimiser, meters and paths of the training machine are left out. It loads wherever the whole checkpoint does. A
+tokenizer's model.yaml, which it is read with, is copied by hand.
 """
 
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..models.refhcm.config import NetworkConfig
 from ..models.refhcm.loading import COMPUTED
+from ..models.vqgan import read_checkpoint as read_tokenizer_checkpoint
 from ..utils.checkpoints import Checkpoint, read_checkpoint
 from ..utils.errors import UserError, exit_status
 from .settings import NOT_FROM_CHECKPOINT, TaskSettings
@@ -24,20 +30,35 @@ KEPT = {f.name for config in (NetworkConfig, TaskSettings) for f in fields(confi
 
 def export(checkpoint: Checkpoint, out: str | Path, *, ema: bool = False, dtype: torch.dtype = torch.float16) -> int:
     """Writes the small checkpoint, whole or not at all; its size in bytes. ema: of the averaged weights."""
-    out = Path(out)
     weights = checkpoint.ema_weights() if ema else checkpoint.weights
     weights = {name: value for name, value in weights.items() if name.rpartition(".")[2] not in COMPUTED}
-    small = {name: value.to(dtype) if value.is_floating_point() else value for name, value in weights.items()}
-    for name, value in small.items():
-        if not bool(value.isfinite().all()):
-            raise UserError(f"{checkpoint.path}: {name} does not fit into {dtype}: use --dtype bfloat16")
+    small = cast(weights, dtype, where=str(checkpoint.path))
     # Of matrices that are one, torch writes one: they must be one again after the cast.
     shared = {name: small[name] for name in small if name.endswith("embed_tokens.weight")}
     small |= dict.fromkeys(shared, next(iter(shared.values()), None))
     if "decoder.output_projection.weight" in small and shared:
         small["decoder.output_projection.weight"] = next(iter(shared.values()))
     flags = {name: value for name, value in checkpoint.flags().items() if name in KEPT | {"arch", "task"}}
-    content = {"args": None, "cfg": {"model": argparse.Namespace(**flags)}, "model": small}
+    return write({"args": None, "cfg": {"model": argparse.Namespace(**flags)}, "model": small}, Path(out))
+
+
+def export_tokenizer(checkpoint: str | Path, out: str | Path, *, dtype: torch.dtype = torch.float16) -> int:
+    """The same of a parsing-map tokenizer's checkpoint."""
+    weights = read_tokenizer_checkpoint(checkpoint)["state_dict"]
+    return write({"state_dict": cast(weights, dtype, where=str(checkpoint))}, Path(out))
+
+
+def cast(weights: Mapping[str, Tensor], dtype: torch.dtype, *, where: str) -> dict[str, Tensor]:
+    """Floating weights as `dtype`. Raises UserError naming the first that it can not hold."""
+    small = {name: value.to(dtype) if value.is_floating_point() else value for name, value in weights.items()}
+    for name, value in small.items():
+        if not bool(value.isfinite().all()):
+            raise UserError(f"{where}: {name} does not fit into {dtype}: use --dtype bfloat16")
+    return small
+
+
+def write(content: dict[str, Any], out: Path) -> int:
+    """A weights file, whole or not at all; its size in bytes."""
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(f"{out.name}.{os.getpid()}.part")
     try:
@@ -55,7 +76,7 @@ def make_parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("checkpoint", help="what training wrote")
+    parser.add_argument("checkpoint", help="what training wrote: a .pt, or a tokenizer's .ckpt")
     parser.add_argument("out", type=Path, help="file to write")
     parser.add_argument("--ema", action="store_true", help="the averaged weights of --store-ema")
     parser.add_argument("--dtype", choices=("float16", "bfloat16", "float32"), default="float16", help="of the weights")
@@ -67,7 +88,11 @@ def main(arguments: list[str] | None = None) -> int:
     args = make_parser().parse_args(arguments)
 
     def run() -> None:
-        size = export(read_checkpoint(args.checkpoint), args.out, ema=args.ema, dtype=getattr(torch, args.dtype))
+        dtype = getattr(torch, args.dtype)
+        if args.checkpoint.endswith(".ckpt"):
+            size = export_tokenizer(args.checkpoint, args.out, dtype=dtype)
+        else:
+            size = export(read_checkpoint(args.checkpoint), args.out, ema=args.ema, dtype=dtype)
         print(f"{args.out}: {size / 1e6:.1f} MB")
 
     return exit_status(run)

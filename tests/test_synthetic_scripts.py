@@ -10,7 +10,8 @@ from scripts import ROOT, run_script
 
 from refhcm.models.refhcm.config import SIZES, NetworkConfig
 from refhcm.models.refhcm.network import Network
-from refhcm.tasks.export import export
+from refhcm.models.vqgan import load_tokenizer
+from refhcm.tasks.export import export, export_tokenizer
 from refhcm.tasks.predictor import Predictor
 from refhcm.utils.checkpoints import read_checkpoint
 from refhcm.utils.errors import UserError
@@ -82,6 +83,16 @@ def test_export_keeps_what_asking_needs(golden_checkpoint, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["small.pt"]
 
 
+def test_export_of_a_tokenizer(golden, tmp_path):
+    small, whole = tmp_path / "model.ckpt", golden / "vqgan" / "model.ckpt"
+    export_tokenizer(whole, small)
+    assert small.stat().st_size < 0.6 * whole.stat().st_size
+    yaml = golden / "vqgan" / "model.yaml"
+    codes = torch.arange(48)[None] % 32
+    one, other = (load_tokenizer(yaml, path, n_embed=32).decode(codes) for path in (small, whole))
+    assert (one == other).float().mean() > 0.98
+
+
 @pytest.mark.slow
 def test_the_whole_recipe(tmp_path):
     pytest.importorskip("fairseq")
@@ -89,7 +100,7 @@ def test_the_whole_recipe(tmp_path):
     run = tmp_path / "run"
     log = run_script("synthetic/train.sh", run, **few, timeout=1800)
     assert "done: 4 updates" in log.stdout
-    run_script("synthetic/evaluate.sh", run / "world", tmp_path / "out", MODEL=run, ROWS=5, timeout=1800)
+    run_script("synthetic/evaluate.sh", run / "world", tmp_path / "out", MODEL=run / "shipped", ROWS=5, timeout=1800)
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert results.keys() == KEYS
     assert all(isinstance(value, float) for value in results.values())

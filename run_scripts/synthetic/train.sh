@@ -38,5 +38,11 @@ SAVE_DIR=$run/all train multitask "$world/rkpt/train.tsv" --seed "$seed" "${size
   --annotation-root "$world/rpar/annos" --max-tgt-length 100 --batch-size 20 --adam-betas '(0.9,0.98)' --lr 8e-4 \
   --warmup-ratio -1 --warmup-updates 150 --total-num-update "$updates" --end-learning-rate 1e-4 --max-update "$updates" \
   --max-epoch 100 --disable-validation --save-interval-updates 200
+
 step "5 what is shipped"
-run "$python" -m refhcm.tasks.export "$run/all/checkpoint_last.pt" "$run/model.pt"
+run mkdir -p "$run/shipped/vqgan"
+run cp -r "$BPE_DIR" "$run/shipped/"
+run cp "$run/vqgan/model.yaml" "$run/shipped/vqgan/"
+run "$python" -m refhcm.tasks.export "$run/vqgan/model.ckpt" "$run/shipped/vqgan/model.ckpt"
+run "$python" -m refhcm.tasks.export "$run/all/checkpoint_last.pt" "$run/shipped/model.pt"
+step "scored by: MODEL=$run/shipped run_scripts/synthetic/evaluate.sh $world"
