@@ -4,12 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..data.mixture import Mixture
 from ..data.text import TextEncoder
 from ..data.tsv import TsvFile
 from ..utils.errors import UserError
-from .base import Task
+from .base import BOX_SYMBOLS, Annotation, Task
 from .refcoco import ReferringComprehension
 from .rhrc import ReferringCaption
 from .rkpt import ReferringKeypoints
@@ -17,12 +18,28 @@ from .rpar import ReferringParsing
 from .rpar_full_mask import ReferringParsingParallel
 from .settings import MultitaskSettings
 
+
+class ParallelBesideOrdinary(ReferringParsingParallel):
+    """Parallel parsing where ordinary parsing is learned, too.
+
+    Both have one prompt. What comes after the box is decided by ordinary parsing alone: `begin`, which parallel
+    decoding always puts there itself, must not be learned as an answer.
+    """
+
+    def sample(self, annotation: Annotation, *, training: bool) -> dict[str, Any]:
+        """Without a target at the place of `begin`."""
+        sample = super().sample(annotation, training=training)
+        target = sample["target"].clone()
+        target[BOX_SYMBOLS] = self.vocabulary.pad()
+        return sample | {"target": target}
+
+
 PARTS = {
     "refpose": ReferringKeypoints,
     "refparsing": ReferringParsing,
     "regcaption": ReferringCaption,
     # The published mixture has the first three. These two let one network learn every answer.
-    "refquery": ReferringParsingParallel,
+    "refquery": ParallelBesideOrdinary,
     "refregion": ReferringComprehension,
 }
 

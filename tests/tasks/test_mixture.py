@@ -133,6 +133,10 @@ def test_boxes_and_parallel_parsing_as_parts(small_text, world, files):
     batch = task.collate([mixture[0], mixture[1]])
     assert batch["net_input"]["full_mask_rows"].tolist() == [False, False, False, True, False] * 2
     assert batch["conf"].tolist() == [1, 1, 0.5, 1, 8] * 2
+    begin = task.vocabulary.code_ids.start + 40  # decoding puts it there: it must not be learned as RPar's answer
+    assert begin in batch["net_input"]["prev_output_tokens"][3]
+    assert begin not in batch["target"][3]
+    assert mixture[0][3]["target"][:4].tolist() == mixture[0][1]["target"][:4].tolist()
 
 
 @pytest.mark.parametrize("text", ["box=1", "refpose", "refpose=-1", "refpose=nan", "refpose=x"])
