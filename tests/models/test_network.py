@@ -169,3 +169,15 @@ def test_learning_and_answering_see_the_same(batch):
         answering = network(**batch)[0]
     assert learning.requires_grad
     assert_close(learning, answering, atol=1e-5, rtol=1e-4)
+
+
+def test_half_precision_has_channels_innermost(batch):
+    """The layout alone differs: what the trunk sees agrees to bfloat16's precision."""
+    trunk = make().encoder.embed_images.eval()
+    with torch.no_grad():
+        full = trunk(batch["patch_images"])
+        with torch.autocast("cpu", torch.bfloat16):
+            half = trunk(batch["patch_images"])
+    assert full.is_contiguous()
+    assert half.is_contiguous(memory_format=torch.channels_last)
+    assert_close(half.float(), full, atol=0.05 * float(full.abs().max()), rtol=0.05)
