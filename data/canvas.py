@@ -40,14 +40,15 @@ class Canvas:
     def place(self, image: Image.Image) -> Placed:
         """`resized`, but the same object placed again gives the same tensor.
 
-        By that `collate` knows which rows share a picture. The last few pictures are kept; not for threads.
+        By that `collate` knows which rows share a picture. The last few pictures are kept.
         """
         key = (self, id(image))  # the picture is kept beside its answer, so that no other object gets its id
-        if key not in _PLACED:
-            _PLACED[key] = (image, self.resized(image))
+        found = _PLACED.get(key)
+        if found is None:  # several threads may be here at once: each uses what it has found or made itself
+            found = _PLACED[key] = (image, self.resized(image))
             if len(_PLACED) > KEPT:
                 _PLACED.popitem(last=False)
-        return _PLACED[key][1]
+        return found[1]
 
     def resized(self, image: Image.Image) -> Placed:
         """Resize an RGB picture to the square (bicubic, its shape is not kept) and normalise it."""

@@ -23,7 +23,7 @@ from ..data.synthetic.expressions import expressions_for, names_in
 from ..data.synthetic.scene import sample_scene
 from ..data.synthetic.writer import scene_random
 from ..utils.answer_drawing import answer_card
-from ..utils.drawing import contact_sheet
+from ..utils.drawing import contact_sheet, draw_box
 from ..utils.errors import UserError, exit_status
 from .answers import Answer
 from .loading import load
@@ -58,18 +58,18 @@ def drawn_questions(seed: int, count: int) -> list[Question]:
     return questions
 
 
-def answers(model: Predictor, question: Question) -> Iterator[tuple[str, str, Answer]]:
-    """(kind, what was asked, answer) of every task, the box of the first answer being the caption's question."""
+def answers(model: Predictor, question: Question) -> Iterator[tuple[str, str, Image.Image, Answer]]:
+    """(kind, what was asked, of which picture, answer) of every task. The caption is of the first answer's box."""
     image, text = question.image, question.expression
     box = model.refer(image, text)
-    yield "box", text, box
-    yield "keypoints", text, model.refer(image, text, keypoints=True)
-    yield "parsing", text, model.refer(image, text, parsing=True)
-    yield "parsing in parallel", text, model.refer(image, text, parsing=True, parallel=True)
+    yield "box", text, image, box
+    yield "keypoints", text, image, model.refer(image, text, keypoints=True)
+    yield "parsing", text, image, model.refer(image, text, parsing=True)
+    yield "parsing in parallel", text, image, model.refer(image, text, parsing=True, parallel=True)
     if box.box_xyxy is not None:
         region = ", ".join(f"{edge:.0f}" for edge in box.box_xyxy)
-        yield "caption", f"the region {region}", model.describe(image, box.box_xyxy)
-    yield "all in one instruction", text, model.chain(image, text, keypoints=True, parsing=True)
+        yield "caption", f"the region {region}", draw_box(image, box.box_xyxy), model.describe(image, box.box_xyxy)
+    yield "all in one instruction", text, image, model.chain(image, text, keypoints=True, parsing=True)
 
 
 def show(model: Predictor, questions: list[Question], out: Path) -> None:
@@ -79,9 +79,9 @@ def show(model: Predictor, questions: list[Question], out: Path) -> None:
     for question in tqdm(questions, desc="showcase", unit="picture"):
         question.image.save(out / f"{question.name}.jpg", quality=92)
         row: list[Image.Image] = []
-        for kind, asked, answer in answers(model, question):
+        for kind, asked, picture, answer in answers(model, question):
             stem = f"{question.name}_{kind.replace(' ', '_')}"
-            card = answer_card(question.image, answer, question=f"{kind}: {asked}")
+            card = answer_card(picture, answer, question=f"{kind}: {asked}")
             card.save(out / f"{stem}.png")
             (out / f"{stem}.json").write_text(answer.to_json(indent=2) + "\n", encoding="utf-8")
             row.append(card.resize((TILE_PX, round(card.height * TILE_PX / card.width)), Image.Resampling.LANCZOS))

@@ -116,7 +116,7 @@ _PUBLISHED = {
 SIZES: dict[str, dict[str, Any]] = {
     "refhcm": _LARGE,
     **{f"{family}_{name}": size for family in ("refhcm", "ofa") for name, size in _PUBLISHED.items()},
-    # The shipped model of the drawn people: 8 million parameters. No dropout: its masks cost a CPU more than they give.
+    # The shipped model of the drawn people: 7 million parameters. No dropout: its masks cost a CPU more than they give.
     # Positions are added to what is embedded, too: from nothing, biases alone learn where things are very slowly.
     "refhcm_small": _size(256, 512, (5, 3), 4, "resnet18")
     | {

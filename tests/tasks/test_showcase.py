@@ -1,0 +1,37 @@
+"""`make demo`: every kind of answer of the shipped model, drawn and as data."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from refhcm.tasks.showcase import drawn_questions, main
+
+
+def test_every_kind_of_answer(tmp_path, capsys):
+    assert main(["--pictures", "1", "--out", str(tmp_path)]) == 0
+    answers = {path.stem for path in tmp_path.glob("*.json")}
+    kinds = ["box", "keypoints", "parsing", "parsing_in_parallel", "all_in_one_instruction"]
+    (name,) = {path.stem for path in tmp_path.glob("*.jpg")}
+    assert {f"{name}_{kind}" for kind in kinds} <= answers
+    assert answers == {path.stem for path in tmp_path.glob(f"{name}*.png")}
+    for stem in answers:
+        assert "valid" in json.loads((tmp_path / f"{stem}.json").read_text())
+    with Image.open(tmp_path / "contact_sheet.png") as sheet:
+        assert sheet.width > 6 * 520
+    assert f"{tmp_path}/contact_sheet.png" in capsys.readouterr().out
+
+
+def test_pictures_hold_a_choice_and_are_always_the_same():
+    one, two = drawn_questions(7, 2), drawn_questions(7, 2)
+    assert [(q.name, q.expression, q.image.tobytes()) for q in one] == [
+        (q.name, q.expression, q.image.tobytes()) for q in two
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), [(["--image", "a.jpg"], "a --text for each --image"), (["--pictures", "0"], "--pictures")]
+)
+def test_mistakes_are_one_line(arguments, message, tmp_path, capsys):
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
