@@ -20,6 +20,7 @@ from refhcm.utils.checkpoints import read_checkpoint
 from refhcm.utils.devices import pick_device, pick_dtype, start_ranks
 from refhcm.utils.errors import exit_status
 from refhcm.utils.flags import add_flags, from_namespace
+from refhcm.utils.memory import keep_freed_memory
 
 logger = logging.getLogger("refhcm.evaluate")
 
@@ -48,10 +49,13 @@ def run(args: argparse.Namespace) -> dict:
     """Evaluates as asked and returns the metrics."""
     device = pick_device(cpu=args.cpu)
     dtype = pick_dtype(fp16=args.fp16, bf16=args.bf16)
+    if device.type == "cpu":
+        keep_freed_memory()
     rank, world = start_ranks(device)
     checkpoint = read_checkpoint(args.path, mmap=True)
     task = TASKS[args.task].from_settings(settings_of(checkpoint, args))
-    network = load_network(checkpoint, len(task.vocabulary), ema=args.ema_eval).to(device, dtype)
+    network = load_network(checkpoint, len(task.vocabulary), device=device, dtype=dtype, ema=args.ema_eval)
+    network.for_answers()
     dataset = task.open(args.data, training=False)
     settings = from_namespace(GenerationSettings, args, default=task.generation_settings())
     metrics, records = evaluate(

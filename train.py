@@ -21,6 +21,7 @@ from refhcm.tasks import fairseq_adapter  # noqa: F401  registers the tasks
 from refhcm.tasks.training import train
 from refhcm.utils.devices import ranks
 from refhcm.utils.errors import UserError, exit_status
+from refhcm.utils.memory import keep_freed_memory
 
 logger = logging.getLogger("refhcm.train")
 
@@ -75,6 +76,8 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger("fairseq.tasks.fairseq_task").setLevel(logging.WARNING)
 
     def run() -> None:
+        if not torch.cuda.is_available():
+            keep_freed_memory()
         args = parse(arguments)
         distributed_utils.call_main(configure(args), train, args=args)
 

@@ -126,10 +126,8 @@ class SequenceGenerator:
             features = decoder.extend(beams.tokens[:, :, -1].reshape(-1, 1), state)[:, -1]
             scores = self._log_probs(decoder.project(features, weight)).view(*beams.tokens.shape[:2], -1)
             scores = self._restrict(scores, beams, lookup, step=step, last=step == max_len, prefix=prefix_tokens)
-            totals = scores + beams.totals[:, :, -1:]
-            totals = totals[:, :1] if step == 0 else totals  # all beams are the same until then
-            best, index = _topk(totals.flatten(1), 2 * beam)
-            origin, column = index // scores.shape[-1], index % scores.shape[-1]
+            scores = scores[:, :1] if step == 0 else scores  # all beams are the same until then
+            best, origin, column = _best(scores, beams.totals[:, :, -1], 2 * beam)
             symbol = column if allowed is None else allowed[column]
             self._collect(beams, best, origin, symbol, ended)
             left = torch.tensor([len(ended[i]) < beam for i in beams.samples.tolist()], device=device)
@@ -227,8 +225,14 @@ class SequenceGenerator:
         return _Beams(beams.samples, tokens, totals), sample * beam + origin
 
 
-def _topk(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Values and columns of the `count` best of each row, [A, count]; -inf where there are fewer columns."""
-    best, index = scores.topk(min(count, scores.shape[1]))
+def _best(scores: Tensor, totals: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The `count` best continuations of each sample, [A, count]: total, beam, column; -inf where there are fewer.
+
+    scores: [A, k, V] of the next symbol; totals: [A, K] of the first k of K beams so far.
+    """
+    own, column = scores.topk(min(count, scores.shape[-1]), dim=-1)  # none of a beam's others can be among the best
+    own = own + totals[:, : own.shape[1], None]
+    best, index = own.flatten(1).topk(min(count, own[0].numel()))
+    origin, column = index // own.shape[-1], column.flatten(1).gather(1, index)
     missing = (0, count - best.shape[1])
-    return F.pad(best, missing, value=-torch.inf), F.pad(index, missing)
+    return F.pad(best, missing, value=-torch.inf), F.pad(origin, missing), F.pad(column, missing)

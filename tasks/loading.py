@@ -13,6 +13,7 @@ from ..models.vqgan import VQTokenizer, load_tokenizer
 from ..utils.checkpoints import read_checkpoint
 from ..utils.devices import pick_device
 from ..utils.errors import CheckpointError, UserError
+from ..utils.memory import keep_freed_memory
 from .predictor import Predictor
 from .settings import TaskSettings, settings_of
 
@@ -49,7 +50,9 @@ def load(
     settings = settings_of(found, argparse.Namespace(bpe_dir=str(_bpe_dir(bpe_dir, path))))
     vocabulary = Vocabulary.load(settings.bpe_dir, num_bins=settings.num_bins, code_dict_size=settings.code_dict_size)
     text = TextEncoder.load(settings.bpe_dir, vocabulary)
-    network = load_network(found, len(vocabulary)).to(device, dtype)
+    if device.type == "cpu":
+        keep_freed_memory()
+    network = load_network(found, len(vocabulary), device=device, dtype=dtype).for_answers()
     vq = None if vq_files is None else _load_tokenizer(*vq_files, settings).to(device)
     return Predictor(network, text, settings, tokenizer=vq, batch_size=batch_size)
 

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .linear import Linear
+
 
 class Attention(nn.Module):
     """softmax(q k^T * scale + bias) v, each head times its factor, then projected.
@@ -17,10 +19,10 @@ class Attention(nn.Module):
         self.scale = (width / heads * scale_factor) ** -0.5
         self.dropout = dropout
         self.c_attn = nn.Parameter(torch.ones(heads)) if scale_heads else None
-        self.k_proj = nn.Linear(width, width)
-        self.v_proj = nn.Linear(width, width)
-        self.q_proj = nn.Linear(width, width)
-        self.out_proj = nn.Linear(width, width)
+        self.k_proj = Linear(width, width)
+        self.v_proj = Linear(width, width)
+        self.q_proj = Linear(width, width)
+        self.out_proj = Linear(width, width)
 
     def split(self, x: Tensor) -> Tensor:
         """[B, T, D] -> [B, H, T, d], a view."""

@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from .config import NetworkConfig
 from .encoder import EncoderOutput
 from .layers import DecoderLayer, KeyValueCache
+from .linear import linear
 from .positions import bias_of, hiding, token_buckets
 
 
@@ -110,7 +111,8 @@ class Decoder(nn.Module):
     ) -> DecodingState:
         """A state for up to `capacity` positions of `beams` answers to each sample."""
         self_bias, cross_bias = self._biases(capacity, encoder.positions, full_mask_position)
-        memory = [layer.encoder_attn.keys_values(encoder.states) for layer in self.layers]
+        made = (layer.encoder_attn.keys_values(encoder.states) for layer in self.layers)
+        memory = [(keys.contiguous(), values.contiguous()) for keys, values in made]  # each step reads all of them
         hidden = hiding(encoder.padding, cross_bias.dtype)
         rows = len(encoder.states) * beams
         caches = [KeyValueCache(keys, capacity, rows=rows) for keys, _ in memory]
@@ -129,7 +131,7 @@ class Decoder(nn.Module):
     def project(self, features: Tensor, symbols: Tensor | None = None) -> Tensor:
         """Features [..., D] -> logits over the vocabulary, or over the rows `symbols` of the output matrix only."""
         weight = self.output_projection.weight
-        return F.linear(features, weight if symbols is None else symbols)
+        return linear(features, weight if symbols is None else symbols)
 
     def _embed(self, tokens: Tensor, start: int) -> Tensor:
         x = self.embed_tokens(tokens)

@@ -1,6 +1,6 @@
 """Picture and prompt to states (spec/model.md, "Encoder")."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +13,8 @@ from .config import NetworkConfig
 from .layers import EncoderLayer
 from .positions import bias_of, hiding, image_buckets, image_positions, interpolate_grid, token_buckets
 from .resnet import ResNet
+
+LENGTHS = 32  # kept biases are for texts of a multiple of so many symbols
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,14 @@ class EncoderOutput:
         return EncoderOutput(self.states[rows], self.positions, None if self.padding is None else self.padding[rows])
 
 
+@dataclass
+class _KeptBiases:
+    """The biases of all layers for one grid and weights, made when they are needed for the second time."""
+
+    key: tuple
+    biases: list[Tensor] | None = None
+
+
 class Encoder(nn.Module):
     """ResNet patches and symbols through one pre-norm Transformer whose positions are attention biases."""
 
@@ -81,6 +91,7 @@ class Encoder(nn.Module):
         token_rows, image_rows = 2 * config.token_bucket_size - 1, (2 * config.image_bucket_size - 1) ** 2 + 3
         self.token_rel_pos_table_list = nn.ModuleList(nn.Embedding(token_rows, heads) for _ in range(layers))
         self.image_rel_pos_table_list = nn.ModuleList(nn.Embedding(image_rows, heads) for _ in range(layers))
+        self._kept = _KeptBiases(())
 
     def forward(
         self,
@@ -129,12 +140,7 @@ class Encoder(nn.Module):
         if mask is not None:
             x = x * ~mask[:, :, None]
         hidden = hiding(mask, x.dtype)
-        absolute = self._absolute_bias(positions)
-        text_buckets = token_buckets(length, self.config.token_bucket_size).to(x.device)
-        patch_rows = image_positions(*grid, self.config.image_bucket_size).to(x.device)
-        patch_buckets = image_buckets(patch_rows, self.config.image_bucket_size)
-        for number, layer in enumerate(self.layers):
-            bias = self._layer_bias(number, absolute, text_buckets, patch_buckets)
+        for layer, bias in zip(self.layers, self._biases(grid, length), strict=True):
             if self.config.checkpoint_activations and self.training:
                 x = checkpoint(layer, x, bias, hidden, use_reentrant=False)
             else:
@@ -153,16 +159,37 @@ class Encoder(nn.Module):
         normed = torch.cat([self.image_pos_ln(patches), self.pos_ln(text)])
         return torch.cat([patches, text])[None], normed[None]
 
-    def _absolute_bias(self, positions: Tensor) -> Tensor:
-        """[1, S, D] -> [1, H, S, S], the same in every layer."""
+    def _biases(self, grid: tuple[int, int], length: int) -> Iterable[Tensor]:
+        """Each layer's bias, [1, H, S, S], for a text of `length` symbols.
+
+        An encoder that answers keeps them from the second time on; they are made for texts a little longer, whose
+        biases hold those of the shorter ones.
+        """
+        if torch.is_grad_enabled():
+            return self._made_biases(grid, length)
+        states = grid[0] * grid[1] + length
+        longest = min(-(-length // LENGTHS) * LENGTHS, self.config.max_source_positions)
+        tables = (p for name, p in self.named_parameters() if "pos" in name)
+        key = (grid, longest, *((p._version, p.data_ptr()) for p in tables))
+        biases: Iterable[Tensor] = self._made_biases(grid, longest)
+        if self._kept.key != key:
+            self._kept = _KeptBiases(key)
+        else:
+            biases = self._kept.biases = self._kept.biases or list(biases)
+        return (bias[:, :, :states, :states] for bias in biases)
+
+    def _made_biases(self, grid: tuple[int, int], length: int) -> Iterator[Tensor]:
+        """Absolute bias, the same in every layer, plus the layer's relative ones of image-image and text-text pairs."""
+        _, positions = self._positions(grid, length)
         split = self.layers[0].self_attn.split
         q, k = split(self.pos_q_linear(positions) * self.position_scale), split(self.pos_k_linear(positions))
-        return q @ k.transpose(-1, -2)
-
-    def _layer_bias(self, number: int, absolute: Tensor, text_buckets: Tensor, patch_buckets: Tensor) -> Tensor:
-        """Absolute bias plus the layer's relative ones in the image-image and the text-text block."""
-        patches = len(patch_buckets)
-        bias = absolute.clone()
-        bias[:, :, patches:, patches:] += bias_of(self.token_rel_pos_table_list[number].weight, text_buckets)
-        bias[:, :, :patches, :patches] += bias_of(self.image_rel_pos_table_list[number].weight, patch_buckets)
-        return bias
+        absolute = q @ k.transpose(-1, -2)
+        text = token_buckets(length, self.config.token_bucket_size).to(absolute.device)
+        rows = image_positions(*grid, self.config.image_bucket_size).to(absolute.device)
+        image, patches = image_buckets(rows, self.config.image_bucket_size), len(rows)
+        tables = zip(self.token_rel_pos_table_list, self.image_rel_pos_table_list, strict=True)
+        for token_table, image_table in tables:
+            bias = absolute.clone()
+            bias[:, :, patches:, patches:] += bias_of(token_table.weight, text)
+            bias[:, :, :patches, :patches] += bias_of(image_table.weight, image)
+            yield bias

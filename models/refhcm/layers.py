@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from .attention import Attention
 from .config import NetworkConfig
+from .linear import Linear
 
 
 class KeyValueCache:
@@ -39,8 +40,8 @@ class Layer(nn.Module):
         width, ffn = config.encoder_embed_dim, config.encoder_ffn_embed_dim
         self.dropout, self.activation_dropout = config.dropout, config.activation_dropout
         self.drop_path = DropPath(drop_path)
-        self.fc1 = nn.Linear(width, ffn)
-        self.fc2 = nn.Linear(ffn, width)
+        self.fc1 = Linear(width, ffn)
+        self.fc2 = Linear(ffn, width)
         self.ffn_layernorm = nn.LayerNorm(ffn) if config.scale_fc else nn.Identity()
         self.w_resid = nn.Parameter(torch.ones(width)) if config.scale_resids else None
         self.final_layer_norm = nn.LayerNorm(width)

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...utils.checkpoints import Checkpoint
 from ...utils.errors import CheckpointError
+from ...utils.memory import page_out
 from .config import NetworkConfig
 from .network import Network
 
@@ -92,8 +93,15 @@ def _with_rows(matrix: Tensor, rows: int, name: str, report: LoadReport) -> Tens
     )
 
 
-def load_network(checkpoint: Checkpoint, num_symbols: int, *, ema: bool = False) -> Network:
-    """The network of a checkpoint, ready to answer (evaluation mode, the file's dtype, on the CPU).
+def load_network(
+    checkpoint: Checkpoint,
+    num_symbols: int,
+    *,
+    device: torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    ema: bool = False,
+) -> Network:
+    """The network of a checkpoint in evaluation mode. device, dtype: None for the CPU and the file's number format.
 
     No random weights are made, unless some are missing in the file. ema: the averaged weights of `--store-ema`.
     """
@@ -111,4 +119,16 @@ def load_network(checkpoint: Checkpoint, num_symbols: int, *, ema: bool = False)
         network = Network(config, num_symbols)
         network.load_state_dict(fitted, strict=False)
     report.log(where)
+    for module in network.modules():  # one by one, so that no weight is held in two formats for long
+        _move(module, device, dtype)
     return network.eval()
+
+
+def _move(module: nn.Module, device: torch.device | None, dtype: torch.dtype | None) -> None:
+    before = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+    for tensor in before:
+        floating = dtype if tensor.is_floating_point() else None
+        moved = tensor.data.to(device, floating)
+        if moved is not tensor.data:
+            page_out(tensor.data)
+            tensor.data = moved

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from .config import NetworkConfig
 from .decoder import Decoder
 from .encoder import Encoder, EncoderOutput
+from .linear import Linear
 
 
 class Network(nn.Module):
@@ -33,6 +34,17 @@ class Network(nn.Module):
         """Makes decoder and output use the encoder's embedding matrix (again)."""
         self.decoder.embed_tokens.weight = self.encoder.embed_tokens.weight
         self.decoder.output_projection.weight = self.encoder.embed_tokens.weight
+
+    def for_answers(self) -> "Network":
+        """This network in evaluation mode, faster, but no longer with a checkpoint's weights.
+
+        To be called where it will run, in its number format: see `ResNet.fold` and `Linear.pack`.
+        """
+        self.encoder.embed_images.fold()
+        for module in self.modules():
+            if isinstance(module, Linear):
+                module.pack()
+        return self.eval()
 
     def forward(
         self,

@@ -1,7 +1,5 @@
 # What the scripts of the drawn people share: the world's folder, the small network's sizes, and how a CPU is used best.
 export SIZE=small PRECISION=${PRECISION:-autocast} NUM_WORKERS=${NUM_WORKERS:-1}
-# glibc gives large blocks back to the system at once; a CPU spends half its time getting them again.
-export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
 source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 
 python=${PYTHON:-$([ -x "$root/.venv/bin/python" ] && echo "$root/.venv/bin/python" || echo python)}

@@ -62,8 +62,10 @@ def test_positions_of_a_code_image():
 def test_relative_biases_keep_to_their_blocks():
     torch.manual_seed(0)
     encoder = Network(NetworkConfig.from_args(SIZE), 30).encoder
-    patches, text = image_buckets(image_positions(1, 2, 12), 12), token_buckets(3, 64)
-    bias = encoder._layer_bias(1, torch.zeros(1, 4, 5, 5), text, patches)[0]
+    text = token_buckets(3, 64)
+    for linear in (encoder.pos_q_linear, encoder.pos_k_linear):  # no absolute bias
+        torch.nn.init.zeros_(linear.weight)
+    _, bias = (layer[0] for layer in encoder._made_biases((1, 2), 3))
     image_table, token_table = (
         tables[1].weight for tables in (encoder.image_rel_pos_table_list, encoder.token_rel_pos_table_list)
     )

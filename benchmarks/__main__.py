@@ -1,0 +1,94 @@
+"""Times every path against its limit: a table, and JSON beside it."""
+
+import argparse
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ..utils.devices import pick_device
+from ..utils.errors import UserError, exit_status
+from .cases import CASES
+from .report import table
+
+logger = logging.getLogger(__name__)
+PAPER_SYMBOLS = 59457
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The flags."""
+    p = argparse.ArgumentParser(prog="python -m refhcm.benchmarks", description=__doc__)
+    p.add_argument("cases", nargs="*", metavar="PATH", help=f"of {', '.join([*CASES, 'dataset'])} (default: all)")
+    p.add_argument("--arch", default="refhcm", help="size of the network, such as refhcm, refhcm_base, refhcm_small")
+    p.add_argument("--symbols", type=int, default=PAPER_SYMBOLS, help="size of the vocabulary")
+    p.add_argument("--patch-image-size", type=int, default=512, help="side of the canvas, px")
+    p.add_argument("--device", default=None, help="cpu or cuda (default: a GPU where there is one)")
+    p.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"], choices=DTYPES)
+    p.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of torch on the CPU")
+    p.add_argument("--runs", type=int, default=5, help="how often each path is timed; the median counts")
+    p.add_argument("--checkpoint", help="time this network (its --arch and --symbols must be given, too)")
+    p.add_argument("--out", type=Path, default=Path("results/benchmarks"), help="folder of results.json and .md")
+    return p
+
+
+def ask(order: dict[str, Any]) -> dict[str, Any]:
+    """Runs one case in a process of its own. Raises UserError with the end of what it said when it fails."""
+    command = [sys.executable, "-m", f"{__package__}.child", json.dumps(order)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise UserError(f"benchmark {order['case']}: {done.stderr.strip()[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """All asked cases in all dtypes, as a dict that JSON can hold."""
+    names = args.cases or [*CASES, "dataset"]
+    unknown = set(names) - {*CASES, "dataset"}
+    if unknown:
+        raise UserError(f"no path {', '.join(sorted(unknown))}; there are {', '.join([*CASES, 'dataset'])}")
+    device = args.device or str(pick_device())
+    with tempfile.TemporaryDirectory() as folder:
+        order = {
+            "checkpoint": args.checkpoint or f"{folder}/model.pt",
+            "folder": folder,
+            "arch": args.arch,
+            "symbols": args.symbols,
+            "size": args.patch_image_size,
+            "device": device,
+            "threads": args.threads,
+            "runs": args.runs,
+        }
+        jobs = [(name, dtype) for name in names if name != "dataset" for dtype in args.dtype]
+        if jobs and args.checkpoint is None:
+            ask(order | {"case": "write"})
+        rows = []
+        for name, dtype in tqdm(jobs, unit="path", disable=None):
+            rows.append({"case": name, "dtype": dtype} | ask(order | {"case": name, "dtype": dtype}))
+        found: dict[str, Any] = {"setting": {**order, "checkpoint": args.checkpoint or "random"}, "rows": rows}
+        del found["setting"]["folder"]
+        if "dataset" in names:
+            found["dataset"] = ask(order | {"case": "dataset"})
+    return found
+
+
+def main() -> None:
+    """Prints the table and writes it beside the numbers."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    args = parser().parse_args()
+    found = run(args)
+    args.out.mkdir(parents=True, exist_ok=True)
+    text = table(found)
+    (args.out / "results.json").write_text(json.dumps(found, indent=1) + "\n")
+    (args.out / "results.md").write_text(text)
+    logger.info("%s\nwritten to %s", text, args.out)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))

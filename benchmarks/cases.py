@@ -1,0 +1,179 @@
+"""The paths that are timed, each as a user's call runs it: network, settings and shapes of the paper's tasks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..criterions.label_smoothing import position_losses
+from ..models.generation import GenerationSettings, SequenceGenerator
+from ..models.qpg import QuerySymbols, decode_parallel
+from ..models.refhcm.network import Network
+from . import flops
+from .flops import Work
+
+TEXT = 25  # symbols of a prompt with an expression
+BINS, CODES = 1000, 8192
+BOX, SENTENCE, PARSING = 4, 57, 52  # symbols of an answer
+SMOOTHING = 0.1
+
+
+@dataclass(frozen=True)
+class Case:
+    """run: what is timed; work: its limit; baseline: the same answers one by one, where that is the comparison."""
+
+    run: Callable[[], object]
+    work: Work
+    baseline: Callable[[], object] | None = None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where a case runs. size: px of the canvas' side. A training's weights are float32; its dtype is autocast's."""
+
+    network: Network
+    size: int
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def states(self) -> int:
+        return flops.patches(self.size) + TEXT
+
+    @property
+    def symbols(self) -> int:
+        return self.network.encoder.embed_tokens.num_embeddings
+
+    @property
+    def bins(self) -> tuple[int, int]:
+        """Ids of the bins, the last ones of the vocabulary."""
+        return self.symbols - BINS, self.symbols
+
+    def sample(self, *, questions: int = 1, pictures: int = 1) -> dict[str, Any]:
+        """A batch: so many different questions, about as many pictures, or all about one."""
+        generator = torch.Generator().manual_seed(0)
+        images = torch.randn(pictures, 3, self.size, self.size, generator=generator)
+        tokens = torch.randint(4, self.symbols, (questions, TEXT), generator=generator)
+        rows = None if questions == pictures else torch.zeros(questions, dtype=torch.long, device=self.device)
+        return {
+            "net_input": {
+                "src_tokens": tokens.to(self.device),
+                "patch_images": images.to(self.device, self.network.encoder.layer_norm.weight.dtype),
+                "patch_masks": torch.ones(questions, dtype=torch.bool, device=self.device),
+                "patch_rows": rows,
+            }
+        }
+
+    def part(self, sample: dict[str, Any], i: int) -> dict[str, Any]:
+        """Question i of a batch alone, with its picture."""
+        source = sample["net_input"]
+        images = source["patch_images"]
+        picture = i if source["patch_rows"] is None else 0
+        alone = {"patch_images": images[picture : picture + 1], "patch_rows": None}
+        alone |= {name: source[name][i : i + 1] for name in ("src_tokens", "patch_masks")}
+        return {"net_input": alone}
+
+
+def search_settings(setting: Setting, length: int, *, box: bool) -> GenerationSettings:
+    """Beam 5 and answers of exactly `length` symbols; box: bins only."""
+    bins = "{},{}".format(*setting.bins) if box else None
+    return GenerationSettings(beam=5, min_len=length, max_len_b=length, constraint_range=bins)
+
+
+@torch.inference_mode()
+def _encode(setting: Setting, sample: dict[str, Any]) -> object:
+    return setting.network.encode(sample["net_input"])
+
+
+def encoder(setting: Setting) -> Case:
+    """One picture and its question."""
+    work = flops.encoder(setting.network.config, setting.size, TEXT)
+    return Case(partial(_encode, setting, setting.sample()), work)
+
+
+def _search(setting: Setting, length: int, *, box: bool = False, questions: int = 1, pictures: int = 1) -> Case:
+    generator, config = SequenceGenerator(search_settings(setting, length, box=box)), setting.network.config
+    sample = setting.sample(questions=questions, pictures=pictures)
+    run = partial(generator.generate, [setting.network], sample)
+    outputs = BINS + 4 if box else setting.symbols
+    shape = {"outputs": outputs, "questions": questions}
+    work = flops.encoder(config, setting.size, TEXT, pictures=pictures, questions=questions)
+    work += flops.decoding(config, setting.states, [1] * (length + 1), beams=5, **shape)
+
+    def one_by_one() -> None:
+        for i in range(questions):
+            generator.generate([setting.network], setting.part(sample, i))
+
+    return Case(run, work, one_by_one if questions > 1 else None)
+
+
+def rec(setting: Setting) -> Case:
+    """A box."""
+    return _search(setting, BOX, box=True)
+
+
+def sentence(setting: Setting) -> Case:
+    """57 symbols, as of keypoints or a caption."""
+    return _search(setting, SENTENCE)
+
+
+def rpar(setting: Setting) -> Case:
+    """A box and 48 codes."""
+    return _search(setting, PARSING)
+
+
+def qpg(setting: Setting) -> Case:
+    """A box, then 48 codes at once."""
+    first = setting.bins[0]
+    bins, codes = range(*setting.bins), range(first - CODES, first)
+    reserved = {"begin": codes[40], "queries": range(codes[42], codes[42] + 48), "end": codes[41]}
+    symbols = QuerySymbols(bos=0, bins=bins, codes=codes, **reserved)
+    config, run = setting.network.config, partial(decode_parallel, setting.network, setting.sample(), symbols)
+    work = flops.encoder(config, setting.size, TEXT)
+    work += flops.decoding(config, setting.states, [1] * BOX, outputs=BINS)
+    work += flops.decoder_step(config, setting.states, past=BOX, symbols=51, rows=1, outputs=0)
+    return Case(run, work + Work(2 * 48 * CODES * config.encoder_embed_dim, CODES * config.encoder_embed_dim))
+
+
+def four_questions(setting: Setting) -> Case:
+    """Four boxes in one picture; the baseline asks them one by one."""
+    return _search(setting, BOX, box=True, questions=4)
+
+
+def eight_pictures(setting: Setting) -> Case:
+    """Eight boxes in eight pictures; the baseline asks them one by one."""
+    return _search(setting, BOX, box=True, questions=8, pictures=8)
+
+
+def train(setting: Setting) -> Case:
+    """Forward and backward of one row of RKpt's length, bfloat16 as autocast over float32 weights."""
+    network, config = setting.network, setting.network.config
+    sample = setting.sample()["net_input"]
+    target = torch.randint(4, setting.symbols, (1, SENTENCE), generator=torch.Generator().manual_seed(1))
+    target = target.to(setting.device)
+    half = setting.dtype != torch.float32
+
+    def step() -> Tensor:
+        network.zero_grad(set_to_none=True)
+        with torch.autocast(setting.device.type, torch.bfloat16, enabled=half):
+            logits, _ = network(**sample, prev_output_tokens=target)
+        losses, _, _ = position_losses(logits.flatten(0, 1), target.flatten(), smoothing=SMOOTHING)
+        losses.sum().backward()
+        return losses
+
+    return Case(step, flops.training(config, setting.size, TEXT, SENTENCE, setting.symbols))
+
+
+CASES: dict[str, Callable[[Setting], Case]] = {
+    "encoder": encoder,
+    "rec": rec,
+    "sentence": sentence,
+    "rpar": rpar,
+    "qpg": qpg,
+    "four_questions": four_questions,
+    "eight_pictures": eight_pictures,
+    "train": train,
+}

@@ -1,0 +1,112 @@
+"""The work that each path can not do without: multiplications and additions, and bytes that must be read.
+
+Counted are convolutions and matrix products, two operations for each multiply-add; all else (norms, softmax, GELU,
+biases' lookups) counts as nothing, so that a limit is a bound from below. Decoding reads the weights of its layers once
+a step, whatever the number of beams, beside the keys and values so far.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..models.refhcm.config import NetworkConfig
+from ..models.refhcm.resnet import BLOCKS
+
+STRIDE = 16  # px of a patch
+
+
+@dataclass(frozen=True)
+class Work:
+    """flops: operations; reads: numbers (of the dtype's size) that decoding steps must read from memory."""
+
+    flops: float = 0
+    reads: float = 0
+
+    def __add__(self, other: "Work") -> "Work":
+        return Work(self.flops + other.flops, self.reads + other.reads)
+
+    def __mul__(self, times: float) -> "Work":
+        return Work(self.flops * times, self.reads * times)
+
+
+def patches(size: int) -> int:
+    """Patches of a picture of size x size px."""
+    return _half(_half(_half(_half(size)))) ** 2
+
+
+def _half(side: int) -> int:
+    return (side + 1) // 2  # each of the trunk's strides rounds up
+
+
+def trunk(config: NetworkConfig, size: int) -> Work:
+    """The convolutions of the trunk over one picture of size x size px."""
+    width, side = config.resnet_width, _half(size)
+    macs = side**2 * width * 3 * 49
+    side, channels = _half(side), width
+    for stage, blocks in enumerate(BLOCKS[config.resnet_type]):
+        planes = width * 2**stage
+        for block in range(blocks):
+            macs += side**2 * channels * planes  # conv1 comes before the stride
+            side = _half(side) if block == 0 and stage > 0 else side
+            macs += side**2 * planes * planes * (9 + 4)
+            macs += side**2 * channels * 4 * planes if block == 0 else 0  # the branch past the block
+            channels = 4 * planes
+    return Work(2 * macs)
+
+
+def encoder(config: NetworkConfig, size: int, text: int, *, pictures: int = 1, questions: int = 1) -> Work:
+    """Pictures through the trunk once each, questions of `text` symbols, each about one picture, through the layers."""
+    width, ffn = config.encoder_embed_dim, config.encoder_ffn_embed_dim
+    states = patches(size) + text
+    channels = 16 * config.resnet_width
+    look = trunk(config, size) + Work(2 * patches(size) * channels * width)
+    layer = Work(8 * states * width**2 + 4 * states * width * ffn + 4 * states**2 * width)
+    positions = Work(4 * states * width**2 + 2 * states**2 * width)  # the absolute bias, once for all
+    return look * pictures + layer * (config.encoder_layers * questions) + positions
+
+
+def decoder_start(config: NetworkConfig, states: int, length: int, *, questions: int = 1) -> Work:
+    """Keys and values of the encoder's states in every layer, and the biases of `length` positions."""
+    width = config.encoder_embed_dim
+    memory = Work(4 * states * width**2) * (config.decoder_layers * questions)
+    self_bias = Work(4 * length * width**2 + 2 * length**2 * width)
+    cross_bias = Work(2 * (length + states) * width**2 + 2 * length * states * width)
+    return memory + self_bias + cross_bias
+
+
+def decoder_step(
+    config: NetworkConfig, states: int, *, past: int, symbols: int = 1, rows: int, outputs: int, questions: int = 1
+) -> Work:
+    """The next `symbols` positions of `rows` answers after `past` ones, scored over `outputs` symbols."""
+    width, ffn, layers = config.encoder_embed_dim, config.encoder_ffn_embed_dim, config.decoder_layers
+    weights = 6 * width**2 + 2 * width * ffn  # self-attention, queries and output of cross-attention, feed-forward
+    attended = past + symbols + states
+    flops = rows * symbols * (layers * (2 * weights + 4 * attended * width) + 2 * width * outputs)
+    caches = 2 * width * (rows * (past + symbols) + questions * states)
+    return Work(flops, layers * (weights + caches) + width * outputs)
+
+
+def decoding(
+    config: NetworkConfig,
+    states: int,
+    steps: Iterable[int],
+    *,
+    beams: int = 1,
+    outputs: int,
+    questions: int = 1,
+) -> Work:
+    """All steps of answers; steps: how many positions each adds (1, but for Query Parallel Generation's last one)."""
+    steps, work, past = list(steps), Work(), 0
+    for symbols in steps:
+        rows = questions * (1 if past == 0 else beams)  # until the first choice all beams are the same
+        shape = {"symbols": symbols, "rows": rows, "outputs": outputs, "questions": questions}
+        work += decoder_step(config, states, past=past, **shape)
+        past += symbols
+    return decoder_start(config, states, past, questions=questions) + work
+
+
+def training(config: NetworkConfig, size: int, text: int, length: int, outputs: int) -> Work:
+    """Forward and backward over one picture and its answer of `length` symbols: three times the forward pass."""
+    states = patches(size) + text
+    forward = encoder(config, size, text) + decoder_start(config, states, length)
+    shape = {"past": 0, "symbols": length, "rows": 1, "outputs": outputs}
+    return Work(3 * (forward.flops + decoder_step(config, states, **shape).flops))

@@ -1,0 +1,43 @@
+"""How this process holds memory: glibc's heap, and the pages of mapped files. Linux only; elsewhere nothing happens."""
+
+import ctypes
+import mmap
+import sys
+from functools import cache
+
+from torch import Tensor
+
+TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # parameters of glibc's mallopt
+GROWTH = 256 * 2**20  # bytes by which the heap grows at once
+PAGEOUT = 21  # MADV_PAGEOUT of Linux 5.4
+
+
+@cache
+def _libc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def keep_freed_memory() -> None:
+    """Makes glibc keep what is freed for what comes next.
+
+    Otherwise each large tensor is memory that the system clears anew: up to a third of the time of a step on a CPU.
+    The process keeps up to 2 GiB that it has used once.
+    """
+    mallopt = getattr(_libc(), "mallopt", None)  # not in musl
+    if mallopt is not None:
+        for parameter, value in ((MMAP_MAX, 0), (TRIM_THRESHOLD, 2**31 - 1), (TOP_PAD, GROWTH)):
+            mallopt(parameter, value)
+
+
+def page_out(tensor: Tensor) -> None:
+    """Gives back the memory of a tensor that was read from a mapped file; it would be read again when needed.
+
+    Nothing is lost, whatever the tensor: what is in no file stays.
+    """
+    madvise = getattr(_libc(), "madvise", None)
+    if madvise is None or tensor.device.type != "cpu":
+        return
+    begin = -(-tensor.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
+    end = (tensor.data_ptr() + tensor.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
+    if end > begin:
+        madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), PAGEOUT)
