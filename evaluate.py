@@ -49,13 +49,13 @@ def run(args: argparse.Namespace) -> dict:
     """Evaluates as asked and returns the metrics."""
     device = pick_device(cpu=args.cpu)
     dtype = pick_dtype(fp16=args.fp16, bf16=args.bf16)
-    if device.type == "cpu":
-        keep_freed_memory()
     rank, world = start_ranks(device)
     checkpoint = read_checkpoint(args.path, mmap=True)
     task = TASKS[args.task].from_settings(settings_of(checkpoint, args))
     network = load_network(checkpoint, len(task.vocabulary), device=device, dtype=dtype, ema=args.ema_eval)
     network.for_answers()
+    if device.type == "cpu":
+        keep_freed_memory()
     dataset = task.open(args.data, training=False)
     settings = from_namespace(GenerationSettings, args, default=task.generation_settings())
     metrics, records = evaluate(

@@ -23,13 +23,14 @@ from .machine import measure, timed  # noqa: E402
 def setting_of(order: dict[str, Any]) -> Setting:
     """Loads the network as a user's program does. A training has float32 weights; its dtype is autocast's."""
     device, dtype = torch.device(order["device"]), getattr(torch, order["dtype"])
-    if device.type == "cpu":
-        keep_freed_memory()
     training = order["case"] == "train"
     weights_dtype = torch.float32 if training else dtype
     checkpoint = read_checkpoint(order["checkpoint"], mmap=True)
     network = load_network(checkpoint, order["symbols"], device=device, dtype=weights_dtype)
-    return Setting(network.train() if training else network.for_answers(), order["size"], device, dtype)
+    network = network.train() if training else network.for_answers()
+    if device.type == "cpu":
+        keep_freed_memory()
+    return Setting(network, order["size"], device, dtype)
 
 
 def peak_bytes(device: torch.device) -> int:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from ..tasks import TASKS
 from ..tasks.settings import TaskSettings
+from ..utils.memory import keep_freed_memory
 
 ROWS, BATCH, WARM = 640, 8, 4  # WARM: batches before the clock starts
 WIDTH, HEIGHT = 640, 480
@@ -35,6 +36,7 @@ def write_table(path: Path, rows: int = ROWS) -> None:
 
 def rates(folder: Path, *, size: int) -> dict[str, Any]:
     """Rows a second: of the dataset alone in one process, and of a loader with one and with two worker processes."""
+    keep_freed_memory()  # as train.py does
     table = folder / "dataset.tsv"
     write_table(table)
     settings = TaskSettings(

@@ -12,7 +12,7 @@ from fairseq.logging import metrics
 from omegaconf import II
 from torch import Tensor, nn
 
-from .label_smoothing import SmoothedLoss, position_losses, range_mask, sum_positions, symmetric_kl
+from .label_smoothing import Neighbours, SmoothedLoss, position_losses, range_mask, sum_positions, symmetric_kl
 
 
 @dataclass
@@ -28,6 +28,9 @@ class AdjustLabelSmoothedCrossEntropyConfig(FairseqDataclass):
     drop_worst_after: int = field(default=0, metadata={"help": "updates before --drop-worst-ratio begins"})
     use_rdrop: bool = field(default=False, metadata={"help": "R-Drop: two passes, and their divergence"})
     reg_alpha: float = field(default=1.0, metadata={"help": "weight of R-Drop's divergence"})
+    bin_smoothing: float = field(
+        default=0.0, metadata={"help": "standard deviation, in bins, over which a coordinate's target is spread"}
+    )
     # fairseq makes flags of typing.Optional only
     constraint_range: Optional[str] = field(  # noqa: UP045
         default=None, metadata={"help": "a,b: only the ids a..b-1 count"}
@@ -42,6 +45,7 @@ class AdjustLabelSmoothedCrossEntropy(FairseqCriterion):
         super().__init__(task)
         self.cfg = cfg
         self.eos = task.target_dictionary.eos()
+        self.neighbours = Neighbours(task.target_dictionary.bin_ids, cfg.bin_smoothing) if cfg.bin_smoothing else None
         self.update_num = 0  # set by the task before each step
 
     def forward(self, model: nn.Module, sample: dict[str, Any]) -> tuple[Tensor, int, dict[str, Any]]:
@@ -71,7 +75,11 @@ class AdjustLabelSmoothedCrossEntropy(FairseqCriterion):
         counted[:, : cfg.ignore_prefix_size] = False
         allowed = self._allowed(logits, sample, counted)
         loss, nll, log_probs = position_losses(
-            logits[counted], target[counted], smoothing=cfg.label_smoothing, allowed=allowed
+            logits[counted],
+            target[counted],
+            smoothing=cfg.label_smoothing,
+            allowed=allowed,
+            neighbours=self.neighbours,
         )
         if sample.get("conf") is not None:
             weight = sample["conf"].to(loss)[:, None].expand_as(target)[counted]

@@ -24,12 +24,37 @@ def range_mask(num_symbols: int, constraint_range: str, device: torch.device) ->
     return (ids < SPECIAL_SYMBOLS) | ((ids >= first) & (ids < last))
 
 
+@dataclass(frozen=True)
+class Neighbours:
+    """Targets of coordinates that are spread over the neighbouring bins, as a normal distribution.
+
+    bins: their ids, in order; deviation: of the distribution, in bins.
+    """
+
+    bins: range
+    deviation: float
+
+    def nll(self, log_probs: Tensor, target: Tensor, nll: Tensor) -> Tensor:
+        """The plain loss [N], but for coordinates the cross entropy with the spread target."""
+        at_bin = (target >= self.bins.start) & (target < self.bins.stop)
+        distance = torch.arange(len(self.bins), device=target.device) - (target[at_bin] - self.bins.start)[:, None]
+        spread = torch.softmax(-0.5 * (distance / self.deviation) ** 2, dim=-1)  # [n, bins]
+        loss = -(spread * log_probs[at_bin, self.bins.start : self.bins.stop]).sum(-1)
+        return nll.masked_scatter(at_bin, loss)
+
+
 def position_losses(
-    logits: Tensor, target: Tensor, *, smoothing: float, allowed: Tensor | None = None
+    logits: Tensor,
+    target: Tensor,
+    *,
+    smoothing: float,
+    allowed: Tensor | None = None,
+    neighbours: Neighbours | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Smoothed loss, plain loss and log-probabilities of each position: [N], [N], [N, V].
 
     logits: [N, V], any float type; target: int64 [N]; allowed: bool, broadcasts to [N, V]. Computed in float32.
+    neighbours: spreads the targets of coordinates; the plain loss stays that of the target itself.
     """
     logits = logits.float()
     if allowed is not None:
@@ -43,7 +68,8 @@ def position_losses(
         others = allowed.sum(dim=-1) - 1 + 1e-6
         smooth = -log_probs.masked_fill(~allowed, 0).sum(dim=-1)
     epsilon = smoothing / others
-    return (1 - smoothing - epsilon) * nll + epsilon * smooth, nll, log_probs
+    hard = nll if neighbours is None else neighbours.nll(log_probs, target, nll)
+    return (1 - smoothing - epsilon) * hard + epsilon * smooth, nll, log_probs
 
 
 def sum_positions(loss: Tensor, nll: Tensor, *, drop_worst_ratio: float = 0.0) -> SmoothedLoss:

@@ -85,7 +85,8 @@ def _decode(data: bytes) -> Image.Image:
     with warnings.catch_warnings(action="ignore", category=UserWarning):
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(io.BytesIO(data)) as image:
-            return image.convert("RGB")
+            image.load()
+            return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def read_label_map(

@@ -156,7 +156,9 @@ class SequenceGenerator:
         return allowed, lookup
 
     def _log_probs(self, logits: Tensor) -> Tensor:
-        scores = torch.log_softmax(logits.float() / self.settings.temperature, dim=-1)
+        if self.settings.temperature != 1:
+            logits = logits / self.settings.temperature
+        scores = torch.log_softmax(logits, dim=-1, dtype=torch.float32)
         return scores.masked_fill_(scores.isnan(), -torch.inf)
 
     def _restrict(

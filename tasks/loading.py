@@ -50,9 +50,9 @@ def load(
     settings = settings_of(found, argparse.Namespace(bpe_dir=str(_bpe_dir(bpe_dir, path))))
     vocabulary = Vocabulary.load(settings.bpe_dir, num_bins=settings.num_bins, code_dict_size=settings.code_dict_size)
     text = TextEncoder.load(settings.bpe_dir, vocabulary)
-    if device.type == "cpu":
-        keep_freed_memory()
     network = load_network(found, len(vocabulary), device=device, dtype=dtype).for_answers()
+    if device.type == "cpu":  # after the weights, which leave nothing behind that way
+        keep_freed_memory()
     vq = None if vq_files is None else _load_tokenizer(*vq_files, settings).to(device)
     return Predictor(network, text, settings, tokenizer=vq, batch_size=batch_size)
 

@@ -33,13 +33,18 @@ def test_training_flags(tmp_path):
     pytest.importorskip("fairseq")
     from refhcm.train import parse
 
-    (args,) = (parse(given) for given in commands("synthetic/train.sh", tmp_path, name="train.py"))
-    assert (args.task, args.arch, args.num_bins, args.code_dict_size) == ("multitask", "refhcm_small", 128, 96)
-    assert (args.patch_image_size, args.max_image_size, args.rows_together) == (128, 128, 2)
-    assert (args.dropout, args.label_smoothing, args.disable_entangle) == (0, 0, False)
-    assert args.share_pictures
-    assert args.autocast_bf16
-    assert args.entangle_position_embedding
+    stages = [parse(given) for given in commands("synthetic/train.sh", tmp_path, name="train.py")]
+    assert [args.task for args in stages] == ["refcoco", "refcoco", "multitask"]
+    assert [args.rows_together for args in stages] == [1, 2, 2]
+    before = [None, *(f"{args.save_dir}/checkpoint_last.pt" for args in stages)]
+    for args, start in zip(stages, before, strict=False):  # each stage goes on from the one before
+        assert args.finetune_from_model == start
+        assert (args.arch, args.num_bins, args.code_dict_size) == ("refhcm_small", 128, 96)
+        assert (args.patch_image_size, args.max_image_size, args.bin_smoothing) == (128, 128, 1.5)
+        assert (args.dropout, args.label_smoothing, args.disable_entangle) == (0, 0, False)
+        assert args.share_pictures
+        assert args.autocast_bf16
+        assert args.entangle_position_embedding
 
 
 def test_a_folder_without_a_world(tmp_path):
@@ -96,7 +101,8 @@ def test_export_of_a_tokenizer(golden, tmp_path):
 @pytest.mark.slow
 def test_the_whole_recipe(tmp_path):
     pytest.importorskip("fairseq")
-    few = {"PICTURES": 24, "TOKENIZER_UPDATES": 10, "UPDATES": 4}
+    few = {"PICTURES": 24, "EASY_PICTURES": 24, "TOKENIZER_UPDATES": 10}
+    few |= {"PLACE_UPDATES": 3, "PERSON_UPDATES": 3, "UPDATES": 4}
     run = tmp_path / "run"
     log = run_script("synthetic/train.sh", run, **few, timeout=1800)
     assert "done: 4 updates" in log.stdout
@@ -117,7 +123,8 @@ def test_the_shipped_model():
     checkpoint = read_checkpoint(folder / "model.pt")
     model = load()
     assert isinstance(model, Predictor)
-    _, report = fit_weights(checkpoint.weights, model.network, where="shipped")
+    network = Network(model.network.config, len(model.text.vocabulary))
+    _, report = fit_weights(checkpoint.weights, network, where="shipped")
     assert (report.missing, report.dropped, report.extended) == ([], [], [])
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 20e6
     assert json.loads((folder / "results.json").read_text()).keys() == KEYS

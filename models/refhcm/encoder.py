@@ -140,11 +140,12 @@ class Encoder(nn.Module):
         if mask is not None:
             x = x * ~mask[:, :, None]
         hidden = hiding(mask, x.dtype)
-        for layer, bias in zip(self.layers, self._biases(grid, length), strict=True):
+        biases = iter(self._biases(grid, length))
+        for layer in self.layers:  # no name for the bias: it is large, and would stay until the next one is made
             if self.config.checkpoint_activations and self.training:
-                x = checkpoint(layer, x, bias, hidden, use_reentrant=False)
+                x = checkpoint(layer, x, next(biases), hidden, use_reentrant=False)
             else:
-                x = layer(x, bias, hidden)
+                x = layer(x, next(biases), hidden)
         return EncoderOutput(self.layer_norm(x), positions, mask)
 
     def _positions(self, grid: tuple[int, int], length: int) -> tuple[Tensor, Tensor]:
@@ -170,7 +171,7 @@ class Encoder(nn.Module):
         states = grid[0] * grid[1] + length
         longest = min(-(-length // LENGTHS) * LENGTHS, self.config.max_source_positions)
         tables = (p for name, p in self.named_parameters() if "pos" in name)
-        key = (grid, longest, *((p._version, p.data_ptr()) for p in tables))
+        key = (grid, longest, *(_state_of(table) for table in tables))
         biases: Iterable[Tensor] = self._made_biases(grid, longest)
         if self._kept.key != key:
             self._kept = _KeptBiases(key)
@@ -186,10 +187,20 @@ class Encoder(nn.Module):
         absolute = q @ k.transpose(-1, -2)
         text = token_buckets(length, self.config.token_bucket_size).to(absolute.device)
         rows = image_positions(*grid, self.config.image_bucket_size).to(absolute.device)
-        image, patches = image_buckets(rows, self.config.image_bucket_size), len(rows)
+        image = image_buckets(rows, self.config.image_bucket_size)
         tables = zip(self.token_rel_pos_table_list, self.image_rel_pos_table_list, strict=True)
         for token_table, image_table in tables:
-            bias = absolute.clone()
-            bias[:, :, patches:, patches:] += bias_of(token_table.weight, text)
-            bias[:, :, :patches, :patches] += bias_of(image_table.weight, image)
-            yield bias
+            yield _add_relative(absolute, bias_of(image_table.weight, image), bias_of(token_table.weight, text))
+
+
+def _state_of(weight: Tensor) -> tuple[int, int]:
+    """Changes whenever the weight does; one that was made in inference mode does not change."""
+    return (0 if weight.is_inference() else weight._version), weight.data_ptr()
+
+
+def _add_relative(absolute: Tensor, image: Tensor, text: Tensor) -> Tensor:
+    """absolute: [1, H, P + T, P + T]; image: [H, P, P]; text: [H, T, T]."""
+    bias, patches = absolute.clone(), image.shape[-1]
+    bias[:, :, patches:, patches:] += text
+    bias[:, :, :patches, :patches] += image
+    return bias

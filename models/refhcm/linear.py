@@ -40,8 +40,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return F.linear(x, weight, bias)
     flat, whole = x.reshape(rows, -1), len(weight) // BLOCK * BLOCK
     blocks = weight[:whole].view(-1, BLOCK, weight.shape[1]).transpose(1, 2)  # [N, in, BLOCK]
-    out = torch.bmm(flat.expand(len(blocks), -1, -1), blocks).transpose(0, 1).reshape(rows, whole)
+    out = flat.new_empty(rows, len(weight))
+    out[:, :whole].view(rows, -1, BLOCK).copy_(torch.bmm(flat.expand(len(blocks), -1, -1), blocks).transpose(0, 1))
     if whole < len(weight):
-        out = torch.cat([out, F.linear(flat, weight[whole:])], dim=1)
+        out[:, whole:] = F.linear(flat, weight[whole:])
     out = out if bias is None else out.add_(bias)
     return out.view(*x.shape[:-1], len(weight))

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The shipped model from nothing: train.sh [RUN]. A finished step is not done again; a training goes on where it was.
-# SEED=1 PICTURES=24000 TOKENIZER_UPDATES=1600 UPDATES=20000 choose another run.
+# SEED=1 PICTURES=24000 EASY_PICTURES=8000 TOKENIZER_UPDATES=1600 PLACE_UPDATES=600 PERSON_UPDATES=1200 UPDATES=20000
+# choose another run.
 run=${1:-runs/synthetic}
 mkdir -p "$run" && run=$(cd "$run" && pwd)
 export BPE_DIR=$run/bpe
@@ -8,8 +9,10 @@ source "$(dirname "$0")/common.sh"
 seed=${SEED:-1}
 world=$run/world
 
-step "1 the world: drawn people"
+step "1 the world: drawn people, and an easy one of one person a picture"
 run "$python" -m refhcm.data.synthetic --out "$world" --seed "$seed" --train "${PICTURES:-24000}" --val 200 --test 200
+run "$python" -m refhcm.data.synthetic --out "$run/easy" --seed "$((seed + 20))" --max-people 1 \
+  --train "${EASY_PICTURES:-8000}" --val 100 --test 1
 
 step "2 a vocabulary of its words"
 [ -d "$BPE_DIR" ] || run "$python" -m refhcm.tasks.make_vocabulary "$world/rkpt/train.tsv:2" "$world/rhrc/train.tsv:1" \
@@ -25,21 +28,35 @@ for split in train val; do
     "${masks[@]}" --vq-config "$run/vqgan/model.yaml" --vq-ckpt "$run/vqgan/model.ckpt" --out "$world/rpar/$split.codes.tsv"
 done
 
-step "4 the network: all answers at once"
+# The network learns in three stages, each from the one before: where a person is, which one is meant, all answers.
+learn() {  # NAME TASK TABLE ARGUMENTS...
+  SAVE_DIR=$run/$1 train "$2" "$3" --seed "$seed" "${sizes[@]}" --bin-smoothing 1.5 --dropout 0 \
+    --encoder-drop-path-rate 0 --decoder-drop-path-rate 0 --entangle-position-embedding --no-disable-entangle \
+    --adam-betas '(0.9,0.98)' --warmup-ratio -1 --max-epoch 100 --disable-validation --save-interval-updates 200 "${@:4}"
+}
+box=(--selected-cols 0,5,2,3 --batch-size 32 --required-seq-len-multiple 1 --total-num-update 60000)
+
+step "4 the network: where one person is"
+learn place refcoco "$run/easy/rkpt/train.tsv,$run/easy/rkpt/val.tsv" "${box[@]}" \
+  --lr 1.2e-3 --warmup-updates 100 --max-update "${PLACE_UPDATES:-600}"
+
+step "5 the network: which person is meant"
+learn person refcoco "$world/rkpt/train.tsv,$world/rkpt/val.tsv" --finetune-from-model "$run/place/checkpoint_last.pt" \
+  "${box[@]}" --rows-together 2 --lr 1e-3 --warmup-updates 50 --max-update "${PERSON_UPDATES:-1200}"
+
+step "6 the network: all answers"
 updates=${UPDATES:-20000}
 codes=$world/rpar/train.codes.tsv
-SAVE_DIR=$run/all train multitask "$world/rkpt/train.tsv" --seed "$seed" "${sizes[@]}" --rows-together 2 \
-  --entangle-position-embedding --no-disable-entangle --dropout 0 --encoder-drop-path-rate 0 --decoder-drop-path-rate 0 \
+learn all multitask "$world/rkpt/train.tsv" --finetune-from-model "$run/person/checkpoint_last.pt" --rows-together 2 \
   --refpose-dataset "$world/rkpt/train.tsv" --refpose-selected-cols 0,5,2,3,4 \
   --refparsing-dataset "$codes" --refparsing-selected-cols 0,5,1,2,3,4 \
   --regcaption-dataset "$world/rhrc/train.tsv" --regcaption-selected-cols 0,3,2,1 \
   --refquery-dataset "$codes" --refquery-selected-cols 0,5,1,2,3,4 \
   --refregion-dataset "$world/rkpt/train.tsv" --refregion-selected-cols 0,5,2,3 --part-weights refregion=8 \
-  --annotation-root "$world/rpar/annos" --max-tgt-length 100 --batch-size 20 --adam-betas '(0.9,0.98)' --lr 8e-4 \
-  --warmup-ratio -1 --warmup-updates 150 --total-num-update "$updates" --end-learning-rate 1e-4 --max-update "$updates" \
-  --max-epoch 100 --disable-validation --save-interval-updates 200
+  --annotation-root "$world/rpar/annos" --max-tgt-length 100 --batch-size 8 --lr 1.2e-3 \
+  --warmup-updates 50 --total-num-update "$updates" --end-learning-rate 5e-5 --max-update "$updates"
 
-step "5 what is shipped"
+step "7 what is shipped"
 run mkdir -p "$run/shipped/vqgan"
 run cp -r "$BPE_DIR" "$run/shipped/"
 run cp "$run/vqgan/model.yaml" "$run/shipped/vqgan/"

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from refhcm.criterions.label_smoothing import position_losses, range_mask, sum_positions, symmetric_kl
+from refhcm.criterions.label_smoothing import Neighbours, position_losses, range_mask, sum_positions, symmetric_kl
 
 
 def test_formula_by_hand():
@@ -39,3 +39,22 @@ def test_symmetric_kl_by_hand():
     forth = 0.5 * math.log(2) + 0.5 * math.log(2 / 3)
     back = 0.25 * math.log(1 / 2) + 0.75 * math.log(3 / 2)
     assert float(symmetric_kl(torch.cat([p, q]).log())) == pytest.approx((forth + back) / 2)
+
+
+def test_a_coordinate_is_spread_over_its_neighbours_by_hand():
+    logits = torch.tensor([[0.0, 1.0, 2.0, 0.0, 1.0], [0.0, 1.0, 2.0, 0.0, 1.0]])
+    target = torch.tensor([3, 0])  # bins are the ids 2, 3, 4; the second target is none of them
+    loss, nll, log_probs = position_losses(logits, target, smoothing=0.0, neighbours=Neighbours(range(2, 5), 1.0))
+    side = math.exp(-0.5)
+    spread = [side / (1 + 2 * side), 1 / (1 + 2 * side), side / (1 + 2 * side)]
+    expected = -sum(share * float(log_probs[0, 2 + k]) for k, share in enumerate(spread))
+    assert float(loss[0]) == pytest.approx(expected)
+    assert float(loss[1]) == float(nll[1])
+    plain, _, _ = position_losses(logits, target, smoothing=0.0)
+    assert torch.equal(nll, plain)
+
+
+def test_a_coordinate_at_the_border_keeps_all_of_its_probability():
+    logits = torch.zeros(1, 5)
+    loss, _, _ = position_losses(logits, torch.tensor([2]), smoothing=0.0, neighbours=Neighbours(range(2, 5), 1.0))
+    assert float(loss) == pytest.approx(math.log(5))

@@ -1,0 +1,34 @@
+"""The benchmark command on a network of toy size: what it writes, and what it says of a mistake."""
+
+import json
+import subprocess
+import sys
+
+SMALL = ["--arch=refhcm_test", "--symbols=9500", "--patch-image-size=64", "--runs=1", "--threads=1", "--device=cpu"]
+
+
+def run(*arguments):
+    command = [sys.executable, "-m", "refhcm.benchmarks", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_table_and_numbers(tmp_path):
+    done = run("qpg", "four_questions", "train", "--dtype=float32", *SMALL, "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    rows = {row["case"]: row for row in json.loads((tmp_path / "results.json").read_text())["rows"]}
+    assert set(rows) == {"qpg", "four_questions", "train"}
+    for row in rows.values():
+        assert row["seconds"] > row["limit_s"] > 0  # nothing is faster than the machine
+        assert row["whole_s"] > row["loaded_s"] > 0
+        assert row["peak_bytes"] > 2**27
+    assert rows["four_questions"]["baseline_s"] > 0
+    table = (tmp_path / "results.md").read_text()
+    assert "| qpg | float32 |" in table
+    assert "GFLOP/s" in table
+
+
+def test_an_unknown_path_is_a_sentence(tmp_path):
+    done = run("fly", *SMALL, "--out", str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: no path fly; there are encoder, rec")
+    assert not (tmp_path / "results.json").exists()

@@ -1,0 +1,87 @@
+"""The counted work, against torch's own count of what small networks do."""
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from refhcm.benchmarks import flops
+from refhcm.models.refhcm import Network, NetworkConfig
+
+SYMBOLS, TEXT = 50, 7
+
+
+@pytest.fixture(scope="module", params=["resnet18", "resnet101"])
+def network(request):
+    flags = {"arch": "refhcm_test", "encoder_embed_dim": 32, "resnet_width": 8, "resnet_type": request.param}
+    return Network(NetworkConfig.from_args(flags), SYMBOLS).eval().requires_grad_(False)
+
+
+def counted(function):
+    """Operations of convolutions and matrix products, as torch counts them."""
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        function()
+    return counter.get_total_flops()
+
+
+def encode(network, size, questions=1):
+    tokens = torch.full((questions, TEXT), 5)
+    return network.encoder(tokens, torch.zeros(questions, 3, size, size))
+
+
+@pytest.mark.parametrize("size", [64, 96, 80])
+def test_trunk(network, size):
+    found = counted(lambda: network.encoder.embed_images(torch.zeros(1, 3, size, size)))
+    assert flops.trunk(network.config, size).flops == found
+
+
+def test_one_convolution_by_hand():
+    # the first convolution of a 32 x 32 picture: 16 x 16 places, 8 channels of 3 x 7 x 7 multiply-adds
+    config = NetworkConfig.from_args({"arch": "refhcm_test", "resnet_width": 8})
+    first = 2 * 16 * 16 * 8 * 3 * 49
+    stages = 0
+    for side_in, side, channels, planes in ((8, 8, 8, 8), (8, 4, 32, 16), (4, 2, 64, 32)):
+        branch = side_in**2 * channels * planes + side**2 * planes * planes * 13 + side**2 * channels * 4 * planes
+        second = side**2 * (4 * planes * planes + planes * planes * 13)
+        stages += 2 * (branch + second)
+    assert flops.trunk(config, 32).flops == first + stages
+
+
+@pytest.mark.parametrize("questions", [1, 3])
+def test_encoder(network, questions):
+    found = counted(lambda: encode(network, 64, questions))
+    work = flops.encoder(network.config, 64, TEXT, pictures=questions, questions=questions)
+    longer = 32  # biases are made for a text of 32 symbols, which holds the shorter ones'
+    width, patches = network.config.encoder_embed_dim, flops.patches(64)
+    more = 4 * (longer - TEXT) * width**2 + 2 * ((patches + longer) ** 2 - (patches + TEXT) ** 2) * width
+    assert found == work.flops + more
+
+
+def test_decoding_step_by_step(network):
+    with torch.no_grad():
+        encoder = encode(network, 64)
+    states, decoder, steps, beams = flops.patches(64) + TEXT, network.decoder, [1, 1, 3], 1
+
+    def decode():
+        state = decoder.start(encoder, beams=beams, capacity=sum(steps))
+        for symbols in steps:
+            decoder.project(decoder.extend(torch.full((beams, symbols), 5), state))
+
+    work = flops.decoding(network.config, states, steps, beams=beams, outputs=SYMBOLS)
+    assert counted(decode) == work.flops
+
+
+def test_a_step_reads_weights_once_and_the_caches_of_each_beam():
+    config = NetworkConfig.from_args({"arch": "refhcm_test"})  # width 64, feed-forward 128, 2 layers
+    step = flops.decoder_step(config, 20, past=4, rows=5, outputs=100)
+    weights = 2 * (6 * 64 * 64 + 2 * 64 * 128) + 64 * 100
+    caches = 2 * 2 * 64 * (5 * 5 + 20)
+    assert step.reads == weights + caches
+
+
+def test_training_is_three_times_the_forward_pass():
+    config = NetworkConfig.from_args({"arch": "refhcm_test"})
+    states = flops.patches(64) + TEXT
+    forward = flops.encoder(config, 64, TEXT) + flops.decoder_start(config, states, 6)
+    forward += flops.decoder_step(config, states, past=0, symbols=6, rows=1, outputs=SYMBOLS)
+    assert flops.training(config, 64, TEXT, 6, SYMBOLS).flops == 3 * forward.flops

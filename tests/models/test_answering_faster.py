@@ -1,0 +1,121 @@
+"""What makes answers faster changes no answer: few rows, packed weights, folded norms, kept biases."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.testing import assert_close
+
+from refhcm.models.refhcm import Network, NetworkConfig
+from refhcm.models.refhcm.linear import BLOCK, Linear, linear
+
+SIZE = {"arch": "refhcm_test", "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 64, "resnet_width": 8}
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    network = Network(NetworkConfig.from_args(SIZE), 40)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor in (module.running_mean, module.bias):
+                nn.init.normal_(tensor)
+            for tensor in (module.running_var, module.weight):
+                nn.init.uniform_(tensor, 0.5, 2)
+    return network.eval()
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 5, 16, 17])
+@pytest.mark.parametrize("outputs", [2 * BLOCK, 2 * BLOCK + 1, BLOCK - 1])
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_few_rows(rows, outputs, with_bias):
+    torch.manual_seed(rows)
+    x, weight, bias = torch.randn(rows, 1, 24), torch.randn(outputs, 24), torch.randn(outputs) if with_bias else None
+    with torch.inference_mode():
+        assert_close(linear(x, weight, bias), F.linear(x, weight, bias))
+        assert_close(linear(x[:, 0], weight, bias), F.linear(x[:, 0], weight, bias))
+
+
+def test_few_rows_can_be_learned():
+    x, layer = torch.randn(5, 8, requires_grad=True), Linear(8, 64)
+    layer(x).sum().backward()
+    assert_close(layer.weight.grad, x.sum(0).expand(64, -1))
+    assert x.grad is not None
+
+
+@torch.inference_mode()
+def test_packed_weights():
+    torch.manual_seed(0)
+    layer, x = Linear(64, 96).bfloat16(), torch.randn(2, 5, 64).bfloat16()
+    before = layer(x)
+    layer.pack()
+    assert layer.weight is None  # the memory is not held twice
+    assert_close(layer(x), before)
+
+
+def test_float32_is_not_packed():
+    layer = Linear(64, 96)
+    layer.pack()
+    assert layer.packed is None
+    assert layer.weight is not None
+
+
+@torch.inference_mode()
+def test_folded_norms(network):
+    folded, pictures = copy.deepcopy(network).for_answers(), torch.randn(2, 3, 80, 64)
+    trunk = folded.encoder.embed_images
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in trunk.modules())
+    assert_close(trunk(pictures), network.encoder.embed_images(pictures), atol=1e-4, rtol=1e-4)
+
+
+@torch.inference_mode()
+def test_half_precision_answers_are_near(network):
+    source = {"src_tokens": torch.randint(4, 40, (2, 9)), "patch_images": torch.randn(2, 3, 64, 64)}
+    states = network.encode(source).states
+    half = copy.deepcopy(network).bfloat16().for_answers()
+    found = half.encode(source | {"patch_images": source["patch_images"].bfloat16()}).states.float()
+    assert (found - states).abs().mean() < 0.05 * states.abs().mean()
+
+
+def encode(network, length=9, side=64):
+    torch.manual_seed(length)
+    source = {"src_tokens": torch.randint(4, 40, (1, length)), "patch_images": torch.randn(1, 3, side, side)}
+    return network.encode(source).states
+
+
+@torch.inference_mode()
+def test_kept_biases_give_the_same_states(network):
+    first = encode(network)
+    assert network.encoder._kept.biases is None  # a single call keeps nothing
+    assert torch.equal(encode(network), first)
+    assert len(network.encoder._kept.biases) == len(network.encoder.layers)
+    assert torch.equal(encode(network), first)
+    shorter = encode(network, length=3)
+    network.encoder._kept.biases = None
+    network.encoder._kept.key = ()
+    assert torch.equal(encode(network, length=3), shorter)
+
+
+def test_other_weights_and_grids_have_other_biases(network):
+    with torch.inference_mode():
+        first = encode(network)
+        encode(network)
+        other_grid = encode(network, side=96)
+        assert not torch.equal(first[:, -9:], other_grid[:, -9:])
+        assert torch.equal(encode(network), first)
+        encode(network)
+    with torch.no_grad():
+        network.encoder.image_rel_pos_table_list[0].weight.add_(torch.randn(23 * 23 + 3, 4))
+    with torch.inference_mode():
+        changed = encode(network)
+    assert not torch.equal(changed, first)
+    with torch.enable_grad():
+        assert_close(encode(network), changed)
+
+
+def test_learning_keeps_nothing(network):
+    for _ in range(3):
+        encode(network.train())
+    assert network.encoder._kept.biases is None
