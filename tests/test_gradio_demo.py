@@ -3,9 +3,7 @@
 import asyncio
 import json
 import os
-from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 from web_page import broken_pictures, encoded
@@ -14,10 +12,7 @@ gr = pytest.importorskip("gradio", reason="the page needs the `demo` extra")
 
 from refhcm import gradio_demo  # noqa: E402
 from refhcm.data.pictures import open_picture  # noqa: E402
-from refhcm.tasks.answers import Answer, Keypoints, Scores  # noqa: E402
 from refhcm.tasks.loading import load  # noqa: E402
-from refhcm.utils.parsing import PALETTE  # noqa: E402
-from refhcm.web import showing  # noqa: E402
 from refhcm.web.asking import Asking  # noqa: E402
 from refhcm.web.components import Picture  # noqa: E402
 from refhcm.web.kinds import KINDS  # noqa: E402
@@ -85,72 +80,6 @@ def test_the_page_shows_what_python_answers(kind, model, asking, upload):
     json_file = answer["files"][0]["value"]
     with open(json_file, encoding="utf-8") as file:
         assert json.load(file) == answer["json"]
-
-
-def person(size_wh=(40, 20)):
-    """An answer whose drawing is known: hair on the left, pants on the right of a box."""
-    label_map = np.zeros((size_wh[1], size_wh[0]), np.uint8)
-    label_map[5:15, 5:15], label_map[5:15, 15:25] = 2, 9
-    points = np.zeros((17, 2), np.float32)
-    points[0] = 20, 10
-    return Answer(
-        size_wh, True, (), "", np.array([5, 5, 25, 15], np.float32), Keypoints(points, points.any(1)), label_map,
-        scores=Scores(box=0.5, keypoints=0.25, parsing=0.125),
-    )  # fmt: skip
-
-
-def test_parts_are_switched_off_without_the_model():
-    shown = showing.prepare(Image.new("RGB", (40, 20), "white"), person())
-    assert shown.picture.size == (640, 320)  # small pictures are drawn larger, so that lines are fine
-    names = [entry["name"] for entry in showing.legend(shown)]
-    assert names == ["box", "keypoints (left, right, middle)", "hair", "pants"]
-    hair, pants = (8 * 16, 8 * 16), (22 * 16, 8 * 16)
-    both, one = showing.draw(shown), showing.draw(shown, {"box", "hair"})
-    assert both.getpixel(hair) == one.getpixel(hair) != (255, 255, 255)
-    assert both.getpixel(pants) != one.getpixel(pants) == (255, 255, 255)
-    assert np.array_equal(showing.draw(shown, set()), shown.picture)
-    assert np.array_equal(showing.draw(shown, set(names)), both)
-    asking = Asking(model=None)  # asking it would fail
-    entries = [entry | {"on": entry["name"] == "hair"} for entry in showing.legend(shown)]
-    assert np.array_equal(asking.redraw(shown, entries), showing.draw(shown, {"hair"}))
-    with pytest.raises(gr.Error, match="legend: needs"):
-        asking.redraw(shown, "hair")
-    assert asking.redraw(None, []) is None
-
-
-def test_a_thin_picture_is_drawn():
-    thin = Image.new("RGB", (10, 20_000), "white")
-    shown = showing.prepare(thin, Answer(thin.size, True, (), "", np.array([0, 0, 10, 9_000], np.float32)))
-    assert showing.draw(shown).size == (1, 1280)
-
-
-def test_table_sentence_and_colours():
-    answer = person()
-    assert showing.table(answer) == [
-        ["box (x0, y0, x1, y1)", "5.0, 5.0, 25.0, 15.0", "0.500"],
-        ["nose", "20.0, 10.0", "0.250"],
-        ["hair", "100 px", "0.125"],
-        ["pants", "100 px", "0.125"],
-    ]
-    assert showing.said(answer) == "<p>Found: a box, 1 keypoints, 2 parts.</p>"
-    hair = showing.legend(showing.prepare(Image.new("RGB", (40, 20)), answer))[2]
-    assert hair["colours"] == [f"rgb{PALETTE[2]}"]
-    assert (
-        showing.said(Answer((1, 1), True, (), "", caption="<b> & co")) == "<blockquote>&lt;b&gt; &amp; co</blockquote>"
-    )
-
-
-def test_downloads(tmp_path, monkeypatch):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    files = showing.write_downloads(person(), "street.jpg")
-    coco, pose = (json.loads(Path(files[name]).read_bytes()) for name in ("COCO", "OpenPose"))
-    assert {len(coco[kind]) for kind in ("bbox", "keypoints")} == {1}
-    assert coco["bbox"][0]["image_id"] == "street.jpg"
-    assert pose["people"][0]["pose_keypoints_2d"][:2] == [20, 10]
-    with Image.open(files["Parts (PNG)"]) as image:
-        assert np.array_equal(np.asarray(image), person().label_map)
-    nothing = showing.write_downloads(Answer((4, 4), False, (), ""), "street.jpg")
-    assert [label for label, file in nothing.items() if file] == ["JSON"]
 
 
 def test_a_turned_photo_is_upright(asking, upload):

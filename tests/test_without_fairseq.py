@@ -1,19 +1,13 @@
-"""Asking a trained model needs no fairseq: everything on that side imports and answers without it."""
+"""Everything but training works in an environment without fairseq, which these tests build."""
 
-import argparse
-import subprocess
-import sys
-from pathlib import Path
+import json
 
 import pytest
-import torch
+from bare_environment import ROOT, BareEnvironment
+from packaging.utils import canonicalize_name
+from web_page import PATIENCE, Server
 
-from refhcm.models.refhcm import Network, NetworkConfig
-from refhcm.tasks.refcoco import ReferringComprehension
-from refhcm.tasks.settings import TaskSettings
-
-ROOT = Path(__file__).resolve().parent.parent
-NEEDS_FAIRSEQ = {
+TRAINING = {
     "refhcm.models.refhcm.fairseq_model",
     "refhcm.criterions.adjust_label_smoothed_cross_entropy",
     "refhcm.tasks.fairseq_adapter",
@@ -21,87 +15,158 @@ NEEDS_FAIRSEQ = {
     "refhcm.tasks.checkpointing",
     "refhcm.train",
 }
-BLOCKED = """
-import importlib, sys
+# Modules of fairseq and of what else only training asks for.
+ABSENT = {"fairseq", "fairseq_cli", "hydra", "omegaconf", "torchaudio", "tensorboard", "pycocoevalcap"}
+EXPRESSION = "the guy waving with the left hand"
 
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("fairseq", "torchaudio", "hydra", "omegaconf"):
-            raise ImportError(f"{name} is blocked")
-
-sys.meta_path.insert(0, Blocker())
-"""
 IMPORT = """
-for name in sys.argv[1:]:
-    importlib.import_module(name)
-"""
-ANSWER = """
-from refhcm.evaluate import make_parser, run
-print(run(make_parser().parse_args(sys.argv[1:])))
-"""
-ASK = """
-import numpy as np, refhcm
-model = refhcm.load(sys.argv[1], bpe_dir=sys.argv[2], device="cpu")
-image = np.zeros((40, 50, 3), np.uint8)
-few = refhcm.GenerationSettings(beam=2, max_len_b=8, min_len=1)
-print(model.refer(image, "a man").box_xyxy is not None)
-model.refer(image, ["a man", "a woman"], keypoints=True)
-print(len(model.describe(image, [[1, 2, 30, 40]])))
-print(type(model.instruct(image, "what is it?", generation=few)).__name__)
-model.chain(image, "a man", keypoints=True, generation=few).to_json()
-"""
-LIGHT = """
+import importlib, importlib.metadata, json, sys
 import refhcm
-print(sorted(name for name in ("torch", "numpy", "PIL") if name in sys.modules))
+heavy = [name for name in ("torch", "numpy", "PIL") if name in sys.modules]
+def missing(name):
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        return error.name
+found = {name: missing(name) for name in sys.argv[1:]}
+installed = [distribution.metadata["Name"] for distribution in importlib.metadata.distributions()]
+print(json.dumps({"heavy": heavy, "missing": found, "installed": installed, "file": refhcm.__file__}))
 """
-
-
-def run_blocked(code, *arguments, folder):
-    command = [sys.executable, "-W", "error::ImportWarning", "-c", BLOCKED + code, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=folder, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
-
-
-def modules():
-    """All modules of the packages and the evaluation script, as imported."""
-    packages = ("data", "models", "tasks", "utils", "criterions")
-    files = [path for package in packages for path in (ROOT / package).rglob("*.py") if path.name != "__main__.py"]
-    names = {".".join(("refhcm", *path.relative_to(ROOT).with_suffix("").parts)) for path in files}
-    return sorted(name.removesuffix(".__init__") for name in names | {"refhcm.evaluate", "refhcm.demo_s1"})
-
-
-def test_only_the_adapters_need_fairseq(tmp_path):
-    names = [name for name in modules() if name not in NEEDS_FAIRSEQ]
-    assert {"refhcm.tasks", "refhcm.tasks.refcoco", "refhcm.models.generation", "refhcm.evaluate"} <= set(names)
-    run_blocked(IMPORT, *names, folder=tmp_path)
+PYTHON = """
+import json, sys
+import refhcm
+from refhcm.utils.exports import coco_results, label_map_image, openpose, to_detections
+picture, words = sys.argv[1:]
+model = refhcm.load(device="cpu")
+few = refhcm.GenerationSettings(beam=2, max_len_b=8, min_len=1)
+whole = model.refer(picture, words, keypoints=True, parsing=True, parallel=True)
+both = model.refer(picture, [words, "a woman"])
+caption = model.describe(picture, [1, 2, 200, 240]).caption
+written = model.instruct(picture, "what is it?", generation=few)
+chained = model.chain(picture, words, keypoints=True, parsing=True)
+refhcm.draw_answer(refhcm.open_picture(picture), whole).save("drawn.png")
+label_map_image(whole).save("parts.png")
+print(json.dumps({
+    "answers": [json.loads(answer.to_json()) for answer in (whole, *both, written, chained)],
+    "caption": caption,
+    "coco": coco_results(both, image_ids=[1, 2]),
+    "openpose": openpose(whole),
+    "detections": len(to_detections(both)),
+}))
+"""
+# Each as `python -m`, in one process: it is what they import that costs time.
+PROGRAMS = """
+import json, runpy, sys
+for name, *arguments in json.loads(sys.argv[1]):
+    sys.argv = [name, *arguments]
+    try:
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if end.code:
+            raise SystemExit(f"{name} ended with {end.code}")
+"""
 
 
 @pytest.fixture(scope="module")
-def checkpoint(world, tmp_path_factory):
-    """A random network's."""
-    task = ReferringComprehension.from_settings(TaskSettings(bpe_dir=str(world / "bpe")))
-    size = {"arch": "refhcm_test", "resnet_width": 8, "patch_image_size": 64}
-    network = Network(NetworkConfig.from_args(size), len(task.vocabulary))
-    path = tmp_path_factory.mktemp("network") / "tiny.pt"
-    torch.save({"cfg": {"model": argparse.Namespace(**size)}, "model": network.state_dict()}, path)
-    return path
+def bare(tmp_path_factory):
+    """What `pip install refhcm` brings."""
+    return BareEnvironment(tmp_path_factory.mktemp("bare"))
 
 
-def test_questions_are_answered(world, checkpoint, tmp_path):
-    out = run_blocked(ASK, checkpoint, world / "bpe", folder=tmp_path)
-    assert out.splitlines()[1:] == ["1", "Answer"]
+def modules():
+    """All modules of the packages, and the scripts at the root."""
+    packages = ("benchmarks", "criterions", "data", "models", "tasks", "utils", "web")
+    files = [path for package in packages for path in (ROOT / package).rglob("*.py")] + list(ROOT.glob("*.py"))
+    names = [".".join(("refhcm", *path.relative_to(ROOT).with_suffix("").parts)) for path in files]
+    return {name.removesuffix(".__init__") for name in names if not name.endswith(".__main__")}
 
 
-def test_the_package_is_light(tmp_path):
-    assert run_blocked(LIGHT, folder=tmp_path) == "[]\n"
+def test_only_training_needs_fairseq(bare, tmp_path):
+    names = modules()
+    page = {name for name in names if name.startswith("refhcm.web.")}
+    found = json.loads(bare.run("python", "-c", IMPORT, *sorted(names | ABSENT), folder=tmp_path))
+    missing = {name: module for name, module in found["missing"].items() if module is not None}
+    assert missing.keys() == TRAINING | page | ABSENT
+    assert {missing[name] for name in TRAINING} <= {"fairseq", "omegaconf"}
+    assert {missing[name] for name in page} == {"gradio"}
+    assert found["heavy"] == []  # `import refhcm` is quick
+    assert found["file"] == str(bare.package / "__init__.py")
+    assert {canonicalize_name(name) for name in found["installed"]} == bare.names
 
 
-def test_a_file_is_answered(world, checkpoint, tmp_path):
-    table = tmp_path / "one.tsv"
-    rows = (world / "rkpt" / "val.tsv").read_text(encoding="utf-8").splitlines()
-    table.write_text(rows[0] + "\n", encoding="utf-8")
-    options = ["--task=refcoco", "--selected-cols=0,5,2,3", f"--bpe-dir={world / 'bpe'}", "--cpu", "--beam=2"]
-    out = run_blocked(ANSWER, table, f"--path={checkpoint}", f"--results-path={tmp_path}", *options, folder=tmp_path)
-    assert "'count': 1" in out
-    assert (tmp_path / "one_predict.json").is_file()
+def test_the_command(bare, tmp_path):
+    weights = bare.package / "checkpoints" / "synthetic" / "model.pt"
+    assert "can be used       yes" in bare.run("refhcm", "info", weights, folder=tmp_path)
+    asked = ["--keypoints", "--parsing", "--caption", "--device=cpu", "--out=answers.jsonl"]
+    exports = ["--coco=coco.json", "--openpose=poses", "--masks=masks", "--save-images=drawn"]
+    picture = bare.package / "examples" / "park.jpg"
+    bare.run("refhcm", "ask", picture, "--text", EXPRESSION, *asked, *exports, folder=tmp_path)
+    answer = json.loads((tmp_path / "answers.jsonl").read_text(encoding="utf-8"))
+    assert "error" not in answer
+    assert answer["box"] is not None
+    assert answer["caption"]
+    assert len(answer["keypoints"]) == 17
+    assert any(symbol.startswith("<code_") for symbol in answer["symbols"])
+    assert len(json.loads((tmp_path / "coco.bbox.json").read_text())) == 1
+    assert [path.suffix for path in (tmp_path / "drawn").iterdir()] == [".jpg"]
+
+
+def test_python(bare, tmp_path):
+    picture = bare.package / "examples" / "park.jpg"
+    found = json.loads(bare.run("python", "-c", PYTHON, picture, EXPRESSION, folder=tmp_path))
+    assert [answer["size"] for answer in found["answers"]] == [[320, 256]] * 5
+    assert found["answers"][0]["parts"] is not None
+    assert found["caption"]
+    assert len(found["coco"]["bbox"]) == found["detections"] == 2
+    assert found["openpose"]["canvas_width"] == 320
+    assert {"drawn.png", "parts.png"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_programs(bare, tmp_path):
+    """A world is written and encoded, the shipped model is scored on it, the answers are looked at; and the S1 demo."""
+    model, picture = bare.package / "checkpoints" / "synthetic", bare.package / "examples" / "park.jpg"
+    masks = ["--annotation-root=world/rpar/annos", f"--vq-config={model / 'vqgan' / 'model.yaml'}"]
+    masks += [f"--vq-ckpt={model / 'vqgan' / 'model.ckpt'}"]
+    tokenizer = ["--data=world/rpar/test.tsv", *masks, "--cpu"]
+    common = [f"--path={model / 'model.pt'}", f"--bpe-dir={model / 'bpe'}", "--cpu", "--beam=2", "--results-path=out"]
+
+    def evaluate(task, table, *options):
+        names = [f"--task={task}", f"--gen-subset={task}", f"--metrics-path=scores/{task}.json"]
+        return ["refhcm.evaluate", table, *names, *common, *options]
+
+    view = ["codes.tsv", "--task=rpar_full_mask", "--results=out/rpar_full_mask_predict.json", *masks]
+    s1 = [f"--image_path={picture}", f"--text={EXPRESSION}", "--kpt", "--par", "--device=cpu"]
+    programs = [
+        ["refhcm.data.synthetic", "--out=world", "--train=1", "--val=0", "--test=1", "--max-people=2", "--workers=1"],
+        ["refhcm.tasks.tokenizer", "encode", *tokenizer, "--out=codes.tsv"],
+        ["refhcm.tasks.tokenizer", "score", *tokenizer, "--out=tokenizer.json"],
+        evaluate("refcoco", "world/rkpt/test.tsv", "--selected-cols=0,5,2,3"),
+        evaluate("rkpt", "world/rkpt/test.tsv"),
+        evaluate("rpar_full_mask", "codes.tsv", *masks),
+        evaluate("rhrc", "world/rhrc/test.tsv"),
+        ["refhcm.tasks.view", *view, "--out=sheet.png"],
+        ["refhcm.demo_s1", *s1, "--out=s1.png"],
+    ]
+    bare.run("python", "-c", PROGRAMS, json.dumps(programs), folder=tmp_path)
+    scores = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (tmp_path / "scores").iterdir()}
+    assert scores.keys() == {"refcoco", "rkpt", "rpar_full_mask", "rhrc"}
+    assert all(metrics["count"] for metrics in scores.values())
+    assert {"tokenizer.json", "sheet.png", "s1.png"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_the_page(tmp_path, monkeypatch):
+    client = pytest.importorskip("gradio_client", reason="the page needs the `demo` extra")
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    environment = BareEnvironment(tmp_path / "environment", "demo")
+    assert "gradio" in environment.names
+    assert "fairseq-fixed" not in environment.names
+    server = Server("--device=cpu", log=tmp_path / "log.txt", python=environment.bin / "python")
+    try:
+        page = client.Client(server.url, verbose=False, httpx_kwargs={"timeout": PATIENCE}, analytics_enabled=False)
+        picture = client.handle_file(str(environment.package / "examples" / "park.jpg"))
+        answer = page.predict(picture, EXPRESSION, keypoints=True, api_name="/refer")
+        page.close()
+    finally:
+        server.stop()
+    assert answer["size"] == [320, 256]
+    assert len(answer["keypoints"]) == 17

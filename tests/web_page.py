@@ -30,11 +30,11 @@ BROWSER = {
 class Server:
     """`python gradio_demo.py` on a free port of this machine."""
 
-    def __init__(self, *arguments, log):
+    def __init__(self, *arguments, log, python=sys.executable):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
-        command = [sys.executable, str(ROOT / "gradio_demo.py"), *map(str, arguments), f"--port={self.port}"]
+        command = [str(python), str(ROOT / "gradio_demo.py"), *map(str, arguments), f"--port={self.port}"]
         with log.open("wb") as out:
             environment = os.environ | {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
             self.process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from ...utils.errors import exit_status
+from .scene import MOST_PEOPLE
 from .writer import SPLITS, World, write_world
 
 
@@ -24,6 +25,12 @@ def _positive(text: str) -> int:
     return _number(text)
 
 
+def _crowd(text: str) -> int:
+    if not 1 <= _number(text) <= MOST_PEOPLE:
+        raise argparse.ArgumentTypeError(f"expected 1 to {MOST_PEOPLE}, got {text!r}")
+    return _number(text)
+
+
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line; leaves with code 2 and one line where it makes no sense."""
     parser = argparse.ArgumentParser(prog="python -m refhcm.data.synthetic", description=__doc__.split(":")[0] + ".")
@@ -32,6 +39,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     for split in SPLITS[:3]:
         also = "; `unseen` gets as many" if split == "test" else ""
         parser.add_argument(f"--{split}", type=_number, required=True, metavar="N", help=f"pictures to {split}{also}")
+    few = f"most people in a picture, 1 to {MOST_PEOPLE}; fewer are easier (default {MOST_PEOPLE})"
+    parser.add_argument("--max-people", type=_crowd, default=MOST_PEOPLE, metavar="N", help=few)
     processes = os.cpu_count() or 1
     parser.add_argument("--workers", type=_positive, default=processes, help=f"processes (default {processes})")
     return parser.parse_args(arguments)
@@ -48,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
     """Write the world, and say how long it took."""
     start = time.monotonic()
     pictures = {split: getattr(options, split) for split in SPLITS[:3]}
-    world = World(seed=options.seed, pictures={**pictures, "unseen": options.test})
+    world = World(options.seed, {**pictures, "unseen": options.test}, max_people=options.max_people)
     people = write_world(options.out, world, workers=options.workers)
     if people is None:
         print(f"{options.out}: this world is there already")

@@ -13,6 +13,8 @@ from .views import View, look_at
 from .wardrobe import COLOURS, RGB, Person, draw_colour, sample_person
 
 _ATTEMPTS = 6
+_SHARES = (0.16, 0.36, 0.32, 0.16)  # of scenes of one, two, three, four people
+MOST_PEOPLE = len(_SHARES)
 _MIN_AREA, _MIN_SHARE = 350, 0.35  # px; share of what would be seen if nobody stood in front
 
 
@@ -40,10 +42,14 @@ class Scene:
         return sorted(range(len(self.views)), key=lambda i: self.views[i].center_x)
 
 
-def sample_scene(rng: Random, *, held_out: bool = False) -> Scene:
-    """Draw a scene in which everybody is well seen; `held_out`: all wear what only the `unseen` split shows."""
+def sample_scene(rng: Random, *, held_out: bool = False, max_people: int = MOST_PEOPLE) -> Scene:
+    """Draw a scene of up to `max_people` in which everybody is well seen.
+
+    held_out: all wear what only the `unseen` split shows.
+    """
+    counts, shares = range(1, max_people + 1), _SHARES[:max_people]
     for attempt in range(_ATTEMPTS):
-        count = 1 if attempt == _ATTEMPTS - 1 else rng.choices((1, 2, 3, 4), (0.16, 0.36, 0.32, 0.16))[0]
+        count = 1 if attempt == _ATTEMPTS - 1 else rng.choices(counts, shares)[0]
         width = rng.randrange(192, 321, 8) if count < 3 else rng.randrange(256, 321, 8)
         actors = _cast(rng, count, held_out)
         scene = _draw(rng, actors, (width, rng.randrange(192, 321, 8)))

@@ -1,6 +1,6 @@
 """A world on disk: the TSV files, masks and pictures that spec/data.md describes.
 
-world.json                        seed, counts, held-out pairs
+world.json                        seed, counts, held-out pairs; max_people where it is not the usual one
 rkpt/{split}.tsv                  also read for REC
 rhrc/{split}.tsv                  one caption in train, three in the other splits
 rpar/{split}.tsv                  the codes' column is empty until the tokenizer has filled it
@@ -30,7 +30,7 @@ from ...utils.errors import UserError
 from .captions import captions_for
 from .expressions import Expression, expressions_for, names_in
 from .reasoning import riddle_for
-from .scene import Scene, sample_scene
+from .scene import MOST_PEOPLE, Scene, sample_scene
 from .views import View
 from .wardrobe import HELD_OUT
 
@@ -48,10 +48,12 @@ class World:
 
     seed: int
     pictures: dict[str, int]
+    max_people: int = MOST_PEOPLE
 
     def record(self) -> dict[str, object]:
         """What world.json holds."""
-        return {"name": "drawn people", "version": VERSION, "seed": self.seed, "pictures": self.pictures}
+        fewer = {"max_people": self.max_people} if self.max_people != MOST_PEOPLE else {}
+        return {"name": "drawn people", "version": VERSION, "seed": self.seed, "pictures": self.pictures, **fewer}
 
 
 def scene_random(seed: int, split: str, index: int) -> Random:
@@ -95,7 +97,7 @@ def _holds(out: Path, world: World) -> bool:
         return False
     except (ValueError, UnicodeDecodeError) as error:
         raise UserError(f"{out / 'world.json'}: expected the record of a world, got {error}") from error
-    asked = world.record()
+    asked = {"max_people": None, **world.record()}
     if not isinstance(found, dict) or {key: found.get(key) for key in asked} != asked:
         raise UserError(f"{out}: holds another world (see its world.json): give another folder, or remove it")
     return True
@@ -106,7 +108,7 @@ def _write_split(out: Path, world: World, split: str, pool: Executor | None) -> 
     count, people = world.pictures[split], 0
     for folder in (*TABLES, f"rpar/annos/imgs/{split}", f"rpar/annos/gts/{split}"):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    draw = partial(write_picture, out, world.seed, split)
+    draw = partial(write_picture, out, world.seed, split, max_people=world.max_people)
     results = pool.map(draw, range(count), chunksize=_CHUNK) if pool else map(draw, range(count))
     with ExitStack() as stack:
         files = {}
@@ -139,10 +141,13 @@ def _ignore_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def write_picture(out: Path, seed: int, split: str, index: int) -> dict[str, list[str]]:
+def write_picture(
+    out: Path, seed: int, split: str, index: int, *, max_people: int = MOST_PEOPLE
+) -> dict[str, list[str]]:
     """Draw one picture, write it and its masks, and return its rows by table."""
     rng = scene_random(seed, split, index)
-    scene, name = sample_scene(rng, held_out=split == "unseen"), f"{split}/{index:07d}"
+    scene = sample_scene(rng, held_out=split == "unseen", max_people=max_people)
+    name = f"{split}/{index:07d}"
     jpeg = io.BytesIO()
     scene.picture.save(jpeg, "JPEG", quality=_JPEG_QUALITY)
     (out / "rpar/annos/imgs" / f"{name}.jpg").write_bytes(jpeg.getvalue())

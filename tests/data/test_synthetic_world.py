@@ -118,6 +118,22 @@ def test_the_same_world_is_left_as_it_is_and_another_is_refused(world):
     assert files(world) == before
 
 
+def test_fewer_people(tmp_path):
+    """At most as many as asked for; the record tells, so that no such world passes for the usual one."""
+    pictures = dict.fromkeys(SPLITS, 5)
+    for most in (1, 2):
+        world = World(5, pictures, max_people=most)
+        write_world(tmp_path / str(most), world, workers=1)
+        lines = (tmp_path / str(most) / "facts/train.jsonl").read_text(encoding="utf-8").splitlines()
+        assert max(json.loads(line)["people"] for line in lines) == most
+        assert json.loads((tmp_path / str(most) / "world.json").read_text())["max_people"] == most
+        assert write_world(tmp_path / str(most), world, workers=1) is None
+        for other in (World(5, pictures), World(5, pictures, max_people=3)):
+            with pytest.raises(UserError, match="holds another world"):
+                write_world(tmp_path / str(most), other, workers=1)
+    assert "max_people" not in World(5, pictures).record()
+
+
 def test_other_files_are_not_touched(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(UserError, match="other files"):
@@ -138,7 +154,11 @@ def test_an_interrupted_world_leaves_nothing(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--train", "-1"], ["--val", "many"], ["--workers", "0"], ["--seed", "1.5"], ["--nonsense"]]
+    "wrong",
+    [
+        *[["--train", "-1"], ["--val", "many"], ["--workers", "0"], ["--seed", "1.5"], ["--nonsense"]],
+        *[["--max-people", "0"], ["--max-people", "5"], ["--max-people", "few"]],
+    ],
 )
 def test_wrong_arguments_end_with_code_2(wrong, tmp_path, capsys):
     with pytest.raises(SystemExit) as end:

@@ -1,9 +1,12 @@
-"""Tasks with a small vocabulary of their own."""
+"""Tasks with a small vocabulary of their own, and the golden tiny networks as models to ask."""
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tokenizers import ByteLevelBPETokenizer
 
+import refhcm
 from refhcm.data.text import TextEncoder
 from refhcm.data.vocabulary import Vocabulary
 from refhcm.tasks import TASKS, Task
@@ -57,3 +60,36 @@ def coded(world):
         lines.append("\t".join(columns))
     table.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return table
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Three pictures of different widths at two depths, and two files that are none."""
+    folder = tmp_path / "photos"
+    (folder / "deep").mkdir(parents=True)
+    for k, name in enumerate(("b.jpg", "a.png", "deep/c.JPG")):
+        Image.new("RGB", (20 + k, 30), (k, 0, 0)).save(folder / name)
+    (folder / "notes.txt").write_text("no picture")
+    (folder / ".hidden.jpg").write_text("no picture")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def models(golden, golden_checkpoint, bpe_dir):
+    """`models("rkpt")`: the tiny network of a task, loaded once."""
+    loaded = {}
+
+    def model(name):
+        if name not in loaded:
+            loaded[name] = refhcm.load(
+                golden_checkpoint(name), tokenizer=golden / "vqgan", bpe_dir=bpe_dir, device="cpu"
+            )
+        return loaded[name]
+
+    return model
+
+
+@pytest.fixture(scope="session")
+def image():
+    """120 x 90 px of noise."""
+    return np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)

@@ -6,47 +6,21 @@ import numpy as np
 import pytest
 import torch
 from pycocotools import mask as coco
+from written import BOX, CODES, SETTINGS, Painter, written
 
 from refhcm.data.canvas import Placed
 from refhcm.tasks import TASKS
 from refhcm.tasks.answers import Answer, Keypoints, Scores
 from refhcm.tasks.base import Generated
-from refhcm.tasks.instruction import Instruction, chain_instruction, induce
+from refhcm.tasks.instruction import Instruction
 from refhcm.tasks.reading import Asked, merge, read, split
-from refhcm.tasks.settings import TaskSettings
 
-BOX = "<bin_100> <bin_200> <bin_500> <bin_999>"
-CODES = " ".join(["<code_3>"] * 48)
 ASKED = Asked((999, 1998), Placed(torch.zeros(3, 1, 1), 1.0, 0.5))  # a bin is 1 px of x and 2 px of y
 
 
-class Painter:
-    """A tokenizer whose maps are 13 (face) on the left and 2 (hair) on the right."""
-
-    def to(self, device):
-        return self
-
-    def decode(self, codes):
-        assert codes.shape[1] == 48
-        return torch.tensor([[13, 2]]).expand(len(codes), 4, 2)
-
-
 @pytest.fixture(scope="module")
-def settings():
-    return TaskSettings(max_image_size=999, patch_image_size=999)
-
-
-@pytest.fixture(scope="module")
-def task(text, settings):
-    return Instruction(text, settings, tokenizer=Painter())
-
-
-def written(task, answer, *, log_probs=None, end=True):
-    """What a model that wrote these symbols and words has generated."""
-    ids = task.text.encode_words(answer)
-    ids = torch.cat([ids, torch.tensor([task.vocabulary.eos()])]) if end else ids
-    log_probs = torch.full((len(ids),), -0.5) if log_probs is None else torch.tensor(log_probs)
-    return Generated(ids, log_probs=log_probs)
+def task(text):
+    return Instruction(text, SETTINGS, tokenizer=Painter())
 
 
 def answer_of(task, answer, **options):
@@ -149,8 +123,8 @@ def test_malformed_answers_are_not_guessed(task, written_answer, note):
     json.loads(answer.to_json())
 
 
-def test_codes_stay_symbols_without_a_tokenizer(text, settings):
-    answer = answer_of(Instruction(text, settings), f"{BOX} {CODES}")
+def test_codes_stay_symbols_without_a_tokenizer(text):
+    answer = answer_of(Instruction(text, SETTINGS), f"{BOX} {CODES}")
     assert answer.valid
     assert answer.label_map is None
     assert "no tokenizer" in answer.notes[0]
@@ -163,8 +137,8 @@ def test_a_box_within_one_bin_is_a_pixel_of_the_picture(task):
 
 
 @pytest.mark.parametrize("name", ["refcoco", "rkpt", "rpar", "rhrc"])
-def test_tasks_need_what_they_were_asked_for(name, text, settings):
-    task = TASKS[name](text, settings)
+def test_tasks_need_what_they_were_asked_for(name, text):
+    task = TASKS[name](text, SETTINGS)
     task.tokenizer = Painter()
     right = {"refcoco": BOX, "rkpt": f"{BOX} nose <bin_1> <bin_2>", "rpar": f"{BOX} {CODES}", "rhrc": "a man"}
     assert answer_of(task, right[name]).valid
@@ -225,76 +199,6 @@ def test_json_refuses_nan():
     broken = Answer((4, 4), True, (), "", np.full(4, np.nan, np.float32))
     with pytest.raises(ValueError, match="JSON"):
         broken.to_json()
-
-
-def test_chain_instruction():
-    asked = chain_instruction("a man", keypoints=True, parsing=True)
-    assert asked == 'which region does the text "a man" describe? Provide the parsing map and the keypoints. '
-    assert chain_instruction("{}", keypoints=False, parsing=False) == 'which region does the text "{}" describe?'
-
-
-class Model:
-    """Goes on from forced starts as it is told, and remembers them."""
-
-    def __init__(self, task, *answers):
-        self.task, self.answers, self.starts = task, list(answers), []
-
-    def __call__(self, rows, starts):
-        self.starts += [self.task.text.transcribe(start) for start in starts]
-        return [written(self.task, self.answers.pop(0)) for _ in rows]
-
-
-def induced(task, first, *answers, keypoints=False, parsing=False):
-    model = Model(task, *answers)
-    firsts = [written(task, answer) for answer in ([first] if isinstance(first, str) else first)]
-    chained = induce(task, firsts, model, keypoints=keypoints, parsing=parsing)
-    return [task.text.transcribe(one.generated.ids) for one in chained], [one.notes for one in chained], model.starts
-
-
-POINTS = f"{BOX} nose <bin_1> <bin_2>"
-
-
-def test_nothing_is_induced_that_is_there(task):
-    whole = f"{POINTS} {BOX} {CODES}"
-    assert induced(task, whole, keypoints=True, parsing=True) == ([whole], [()], [])
-    assert induced(task, BOX) == ([BOX], [()], [])
-
-
-def test_keypoints_then_parts_are_induced(task):
-    whole = f"{POINTS} {BOX} {CODES}"
-    texts, notes, starts = induced(task, BOX, POINTS, whole, keypoints=True, parsing=True)
-    assert texts == [whole]
-    assert notes == [()]
-    assert starts == [f"{BOX} nose", f"{POINTS} {BOX} <code_0>"]
-
-
-def test_parts_alone_follow_the_box(task):
-    texts, _, starts = induced(task, BOX, f"{BOX} {CODES}", parsing=True)
-    assert texts == [f"{BOX} {CODES}"]
-    assert starts == [f"{BOX} <code_0>"]
-
-
-def test_failed_induction_keeps_the_last_good_answer_and_says_so(task):
-    texts, notes, starts = induced(task, BOX, f"{BOX} nose", f"{BOX} <code_0>", keypoints=True, parsing=True)
-    assert texts == [BOX]
-    assert [note.partition(":")[0] for note in notes[0]] == ["keypoints", "parsing map"]
-    assert starts == [f"{BOX} nose", f"{BOX} <code_0>"]
-
-
-def test_nothing_is_induced_without_a_box(task):
-    texts, notes, starts = induced(task, "a man", keypoints=True, parsing=True)
-    assert texts == ["a man"]
-    assert all("no box" in note for note in notes[0])
-    assert len(notes[0]) == 2
-    assert starts == []
-
-
-def test_questions_of_a_batch_are_induced_by_themselves(task):
-    firsts = [POINTS, BOX, "a man", BOX]
-    texts, notes, starts = induced(task, firsts, POINTS, f"{BOX} nose", keypoints=True)
-    assert texts == [POINTS, POINTS, "a man", BOX]
-    assert [bool(note) for note in notes] == [False, False, True, True]
-    assert len(starts) == 2
 
 
 def test_keypoints_know_their_names():

@@ -7,65 +7,16 @@ import json
 import numpy as np
 import pytest
 import torch
+from asking import Model, failed, lines, run
 from PIL import Image
 
 from refhcm.models.refhcm import Network, NetworkConfig
-from refhcm.tasks import cli, loading
-from refhcm.tasks.answers import Answer, Keypoints, Scores
-from refhcm.tasks.ask_questions import pictures, read_pairs
+from refhcm.tasks import loading
 from refhcm.tasks.ask_records import answer_of
-from refhcm.utils.errors import DataError, UserError
 from refhcm.utils.parsing import CLASS_NAMES
 
 # pycocotools' decoder with numpy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
-
-class Model:
-    """Answers with a box that is the picture, and all that is asked for. It refuses what has the word "bad" in it."""
-
-    def __init__(self, batch_size=4, tokenizer="a tokenizer"):
-        self.batch_size, self.tokenizer, self.calls = batch_size, tokenizer, []
-
-    def refer(self, images, texts, *, keypoints, parsing, parallel):
-        self.note("refer", images, texts)
-        return [self.person(image, keypoints=keypoints, parsing=parsing) for image in images]
-
-    def instruct(self, images, texts):
-        self.note("instruct", images, texts)
-        return [self.person(image) for image in images]
-
-    def describe(self, images, boxes):
-        self.note("describe", images, boxes)
-        return [
-            Answer(image.size, True, (), f"a person {image.width} wide", caption=f"at {box}")
-            for image, box in zip(images, boxes, strict=True)
-        ]
-
-    def note(self, method, images, asked):
-        assert 0 < len(images) == len(asked) <= self.batch_size
-        self.calls.append((method, list(asked)))
-        if any("bad" in str(text) for text in asked):
-            raise UserError("expression: is bad")
-
-    @staticmethod
-    def person(image, *, keypoints=False, parsing=False):
-        width, height = image.size
-        points = np.zeros((17, 2), np.float32)
-        points[0] = (2, 3)
-        label_map = np.zeros((height, width), np.uint8)
-        label_map[1:3, 1:4] = CLASS_NAMES.index("hair")
-        return Answer(
-            image.size,
-            True,
-            ("<bin_0>",),
-            "a box",
-            np.array([0, 0, width, height], np.float32),
-            Keypoints(points, points.any(axis=1)) if keypoints else None,
-            label_map if parsing else None,
-            None,
-            Scores(box=0.5),
-        )
 
 
 @pytest.fixture
@@ -73,31 +24,6 @@ def model(monkeypatch):
     model = Model()
     monkeypatch.setattr(loading, "load", lambda checkpoint, **options: model)
     return model
-
-
-@pytest.fixture
-def photos(tmp_path):
-    folder = tmp_path / "photos"
-    (folder / "deep").mkdir(parents=True)
-    for k, name in enumerate(("b.jpg", "a.png", "deep/c.JPG")):
-        Image.new("RGB", (20 + k, 30), (k, 0, 0)).save(folder / name)
-    (folder / "notes.txt").write_text("no picture")
-    (folder / ".hidden.jpg").write_text("no picture")
-    return folder
-
-
-def run(*arguments):
-    return cli.main(["ask", *map(str, arguments)])
-
-
-def lines(path):
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def failed(capsys):
-    message = capsys.readouterr().err.splitlines()[-1]
-    assert message.startswith("error: ")
-    return message
 
 
 def test_a_folder_is_answered_once(model, photos, tmp_path, capsys):
@@ -228,96 +154,6 @@ def test_a_line_is_the_whole_answer():
     assert back.to_dict() == answer.to_dict()
     assert (back.label_map == answer.label_map).all()
     assert back.keypoints["nose"] == (2, 3)
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "pairs"),
-    [
-        ("a.csv", "image,expression\nx.jpg,the man\n", [("x.jpg", "the man")]),
-        ("a.csv", 'x.jpg,the man\ny.jpg,"red, tall"\n', [("x.jpg", "the man"), ("y.jpg", "red, tall")]),
-        ("a.csv", "\ufeffid,Text,File\n1,the man,x.jpg\n\n", [("x.jpg", "the man")]),
-        ("a.tsv", "x.jpg\tred, tall\r\n", [("x.jpg", "red, tall")]),
-        ("a.txt", "x.jpg\tred, tall\n", [("x.jpg", "red, tall")]),
-        ("a.txt", "x.jpg,größer\n", [("x.jpg", "größer")]),
-    ],
-)
-def test_tables(tmp_path, name, text, pairs):
-    (tmp_path / name).write_bytes(text.encode())
-    assert read_pairs(tmp_path / name) == [(str(tmp_path / image), text) for image, text in pairs]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (b"", "holds no line"),
-        (b"image,expression\n", "holds a header and no line below it"),
-        (b"x.jpg\ny.jpg\n", r"a.csv:1: needs two columns, picture and text, got 'x.jpg'"),
-        (b"image,note\nx.jpg,1\n", r"a.csv:1: the header names no column of the text, got 'image', 'note'"),
-        (b"id,text\n1,a\n", r"the header names no column of the picture"),
-        (b"x.jpg,a\n\ny.jpg, \n", r"a.csv:3: the text is empty"),
-        (b",a\n", r"a.csv:1: the picture is empty"),
-        (b"x.jpg,caf\xe9\n", "is not UTF-8"),
-        (b"x.jpg,a\0\n" + b'"' + b"x" * 200_000, "is no table|needs two columns"),
-    ],
-)
-def test_tables_that_are_none(tmp_path, text, message):
-    (tmp_path / "a.csv").write_bytes(text)
-    with pytest.raises(DataError, match=message):
-        read_pairs(tmp_path / "a.csv")
-
-
-def test_a_table_is_asked(model, photos, tmp_path, capsys):
-    (photos / "pairs.csv").write_text("image,expression\na.png,the man\ngone.png,the man\na.png,the man\n")
-    out = tmp_path / "a.jsonl"
-    assert run("--pairs", photos / "pairs.csv", "--out", out) == 1
-    assert [line["image"] for line in lines(out)] == [str(photos / "a.png"), str(photos / "gone.png")]
-    assert "gone.png" in lines(out)[1]["error"]
-    assert run("--pairs", tmp_path / "none.csv", "--out", out) == 2
-    assert "none.csv: can not be read: No such file" in failed(capsys)
-
-
-def test_a_pictures_path_may_start_at_the_working_folder(photos, tmp_path, monkeypatch):
-    monkeypatch.chdir(photos)
-    (tmp_path / "a.csv").write_text("deep/c.JPG,a\n")
-    assert read_pairs(tmp_path / "a.csv") == [("deep/c.JPG", "a")]
-
-
-def test_places_without_pictures(model, photos, tmp_path, capsys):
-    (tmp_path / "empty").mkdir()
-    assert run(tmp_path / "empty", "--text", "a man") == 2
-    assert "empty: holds no picture" in failed(capsys)
-    assert run(tmp_path / "none.jpg", "--text", "a man") == 2
-    assert "none.jpg: no such file or folder" in failed(capsys)
-    assert pictures([str(photos), str(photos / "a.png")]) == [
-        str(photos / name) for name in ("a.png", "b.jpg", "deep/c.JPG")
-    ]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "name pictures or folders, or a table"),
-        (["."], "nothing is asked"),
-        ([".", "--pairs", "a.csv"], "name pictures or folders, or a table"),
-        (["--pairs", "a.csv", "--text", "a"], "--text and --box go with pictures"),
-        ([".", "--text", "a", "--instruct", "--caption"], "--caption: go with --text that describes a person"),
-        ([".", "--box", "1,2,3,4", "--keypoints"], "--keypoints: go with --text"),
-        ([".", "--text", "a", "--parallel"], "--parallel: is a way to answer --parsing"),
-        ([".", "--text", " "], "--text: is empty"),
-    ],
-)
-def test_what_does_not_go_together(model, arguments, message, capsys):
-    assert run(*arguments) == 2
-    assert message in failed(capsys)
-
-
-@pytest.mark.parametrize(
-    "option", ["--box=1,2,3", "--box=3,0,1,9", "--box=a,b,c,d", "--box=nan,0,1,1", "--batch-size=0"]
-)
-def test_options_that_are_none(model, option, capsys):
-    with pytest.raises(SystemExit, match="2"):
-        run("a.png", option)
-    assert "needs" in capsys.readouterr().err
 
 
 def test_parsing_needs_a_tokenizer(monkeypatch, photos, capsys):

@@ -4,40 +4,16 @@ The networks are the golden tiny ones (golden/checkpoints), whose answers mean l
 """
 
 import json
-import shutil
 import threading
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-import refhcm
 from refhcm.models.generation import GenerationSettings
-from refhcm.tasks import TASKS, loading
-from refhcm.tasks.predictor import Predictor
+from refhcm.tasks import TASKS
 from refhcm.tasks.questions import MAX_CHARACTERS
 from refhcm.utils.errors import UserError
-
-
-@pytest.fixture(scope="module")
-def models(golden, golden_checkpoint, bpe_dir):
-    """`models("rkpt")`: the tiny network of a task, loaded once."""
-    loaded = {}
-
-    def model(name) -> Predictor:
-        if name not in loaded:
-            loaded[name] = refhcm.load(
-                golden_checkpoint(name), tokenizer=golden / "vqgan", bpe_dir=bpe_dir, device="cpu"
-            )
-        return loaded[name]
-
-    return model
-
-
-@pytest.fixture(scope="module")
-def image():
-    return np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -184,9 +160,6 @@ def test_threads_take_turns(models, image, other):
         same(found[k], model.refer([image, other][k % 2], EXPRESSIONS[k % 3]))
 
 
-# Mistakes
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -270,87 +243,3 @@ def test_one_bad_picture_of_many_is_named(models, image):
         models("refcoco").refer([image, b""], ["a", "b"])
     with pytest.raises(UserError, match="got 2 pictures and 3 expressions"):
         models("refcoco").refer([image, image], ["a", "b", "c"])
-
-
-# Loading
-
-
-@pytest.fixture
-def shipped(golden, golden_checkpoint, bpe_dir, tmp_path, monkeypatch):
-    """A folder with all that a checkpoint needs beside it; nothing else is to be found."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(loading, "ROOT", tmp_path)
-    folder = tmp_path / "synthetic"
-    folder.mkdir()
-    (folder / "model.pt").symlink_to(golden_checkpoint("multitask"))
-    (folder / "bpe").symlink_to(bpe_dir)
-    shutil.copytree(golden / "vqgan", folder / "vqgan")
-    return folder
-
-
-def test_what_lies_beside_the_checkpoint_is_found(shipped, models, image, monkeypatch):
-    monkeypatch.setattr(loading, "SHIPPED", shipped / "model.pt")
-    model = refhcm.load(device="cpu")
-    assert model.tokenizer is not None
-    same(model.refer(image, "a man", parsing=True), models("multitask").refer(image, "a man", parsing=True))
-
-
-def test_sizes_come_from_the_checkpoint(models):
-    model = models("refcoco")
-    assert model.settings.patch_image_size == 128
-    assert (model.settings.num_bins, model.settings.code_dict_size) == (1000, 8192)
-    assert next(model.network.parameters()).dtype == torch.float32
-    assert model.batch_size >= 1
-
-
-def test_parsing_needs_a_tokenizer(shipped, image):
-    shutil.rmtree(shipped / "vqgan")
-    model = refhcm.load(shipped / "model.pt", device="cpu")
-    for ask in (lambda: model.refer(image, "a", parsing=True), lambda: model.chain(image, "a", parsing=True)):
-        with pytest.raises(UserError, match="needs the tokenizer of parsing maps"):
-            ask()
-    model.refer(image, "a")
-
-
-def test_tokenizer_by_its_weights(shipped):
-    vqgan = shipped / "vqgan"
-    moved = vqgan.rename(shipped / "elsewhere")
-    assert refhcm.load(shipped / "model.pt", tokenizer=moved / "model.ckpt").tokenizer is not None
-    (moved / "model.yaml").unlink()
-    with pytest.raises(UserError, match=r"tokenizer: .*model.yaml: no such file"):
-        refhcm.load(shipped / "model.pt", tokenizer=moved)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"checkpoint": "no.pt"}, "no.pt: no such file"),
-        ({"checkpoint": 3}, "checkpoint: needs a path, got int"),
-        ({"tokenizer": "nowhere"}, "tokenizer: nowhere: no such file"),
-        ({"bpe_dir": "nowhere"}, "nowhere"),
-        ({"device": "moon"}, "device: 'moon' can not be used here"),
-        ({"dtype": "float64"}, "dtype: needs auto, float32, float16, bfloat16, got 'float64'"),
-        ({"dtype": torch.int8}, "dtype: needs"),
-        ({"batch_size": 0}, "batch_size: needs a whole number from 1 on, got 0"),
-    ],
-)
-def test_loading_mistakes(options, message, shipped):
-    with pytest.raises(UserError, match=message) as caught:
-        refhcm.load(**{"checkpoint": shipped / "model.pt", "device": "cpu"} | options)
-    assert "\n" not in str(caught.value)
-
-
-def test_missing_vocabulary_and_model(shipped, monkeypatch):
-    (shipped / "bpe").unlink()
-    with pytest.raises(UserError, match="bpe_dir: no folder with the vocabulary's dict"):
-        refhcm.load(shipped / "model.pt")
-    monkeypatch.setattr(loading, "SHIPPED", shipped / "other.pt")
-    with pytest.raises(UserError, match="there is no shipped model here"):
-        refhcm.load()
-
-
-def test_the_package_names_what_it_has():
-    assert {"load", "Answer", "Predictor", "draw_answer"} <= set(dir(refhcm))
-    assert refhcm.Predictor is Predictor
-    with pytest.raises(AttributeError, match="nothing"):
-        refhcm.nothing  # noqa: B018

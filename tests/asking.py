@@ -1,0 +1,71 @@
+"""`refhcm ask` as a function, and a model that knows its answers: shared by the tests of asking."""
+
+import json
+
+import numpy as np
+
+from refhcm.tasks import cli
+from refhcm.tasks.answers import Answer, Keypoints, Scores
+from refhcm.utils.errors import UserError
+from refhcm.utils.parsing import CLASS_NAMES
+
+
+class Model:
+    """Answers with a box that is the picture, and all that is asked for. It refuses what has the word "bad" in it."""
+
+    def __init__(self, batch_size=4, tokenizer="a tokenizer"):
+        self.batch_size, self.tokenizer, self.calls = batch_size, tokenizer, []
+
+    def refer(self, images, texts, *, keypoints, parsing, parallel):
+        self.note("refer", images, texts)
+        return [self.person(image, keypoints=keypoints, parsing=parsing) for image in images]
+
+    def instruct(self, images, texts):
+        self.note("instruct", images, texts)
+        return [self.person(image) for image in images]
+
+    def describe(self, images, boxes):
+        self.note("describe", images, boxes)
+        return [
+            Answer(image.size, True, (), f"a person {image.width} wide", caption=f"at {box}")
+            for image, box in zip(images, boxes, strict=True)
+        ]
+
+    def note(self, method, images, asked):
+        assert 0 < len(images) == len(asked) <= self.batch_size
+        self.calls.append((method, list(asked)))
+        if any("bad" in str(text) for text in asked):
+            raise UserError("expression: is bad")
+
+    @staticmethod
+    def person(image, *, keypoints=False, parsing=False):
+        width, height = image.size
+        points = np.zeros((17, 2), np.float32)
+        points[0] = (2, 3)
+        label_map = np.zeros((height, width), np.uint8)
+        label_map[1:3, 1:4] = CLASS_NAMES.index("hair")
+        return Answer(
+            image.size,
+            True,
+            ("<bin_0>",),
+            "a box",
+            np.array([0, 0, width, height], np.float32),
+            Keypoints(points, points.any(axis=1)) if keypoints else None,
+            label_map if parsing else None,
+            None,
+            Scores(box=0.5),
+        )
+
+
+def run(*arguments):
+    return cli.main(["ask", *map(str, arguments)])
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def failed(capsys):
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.startswith("error: ")
+    return message
