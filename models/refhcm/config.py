@@ -52,6 +52,7 @@ class NetworkConfig:
     scale_resids: bool = option(False, "a learned factor on the feed-forward's residual path")
     disable_entangle: bool = option(True, "do not add target positions to the decoder's input")
     entangle_position_embedding: bool = option(False, "add positions to the encoder's input, too")
+    sinusoidal_positions: bool = option(False, "the encoder's position embeddings start as sinusoids")
     interpolate_position: bool = option(False, "resize the image positions of the original grid to larger grids")
     freeze_resnet: bool = option(False, "frozen batch norm in the trunk")
     sync_bn: bool = option(False, "batch norm over all ranks in the trunk")
@@ -123,6 +124,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "resnet_width": 32,
         "entangle_position_embedding": True,
         "disable_entangle": False,
+        "sinusoidal_positions": True,
         "token_bucket_size": 64,
         "image_bucket_size": 12,
         "max_source_positions": 160,

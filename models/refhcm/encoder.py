@@ -11,9 +11,19 @@ from torch.utils.checkpoint import checkpoint
 
 from .config import NetworkConfig
 from .layers import EncoderLayer
-from .positions import bias_of, hiding, image_buckets, image_positions, interpolate_grid, token_buckets
+from .positions import (
+    bias_of,
+    hiding,
+    image_buckets,
+    image_positions,
+    interpolate_grid,
+    sinusoids,
+    token_buckets,
+    with_relative,
+)
 from .resnet import ResNet
 
+SINUSOIDS = 0.5  # their amplitude, beside contents of standard deviation 1
 LENGTHS = 32  # kept biases are for texts of a multiple of so many symbols
 
 
@@ -92,6 +102,16 @@ class Encoder(nn.Module):
         self.token_rel_pos_table_list = nn.ModuleList(nn.Embedding(token_rows, heads) for _ in range(layers))
         self.image_rel_pos_table_list = nn.ModuleList(nn.Embedding(image_rows, heads) for _ in range(layers))
         self._kept = _KeptBiases(())
+
+    @torch.no_grad()
+    def start_from_sinusoids(self) -> None:
+        """Position embeddings before any training: text by its position, patches by row (first half) and column."""
+        width, side = self.config.encoder_embed_dim, self.config.image_bucket_size
+        texts, patches = self.embed_positions.weight, self.embed_image_positions.weight
+        texts.copy_(SINUSOIDS * sinusoids(torch.arange(len(texts)), width, longest=len(texts)))
+        line = sinusoids(torch.arange(side), width // 2, longest=side)
+        rows, columns = line.repeat_interleave(side, dim=0), line.repeat(side, 1)
+        patches[1:].copy_(SINUSOIDS * torch.cat([rows, columns], dim=1))
 
     def forward(
         self,
@@ -190,17 +210,9 @@ class Encoder(nn.Module):
         image = image_buckets(rows, self.config.image_bucket_size)
         tables = zip(self.token_rel_pos_table_list, self.image_rel_pos_table_list, strict=True)
         for token_table, image_table in tables:
-            yield _add_relative(absolute, bias_of(image_table.weight, image), bias_of(token_table.weight, text))
+            yield with_relative(absolute, bias_of(image_table.weight, image), bias_of(token_table.weight, text))
 
 
 def _state_of(weight: Tensor) -> tuple[int, int]:
     """Changes whenever the weight does; one that was made in inference mode does not change."""
     return (0 if weight.is_inference() else weight._version), weight.data_ptr()
-
-
-def _add_relative(absolute: Tensor, image: Tensor, text: Tensor) -> Tensor:
-    """absolute: [1, H, P + T, P + T]; image: [H, P, P]; text: [H, T, T]."""
-    bias, patches = absolute.clone(), image.shape[-1]
-    bias[:, :, patches:, patches:] += text
-    bias[:, :, :patches, :patches] += image
-    return bias

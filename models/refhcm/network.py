@@ -27,6 +27,8 @@ class Network(nn.Module):
         self.apply(_initialise)
         with torch.no_grad():  # after the output projection, whose matrix it is, too
             embed_tokens.weight[padding_idx] = 0
+        if config.sinusoidal_positions:
+            self.encoder.start_from_sinusoids()
         if config.freeze_encoder_embedding or config.freeze_decoder_embedding:
             embed_tokens.weight.requires_grad_(False)
 

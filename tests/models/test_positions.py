@@ -7,7 +7,15 @@ import torch
 from torch.testing import assert_close
 
 from refhcm.models.refhcm import Network, NetworkConfig
-from refhcm.models.refhcm.positions import bias_of, code_positions, image_buckets, image_positions, token_buckets
+from refhcm.models.refhcm.positions import (
+    bias_of,
+    code_positions,
+    image_buckets,
+    image_positions,
+    sinusoids,
+    token_buckets,
+    with_relative,
+)
 
 SIZE = {"arch": "refhcm_test", "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 32, "resnet_width": 8}
 
@@ -84,3 +92,43 @@ def test_a_longer_text_does_not_move_the_patches():
     norm = encoder.image_pos_ln
     assert_close(short[4], norm(encoder.embed_image_positions.weight[14]))
     assert_close(long[10], encoder.pos_ln(encoder.embed_positions.weight[4]))
+
+
+def test_sinusoids_by_hand():
+    made = sinusoids(torch.arange(4), 6, longest=100)  # waves of 1, 10 and 100
+    for position in range(4):
+        angles = [position / wave for wave in (1, 10, 100)]
+        assert_close(made[position], torch.tensor([f(a) for a in angles for f in (math.sin, math.cos)]))
+
+
+def test_positions_that_start_as_sinusoids_tell_rows_and_columns_apart():
+    encoder = Network(NetworkConfig.from_args(SIZE | {"sinusoidal_positions": True}), 10).encoder
+    side = encoder.config.image_bucket_size
+    grid = encoder.embed_image_positions.weight[1:].view(side, side, -1).detach()
+    half = grid.shape[-1] // 2
+    assert_close(grid[3, 1, :half], grid[3, 7, :half])  # the first half tells the row
+    assert_close(grid[3, 1, half:], grid[9, 1, half:])  # the second half tells the column
+    assert_close(grid[5, 2, :half], grid[2, 5, half:])
+    assert torch.cdist(grid.flatten(0, 1), grid.flatten(0, 1)).fill_diagonal_(1).min() > 0.1
+    texts = encoder.embed_positions.weight[:, :2].detach()
+    assert_close(texts[2], 0.5 * torch.tensor([math.sin(2), math.cos(2)]))
+
+
+def test_gradients_of_relative_biases_are_torch_s_own():
+    torch.manual_seed(0)
+    image, text = image_buckets(image_positions(2, 3, 4), 4), token_buckets(5, 8)
+    inputs = [torch.randn(shape, dtype=torch.float64) for shape in ((1, 2, 11, 11), (52, 2), (15, 2))]
+    weights = torch.randn(1, 2, 11, 11, dtype=torch.float64)
+
+    def gradients(biases_of):
+        leaves = [x.clone().requires_grad_() for x in inputs]
+        (biases_of(*leaves) * weights).sum().backward()
+        return [leaf.grad for leaf in leaves]
+
+    def plain(absolute, image_table, text_table):
+        text_rows = torch.nn.functional.pad(text_table[text].permute(2, 0, 1), (6, 0, 6, 0))
+        return absolute + torch.nn.functional.pad(image_table[image].permute(2, 0, 1), (0, 5, 0, 5)) + text_rows
+
+    ours = gradients(lambda absolute, i, t: with_relative(absolute, bias_of(i, image), bias_of(t, text)))
+    for mine, its in zip(ours, gradients(plain), strict=True):
+        assert_close(mine, its)
