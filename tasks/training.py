@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -125,6 +125,14 @@ def resume(cfg: FairseqConfig, trainer: Trainer, saver: Saver, *, fresh: bool) -
     return epochs
 
 
+def _with_waits(batches: Iterable[Any]) -> Iterator[tuple[Any, float]]:
+    """Batches, and how many seconds each was waited for: what the data workers could not hide."""
+    begin = time.perf_counter()
+    for batch in batches:
+        yield batch, time.perf_counter() - begin
+        begin = time.perf_counter()
+
+
 class Run:
     """The epochs of a run."""
 
@@ -164,8 +172,9 @@ class Run:
         progress = self._progress(grouped, epochs.epoch)
         self.trainer.begin_epoch(epochs.epoch)
         stop, valid_loss = False, None
-        for samples in progress:
+        for samples, waited in _with_waits(progress):
             with metrics.aggregate("train_inner"):
+                metrics.log_scalar("stall", waited, round=3)
                 logged = self.trainer.train_step([self.task.check(sample) for sample in samples])
             if logged is not None and self.trainer.get_num_updates() % self.cfg.common.log_interval == 0:
                 stats = self._with_time(metrics.get_smoothed_values("train_inner"))

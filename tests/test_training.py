@@ -40,6 +40,15 @@ def test_resuming_within_an_epoch_changes_nothing(world, tmp_path):
     assert all(torch.equal(value, theirs[name]) for name, value in weights(tmp_path / "parts").items())
 
 
+def test_the_fused_adam_learns_as_fairseq_s_does_and_resumes(world, tmp_path):
+    fused = ["--dropout=0", "--optimizer=fused_adam", "--adam-betas=(0.9,0.98)", "--weight-decay=0.01"]
+    plain = updates(run(training_command(world, tmp_path / "plain", *fused, "--optimizer=adam")).stdout)
+    first = updates(run(training_command(world, tmp_path / "fused", *fused, "--max-update=3")).stdout)
+    second = updates(run(training_command(world, tmp_path / "fused", *fused)).stdout)
+    assert [float(u["loss"]) for u in first + second] == pytest.approx([float(u["loss"]) for u in plain], rel=1e-4)
+    assert all(float(u["stall"]) >= 0 for u in plain)
+
+
 def test_a_killed_run_leaves_a_whole_checkpoint(world, tmp_path):
     command = training_command(world, tmp_path / "run", "--save-interval-updates=1", "--max-epoch=50")
     last = tmp_path / "run" / "checkpoint_last.pt"
