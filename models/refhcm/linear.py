@@ -4,7 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...utils.memory import page_out
+
 FEW = range(3, 17)  # rows for which a float32 product on a CPU spends more on packing the weights than on reading them
+PACKED = (torch.float32, torch.bfloat16)
 BLOCK = 32  # rows of the weights that are multiplied at once
 
 
@@ -14,13 +17,14 @@ class Linear(nn.Linear):
     packed: Tensor | None = None
 
     def pack(self) -> None:
-        """bfloat16 on a CPU: keeps the weights in oneDNN's own order only, which it would make anew in each call.
+        """On a CPU: keeps the weights in oneDNN's own order only, which it would make anew in each call.
 
-        1.6 times as fast for 5 rows, 1.8 for 1000. Elsewhere nothing changes.
+        For 5 rows 1.6 times as fast in bfloat16 and 1.15 times in float32; for 1000 rows 1.8 and 0.95 times.
         """
         weight = self.weight
-        if weight.device.type == "cpu" and weight.dtype == torch.bfloat16 and torch.backends.mkldnn.is_available():
+        if weight.device.type == "cpu" and weight.dtype in PACKED and torch.backends.mkldnn.is_available():
             self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), None)
+            page_out(weight)
             self.weight = None
 
     def forward(self, x: Tensor) -> Tensor:

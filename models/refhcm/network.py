@@ -43,7 +43,8 @@ class Network(nn.Module):
         To be called where it will run, in its number format: see `ResNet.fold` and `Linear.pack`.
         """
         self.encoder.embed_images.fold()
-        for module in self.modules():
+        half = self.encoder.layer_norm.weight.dtype != torch.float32
+        for module in (self if half else self.decoder).modules():  # the encoder has many rows: see `Linear.pack`
             if isinstance(module, Linear):
                 module.pack()
         return self.eval()

@@ -6,12 +6,11 @@ from functools import partial
 import torch
 from timm.layers import DropPath, calculate_drop_path_rates
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.resnet import Bottleneck
 from torchvision.ops import FrozenBatchNorm2d
 
 from ...utils.errors import CheckpointError
-from ...utils.memory import page_out
+from .folded import FoldedBlock, FoldedConv
 
 BLOCKS = {
     "resnet18": (2, 2, 2),
@@ -76,11 +75,11 @@ class ResNet(nn.Module):
     def fold(self) -> None:
         """For answering only: each batch norm becomes part of the convolution before it, once and for all."""
         self.eval()
-        for module in list(self.modules()):
-            pairs = [(module, f"conv{i}", f"bn{i}") for i in (1, 2, 3) if hasattr(module, f"bn{i}")]
-            pairs += [(module, "0", "1")] if isinstance(module, nn.Sequential) and len(module) == 2 else []
-            for parent, conv, norm in pairs:
-                _fold(parent, conv, norm)
+        self.conv1 = FoldedConv(self.conv1, self.bn1, relu=True)
+        del self.bn1
+        for stage in (self.layer1, self.layer2, self.layer3):
+            for i, block in enumerate(stage):
+                stage[i] = FoldedBlock(block)
         self.folded = True
 
     def forward(self, x: Tensor) -> Tensor:
@@ -91,15 +90,6 @@ class ResNet(nn.Module):
         """
         if self.folded or x.dtype != torch.float32 or torch.is_autocast_enabled(x.device.type):
             x = x.contiguous(memory_format=torch.channels_last)
-        x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))
+        x = self.conv1(x)
+        x = self.maxpool(x if self.folded else torch.relu(self.bn1(x)))
         return self.layer3(self.layer2(self.layer1(x)))
-
-
-def _fold(parent: nn.Module, conv: str, norm: str) -> None:
-    before = parent.get_submodule(conv)
-    if not isinstance(before, nn.Conv2d):
-        return
-    after = fuse_conv_bn_eval(before, parent.get_submodule(norm)).to(memory_format=torch.channels_last)
-    page_out(before.weight)
-    parent.add_module(conv, after.requires_grad_(False))
-    parent.add_module(norm, nn.Identity())

@@ -1,6 +1,7 @@
 """What makes answers faster changes no answer: few rows, packed weights, folded norms, kept biases."""
 
 import copy
+import unittest.mock
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from refhcm.models.refhcm import Network, NetworkConfig
+from refhcm.models.refhcm.folded import FoldedConv
 from refhcm.models.refhcm.linear import BLOCK, Linear, linear
 
 SIZE = {"arch": "refhcm_test", "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 64, "resnet_width": 8}
@@ -46,20 +48,40 @@ def test_few_rows_can_be_learned():
 
 
 @torch.inference_mode()
-def test_packed_weights():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_packed_weights(dtype):
     torch.manual_seed(0)
-    layer, x = Linear(64, 96).bfloat16(), torch.randn(2, 5, 64).bfloat16()
+    layer, x = Linear(64, 96).to(dtype), torch.randn(2, 5, 64).to(dtype)
     before = layer(x)
     layer.pack()
     assert layer.weight is None  # the memory is not held twice
     assert_close(layer(x), before)
 
 
-def test_float32_is_not_packed():
-    layer = Linear(64, 96)
-    layer.pack()
-    assert layer.packed is None
-    assert layer.weight is not None
+@pytest.mark.parametrize(("dtype", "packed"), [(torch.float32, {"decoder"}), (torch.bfloat16, {"encoder", "decoder"})])
+def test_what_is_packed(network, dtype, packed):
+    network.to(dtype).for_answers()
+    layers = {name: module for name, module in network.named_modules() if isinstance(module, Linear)}
+    assert {name.split(".")[0] for name, layer in layers.items() if layer.packed is not None} == packed
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("packed", [True, False])
+def test_folded_convolutions(packed):
+    """As torch's own modules, with what is added and without, on oneDNN and where there is none."""
+    torch.manual_seed(0)
+    conv, norm = nn.Conv2d(8, 16, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(16).eval()
+    norm.running_var.uniform_(0.5, 2)
+    x, other = torch.randn(2, 8, 9, 12), torch.randn(2, 16, 5, 6)
+    for relu in (True, False):
+        expected = norm(conv(x)), norm(conv(x)) + other
+        with unittest.mock.patch("torch.backends.mkldnn.is_available", return_value=packed):
+            folded = FoldedConv(conv, norm, relu=relu)
+        assert folded.packed == packed
+        added = other.clone(memory_format=torch.channels_last)
+        innermost = x.contiguous(memory_format=torch.channels_last)
+        for found, wanted in zip((folded(innermost), folded(innermost, added)), expected, strict=True):
+            assert_close(found, wanted.relu() if relu else wanted, atol=1e-5, rtol=1e-5)
 
 
 @torch.inference_mode()
