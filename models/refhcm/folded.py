@@ -8,7 +8,7 @@ from ...utils.memory import page_out
 
 
 class FoldedConv(nn.Module):
-    """A convolution with its batch norm, then + `other`, then ReLU. On a CPU one call of oneDNN, with weights in its order."""
+    """A convolution with its batch norm, then + `other`, then ReLU. On a CPU oneDNN does it in one pass."""
 
     def __init__(self, conv: nn.Conv2d, norm: nn.Module, *, relu: bool) -> None:
         super().__init__()
