@@ -34,7 +34,7 @@ def test_training_flags(tmp_path):
     from refhcm.train import parse
 
     stages = [parse(given) for given in commands("synthetic/train.sh", tmp_path, name="train.py")]
-    assert [args.task for args in stages] == ["refcoco", "multitask"]
+    assert [args.task for args in stages] == ["refcoco", "multitask", "refcoco", "multitask"]
     before = [None, *(f"{args.save_dir}/checkpoint_last.pt" for args in stages)]
     for args, start in zip(stages, before, strict=False):  # each stage goes on from the one before
         assert args.finetune_from_model == start
@@ -102,7 +102,7 @@ def test_export_of_a_tokenizer(golden, tmp_path):
 def test_the_whole_recipe(tmp_path):
     pytest.importorskip("fairseq")
     few = {"PICTURES": 24, "EASY_PICTURES": 24, "TOKENIZER_UPDATES": 10}
-    few |= {"PLACE_UPDATES": 3, "PERSON_UPDATES": 3, "SIDE_UPDATES": 3, "UPDATES": 4}
+    few |= {"BOX_UPDATES": 3, "ALL_UPDATES": 4, "WORD_UPDATES": 3, "LAST_UPDATES": 4}
     run = tmp_path / "run"
     log = run_script("synthetic/train.sh", run, **few, timeout=1800)
     assert "done: 4 updates" in log.stdout

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The shipped model from nothing: train.sh [RUN]. A finished step is not done again; a training goes on where it was.
-# SEED=1 PICTURES=24000 EASY_PICTURES=8000 TOKENIZER_UPDATES=1600 BOX_UPDATES=3000 UPDATES=8000 choose another run.
+# SEED=1 PICTURES=24000 EASY_PICTURES=8000 TOKENIZER_UPDATES=1600 BOX_UPDATES=2800 ALL_UPDATES=7400 WORD_UPDATES=1600
+# LAST_UPDATES=900 choose another run.
 run=${1:-runs/synthetic}
 mkdir -p "$run" && run=$(cd "$run" && pwd)
 export BPE_DIR=$run/bpe
@@ -27,39 +28,55 @@ for split in train val; do
     "${masks[@]}" --vq-config "$run/vqgan/model.yaml" --vq-ckpt "$run/vqgan/model.ckpt" --out "$world/rpar/$split.codes.tsv"
 done
 
-# The network learns in two stages. A learning rate of 1e-3 is faster for minutes, and then never reads the words.
-learn() {  # NAME TASK TABLE ARGUMENTS...
-  SAVE_DIR=$run/$1 train "$2" "$3" --seed "$seed" "${sizes[@]}" --bin-smoothing 1.5 --dropout 0 --rows-together 2 \
-    --encoder-drop-path-rate 0 --decoder-drop-path-rate 0 --entangle-position-embedding --no-disable-entangle \
-    --sinusoidal-positions --optimizer fused_adam --adam-betas '(0.9,0.98)' --warmup-ratio -1 --max-epoch 100 \
-    --disable-validation --save-interval-updates 200 "${@:4}"
+# The network learns in four stages, each from the one before. A learning rate of 1e-3 is faster for minutes, and then
+# never reads the words.
+learn() {  # NAME BEFORE TASK TABLE ARGUMENTS...
+  local before=()
+  [ -z "$2" ] || before=(--finetune-from-model "$run/$2/checkpoint_last.pt")
+  SAVE_DIR=$run/$1 train "$3" "$4" "${before[@]}" --seed "$seed" "${sizes[@]}" --bin-smoothing 1.5 --rows-together 2 \
+    --dropout 0 --encoder-drop-path-rate 0 --decoder-drop-path-rate 0 --sinusoidal-positions \
+    --entangle-position-embedding --no-disable-entangle --optimizer fused_adam --adam-betas '(0.9,0.98)' \
+    --warmup-ratio -1 --max-epoch 100 --disable-validation --save-interval-updates 200 "${@:5}"
+}
+boxes() {  # NAME BEFORE TABLE ARGUMENTS...
+  learn "$1" "$2" refcoco "$3,$world/rkpt/val.tsv" --selected-cols 0,5,2,3 --batch-size 32 \
+    --required-seq-len-multiple 1 --lr 3e-4 --total-num-update 60000 "${@:4}"
+}
+answers() {  # NAME BEFORE ARGUMENTS...
+  local codes=$world/rpar/train.codes.tsv
+  learn "$1" "$2" multitask "$world/rkpt/train.tsv" \
+    --refpose-dataset "$world/rkpt/train.tsv" --refpose-selected-cols 0,5,2,3,4 \
+    --refparsing-dataset "$codes" --refparsing-selected-cols 0,5,1,2,3,4 \
+    --regcaption-dataset "$world/rhrc/train.tsv" --regcaption-selected-cols 0,3,2,1 \
+    --refquery-dataset "$codes" --refquery-selected-cols 0,5,1,2,3,4 \
+    --refregion-dataset "$world/rkpt/train.tsv" --refregion-selected-cols 0,5,2,3 \
+    --annotation-root "$world/rpar/annos" --max-tgt-length 100 --batch-size 8 --warmup-updates 50 "${@:3}"
 }
 
-step "4 the network: boxes, one person a picture among pictures of several"
+step "4 the network: boxes, pictures of one person among pictures of several"
 both=$run/boxes.tsv
 [ -n "${DRY_RUN:-}" ] || [ -f "$both" ] || {
   cat "$run/easy/rkpt/train.tsv" <(head -n 72000 "$world/rkpt/train.tsv") > "$both.part"
   mv "$both.part" "$both"
 }
-learn boxes refcoco "$both,$world/rkpt/val.tsv" --selected-cols 0,5,2,3 --batch-size 32 --required-seq-len-multiple 1 \
-  --lr 3e-4 --warmup-updates 100 --total-num-update 60000 --max-update "${BOX_UPDATES:-3000}"
+boxes boxes "" "$both" --warmup-updates 100 --max-update "${BOX_UPDATES:-2800}"
 
 step "5 the network: all answers"
-updates=${UPDATES:-8000}
-codes=$world/rpar/train.codes.tsv
-learn all multitask "$world/rkpt/train.tsv" --finetune-from-model "$run/boxes/checkpoint_last.pt" \
-  --refpose-dataset "$world/rkpt/train.tsv" --refpose-selected-cols 0,5,2,3,4 \
-  --refparsing-dataset "$codes" --refparsing-selected-cols 0,5,1,2,3,4 \
-  --regcaption-dataset "$world/rhrc/train.tsv" --regcaption-selected-cols 0,3,2,1 \
-  --refquery-dataset "$codes" --refquery-selected-cols 0,5,1,2,3,4 \
-  --refregion-dataset "$world/rkpt/train.tsv" --refregion-selected-cols 0,5,2,3 --part-weights refregion=8 \
-  --annotation-root "$world/rpar/annos" --max-tgt-length 100 --batch-size 8 --lr 4e-4 \
-  --warmup-updates 50 --total-num-update "$updates" --end-learning-rate 2e-5 --max-update "$updates"
+answers all boxes --part-weights refregion=8 --lr 4e-4 --total-num-update 9500 --end-learning-rate 2e-5 \
+  --max-update "${ALL_UPDATES:-7400}"
 
-step "6 what is shipped"
+step "6 the network: boxes again, for the words"
+boxes words all "$world/rkpt/train.tsv" --warmup-updates 50 --max-update "${WORD_UPDATES:-1600}"
+
+step "7 the network: all answers again"
+last=${LAST_UPDATES:-900}
+answers last words --part-weights refregion=24 --lr 3e-4 --total-num-update "$last" --end-learning-rate 1e-5 \
+  --max-update "$last"
+
+step "8 what is shipped"
 run mkdir -p "$run/shipped/vqgan"
 run cp -r "$BPE_DIR" "$run/shipped/"
 run cp "$run/vqgan/model.yaml" "$run/shipped/vqgan/"
 run "$python" -m refhcm.tasks.export "$run/vqgan/model.ckpt" "$run/shipped/vqgan/model.ckpt"
-run "$python" -m refhcm.tasks.export "$run/all/checkpoint_last.pt" "$run/shipped/model.pt"
+run "$python" -m refhcm.tasks.export "$run/last/checkpoint_last.pt" "$run/shipped/model.pt"
 step "scored by: MODEL=$run/shipped run_scripts/synthetic/evaluate.sh $world"
