@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The shipped model from nothing: train.sh [RUN]. A finished step is not done again; a training goes on where it was.
 # SEED=1 PICTURES=24000 EASY_PICTURES=8000 TOKENIZER_UPDATES=1600 BOX_UPDATES=2800 ALL_UPDATES=7400 WORD_UPDATES=1600
-# LAST_UPDATES=900 choose another run.
+# LAST_UPDATES=1800 choose another run.
 run=${1:-runs/synthetic}
 mkdir -p "$run" && run=$(cd "$run" && pwd)
 export BPE_DIR=$run/bpe
@@ -69,7 +69,7 @@ step "6 the network: boxes again, for the words"
 boxes words all "$world/rkpt/train.tsv" --warmup-updates 50 --max-update "${WORD_UPDATES:-1600}"
 
 step "7 the network: all answers again"
-last=${LAST_UPDATES:-900}
+last=${LAST_UPDATES:-1800}
 answers last words --part-weights refregion=24 --lr 3e-4 --total-num-update "$last" --end-learning-rate 1e-5 \
   --max-update "$last"
 
