@@ -13,6 +13,7 @@ TRAINING = {
     "refhcm.tasks.fairseq_adapter",
     "refhcm.tasks.training",
     "refhcm.tasks.checkpointing",
+    "refhcm.tasks.optimizer",
     "refhcm.train",
 }
 # Modules of fairseq and of what else only training asks for.
