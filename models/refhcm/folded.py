@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ...utils.memory import page_out
+from .linear import packs
 
 
 class FoldedConv(nn.Module):
@@ -18,7 +19,7 @@ class FoldedConv(nn.Module):
         self.place = {"padding": conv.padding, "stride": conv.stride, "dilation": conv.dilation, "groups": conv.groups}
         self.bias = fused.bias.detach()
         weight = fused.weight.detach().contiguous(memory_format=torch.channels_last)
-        self.packed = weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
+        self.packed = packs(weight)
         self.weight = torch.ops.mkldnn._reorder_convolution_weight(weight, **self.place) if self.packed else weight
 
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:

@@ -11,6 +11,11 @@ PACKED = (torch.float32, torch.bfloat16)
 BLOCK = 32  # rows of the weights that are multiplied at once
 
 
+def packs(weight: Tensor) -> bool:
+    """Whether oneDNN can keep this weight in an order of its own."""
+    return weight.device.type == "cpu" and weight.dtype in PACKED and torch.backends.mkldnn.is_available()
+
+
 class Linear(nn.Linear):
     """torch's layer; see `linear`, and `pack` for one that only answers."""
 
@@ -21,10 +26,9 @@ class Linear(nn.Linear):
 
         For 5 rows 1.6 times as fast in bfloat16 and 1.15 times in float32; for 1000 rows 1.8 and 0.95 times.
         """
-        weight = self.weight
-        if weight.device.type == "cpu" and weight.dtype in PACKED and torch.backends.mkldnn.is_available():
-            self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), None)
-            page_out(weight)
+        if packs(self.weight):
+            self.packed = torch.ops.mkldnn._reorder_linear_weight(self.weight.detach(), None)
+            page_out(self.weight)
             self.weight = None
 
     def forward(self, x: Tensor) -> Tensor:

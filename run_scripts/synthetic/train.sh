@@ -34,9 +34,8 @@ learn() {  # NAME BEFORE TASK TABLE ARGUMENTS...
   local before=()
   [ -z "$2" ] || before=(--finetune-from-model "$run/$2/checkpoint_last.pt")
   SAVE_DIR=$run/$1 train "$3" "$4" "${before[@]}" --seed "$seed" "${sizes[@]}" --bin-smoothing 1.5 --rows-together 2 \
-    --dropout 0 --encoder-drop-path-rate 0 --decoder-drop-path-rate 0 --sinusoidal-positions \
-    --entangle-position-embedding --no-disable-entangle --optimizer fused_adam --adam-betas '(0.9,0.98)' \
-    --warmup-ratio -1 --max-epoch 100 --disable-validation --save-interval-updates 200 "${@:5}"
+    --dropout 0 --encoder-drop-path-rate 0 --decoder-drop-path-rate 0 --no-disable-entangle --optimizer fused_adam \
+    --adam-betas '(0.9,0.98)' --warmup-ratio -1 --max-epoch 100 --disable-validation --save-interval-updates 200 "${@:5}"
 }
 boxes() {  # NAME BEFORE TABLE ARGUMENTS...
   learn "$1" "$2" refcoco "$3,$world/rkpt/val.tsv" --selected-cols 0,5,2,3 --batch-size 32 \
