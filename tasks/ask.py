@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..utils.errors import UserError
+from ..utils.flags import positive
 from .ask_questions import Question, pictures, read_pairs
 
 if TYPE_CHECKING:  # imported when something is asked: a mistake on the command line is said at once
@@ -91,7 +92,7 @@ def add_parser(commands: argparse._SubParsersAction, summary: str) -> None:
     model.add_argument("--bpe-dir", help="folder of dict.txt, encoder.json and vocab.bpe")
     model.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: auto)")
     model.add_argument("--dtype", default="auto", help="auto, float32, float16 or bfloat16 (default: auto)")
-    model.add_argument("--batch-size", type=_positive, help="questions asked together (default: what fits)")
+    model.add_argument("--batch-size", type=positive, help="questions asked together (default: what fits)")
 
 
 def _box(text: str) -> list[float]:
@@ -102,12 +103,6 @@ def _box(text: str) -> list[float]:
     except ValueError:  # no numbers, or not four
         pass
     raise argparse.ArgumentTypeError(f"needs four numbers x0,y0,x1,y1 with x0 < x1 and y0 < y1, got {text!r}")
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"needs a whole number from 1 on, got {text!r}")
-    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -22,6 +22,7 @@ from ..models.vqgan import VQTokenizer, load_tokenizer
 from ..models.vqgan_config import GRID_HW, read_config
 from ..utils.devices import pick_device
 from ..utils.errors import exit_status
+from ..utils.flags import positive, rate, whole
 from ..utils.parsing import CLASS_NAMES, NUM_CLASSES, confusion_matrix, paste_label_map, segmentation_scores
 from .settings import TaskSettings
 from .tokenizer_rows import CANVAS_SIZE, COLUMNS, Person, Persons, batches, open_table, replacing
@@ -156,28 +157,6 @@ def _report(scores: dict[str, Any], out: Path | None) -> None:
     print(text)
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"needs a whole number from 0 on, got {text!r}")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if _count(text) == 0:
-        raise argparse.ArgumentTypeError("needs a whole number above 0, got '0'")
-    return int(text)
-
-
-def _rate(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < 1:
-        raise argparse.ArgumentTypeError(f"needs a number between 0 and 1, got {text!r}")
-    return number
-
-
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="python -m refhcm.tasks.tokenizer", description=__doc__)
@@ -188,13 +167,13 @@ def parser() -> argparse.ArgumentParser:
         "--annotation-root", type=Path, default=TaskSettings.annotation_root, help="folder with imgs/ and gts/"
     )
     shared.add_argument("--vq-config", type=Path, required=True, help="model.yaml of the tokenizer")
-    shared.add_argument("--batch-size", type=_positive, default=32, help="persons at a time")
-    shared.add_argument("--num-workers", type=_count, default=0, help="processes that read masks")
+    shared.add_argument("--batch-size", type=positive, default=32, help="persons at a time")
+    shared.add_argument("--num-workers", type=whole, default=0, help="processes that read masks")
     shared.add_argument("--cpu", action="store_true", help="leave a GPU alone")
     for name, run, out in (("encode", _run_encode, "the table to write"), ("score", _run_score, "scores as JSON")):
         command = commands.add_parser(name, parents=[shared], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
         command.add_argument("--vq-ckpt", type=Path, required=True, help="model.ckpt of the tokenizer")
-        command.add_argument("--vq-n-embed", type=_positive, help="number of codes used; None: the file's")
+        command.add_argument("--vq-n-embed", type=positive, help="number of codes used; None: the file's")
         command.add_argument("--out", type=Path, required=name == "encode", help=out)
         command.set_defaults(run=run)
     _add_train(commands, shared)
@@ -205,10 +184,10 @@ def _add_train(commands: "argparse._SubParsersAction[Any]", shared: argparse.Arg
     command = commands.add_parser("train", parents=[shared], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     command.add_argument("--save-dir", type=Path, required=True, help="for model.ckpt, gone on from if it is there")
     command.add_argument("--valid", type=Path, help="table to score at the end; None: --data")
-    command.add_argument("--updates", type=_positive, default=50000, help="steps of Adam in all")
-    command.add_argument("--lr", type=_rate, default=1e-3, help="falls to 0 over the second half")
-    command.add_argument("--seed", type=_count, default=0, help="of weights and draws")
-    command.add_argument("--save-every", type=_positive, default=1000, help="updates between checkpoints")
+    command.add_argument("--updates", type=positive, default=50000, help="steps of Adam in all")
+    command.add_argument("--lr", type=rate, default=1e-3, help="falls to 0 over the second half")
+    command.add_argument("--seed", type=whole, default=0, help="of weights and draws")
+    command.add_argument("--save-every", type=positive, default=1000, help="updates between checkpoints")
     command.set_defaults(run=_run_train)
 
 

@@ -41,7 +41,7 @@ from ..utils.drawing import (
     part_colours,
 )
 from ..utils.errors import DataError, UserError, exit_status
-from ..utils.flags import from_namespace
+from ..utils.flags import from_namespace, positive
 from ..utils.keypoints import NUM_KEYPOINTS, oks
 from ..utils.parsing import confusion_matrix, label_map_in_picture, segmentation_scores
 from . import TASKS, Task
@@ -215,12 +215,6 @@ def _slice(text: str) -> slice:
     return slice(int(start or 0), int(stop) if stop else None)
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"needs a whole number from 1 on, got {text!r}")
-    return int(text)
-
-
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -231,13 +225,13 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="picture to write, .png or .jpg")
     parser.add_argument("--results", type=Path, help="result file of evaluate.py for this TSV")
     parser.add_argument("--rows", type=_slice, default="0:24", help="FIRST:END, from 0 (default: 0:24)")
-    parser.add_argument("--columns", type=_positive, default=4, help="tiles in a row (default: 4)")
+    parser.add_argument("--columns", type=positive, default=4, help="tiles in a row (default: 4)")
     task = parser.add_argument_group("task", argument_default=argparse.SUPPRESS)
     task.add_argument("--selected-cols", help="columns of the TSV in the task's order, such as 0,4,2,3")
     task.add_argument("--annotation-root", help="folder with the imgs/ and gts/ that TSVs name")
     task.add_argument("--vq-config", help="model.yaml of the parsing-map tokenizer, for the codes of --results")
     task.add_argument("--vq-ckpt", help="its model.ckpt")
-    task.add_argument("--vq-n-embed", type=_positive, help=f"its number of codes (default: {TaskSettings.vq_n_embed})")
+    task.add_argument("--vq-n-embed", type=positive, help=f"its number of codes (default: {TaskSettings.vq_n_embed})")
     return parser
 
 

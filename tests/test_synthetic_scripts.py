@@ -23,28 +23,31 @@ KEYS = {
 
 
 def commands(script, *arguments, name):
-    """Arguments that a dry run gives to each call of train.py or evaluate.py."""
-    lines = run_script(script, *arguments, DRY_RUN=1).stdout.splitlines()
-    words = [shlex.split(line) for line in lines if f"/{name} " in line]
-    return [line[next(i for i, word in enumerate(line) if word.endswith(f"/{name}")) + 1 :] for line in words]
+    """Arguments that a dry run gives to each call of a program."""
+    words = [shlex.split(line) for line in run_script(script, *arguments, DRY_RUN=1).stdout.splitlines()]
+    starts = [next((i for i, word in enumerate(line) if word.endswith(name)), None) for line in words]
+    return [line[start + 1 :] for line, start in zip(words, starts, strict=True) if start is not None]
 
 
 def test_training_flags(tmp_path):
     pytest.importorskip("fairseq")
+    from refhcm.tasks.pretrain import parser
     from refhcm.train import parse
 
-    stages = [parse(given) for given in commands("synthetic/train.sh", tmp_path, name="train.py")]
-    assert [args.task for args in stages] == ["refcoco", "multitask", "refcoco", "multitask"]
-    before = [None, *(f"{args.save_dir}/checkpoint_last.pt" for args in stages)]
-    for args, start in zip(stages, before, strict=False):  # each stage goes on from the one before
-        assert args.finetune_from_model == start
-        assert (args.arch, args.num_bins, args.code_dict_size) == ("refhcm_small", 128, 96)
-        assert (args.patch_image_size, args.max_image_size, args.bin_smoothing) == (128, 128, 1.5)
-        assert (args.dropout, args.label_smoothing, args.disable_entangle) == (0, 0, False)
-        assert (args.rows_together, args.optimizer, args.sinusoidal_positions) == (2, "fused_adam", True)
-        assert args.share_pictures
-        assert args.autocast_bf16
-        assert args.entangle_position_embedding
+    (given,) = commands("synthetic/train.sh", tmp_path, name="train.py")
+    (before,) = commands("synthetic/train.sh", tmp_path, name="refhcm.tasks.pretrain")
+    args, first = parse(given), parser().parse_args(before)
+    assert args.task == "multitask"
+    assert args.finetune_from_model == f"{first.save_dir}/checkpoint_last.pt"
+    for name in ("arch", "num_bins", "code_dict_size", "patch_image_size", "bpe_dir", "seed"):
+        assert str(getattr(args, name)) == str(getattr(first, name)), name
+    assert (args.arch, args.num_bins, args.code_dict_size) == ("refhcm_small", 128, 96)
+    assert (args.patch_image_size, args.max_image_size, args.bin_smoothing) == (128, 128, 1.5)
+    assert (args.dropout, args.label_smoothing, args.disable_entangle) == (0, 0, False)
+    assert (args.rows_together, args.optimizer, args.sinusoidal_positions) == (2, "fused_adam", True)
+    assert args.share_pictures
+    assert args.autocast_bf16
+    assert args.entangle_position_embedding
 
 
 def test_a_folder_without_a_world(tmp_path):
@@ -101,8 +104,8 @@ def test_export_of_a_tokenizer(golden, tmp_path):
 @pytest.mark.slow
 def test_the_whole_recipe(tmp_path):
     pytest.importorskip("fairseq")
-    few = {"PICTURES": 24, "EASY_PICTURES": 24, "TOKENIZER_UPDATES": 10}
-    few |= {"BOX_UPDATES": 3, "ALL_UPDATES": 4, "WORD_UPDATES": 3, "LAST_UPDATES": 4}
+    few = {"PICTURES": 340, "LOOK_PICTURES": 24, "TOKENIZER_UPDATES": 10}
+    few |= {"TRUNK_UPDATES": 3, "ENCODER_UPDATES": 3, "UPDATES": 4}
     run = tmp_path / "run"
     log = run_script("synthetic/train.sh", run, **few, timeout=1800)
     assert "done: 4 updates" in log.stdout

@@ -39,3 +39,28 @@ def _plain_type(hint: Any) -> type:
     if isinstance(hint, types.UnionType):
         (hint,) = (part for part in typing.get_args(hint) if part is not type(None))
     return hint
+
+
+def whole(text: str) -> int:
+    """A flag's number from 0 on."""
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"needs a whole number from 0 on, got {text!r}")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    """A flag's number from 1 on."""
+    if not (text.isascii() and text.isdecimal()) or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"needs a whole number from 1 on, got {text!r}")
+    return int(text)
+
+
+def rate(text: str) -> float:
+    """A flag's learning rate, between 0 and 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"needs a number between 0 and 1, got {text!r}")
+    return number

@@ -8,41 +8,31 @@ import time
 from pathlib import Path
 
 from ...utils.errors import exit_status
+from ...utils.flags import positive, whole
 from .scene import MOST_PEOPLE
 from .writer import SPLITS, World, write_world
 
 
-def _number(text: str) -> int:
-    value = int(text) if text.isascii() and text.isdigit() else -1
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"expected a whole number, 0 or more, got {text!r}")
-    return value
-
-
-def _positive(text: str) -> int:
-    if _number(text) == 0:
-        raise argparse.ArgumentTypeError("expected 1 or more, got '0'")
-    return _number(text)
-
-
 def _crowd(text: str) -> int:
-    if not 1 <= _number(text) <= MOST_PEOPLE:
+    if not 1 <= whole(text) <= MOST_PEOPLE:
         raise argparse.ArgumentTypeError(f"expected 1 to {MOST_PEOPLE}, got {text!r}")
-    return _number(text)
+    return int(text)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line; leaves with code 2 and one line where it makes no sense."""
     parser = argparse.ArgumentParser(prog="python -m refhcm.data.synthetic", description=__doc__.split(":")[0] + ".")
     parser.add_argument("--out", type=Path, required=True, help="folder to write: new or empty")
-    parser.add_argument("--seed", type=_number, default=0, help="another seed is another world (default 0)")
+    parser.add_argument("--seed", type=whole, default=0, help="another seed is another world (default 0)")
     for split in SPLITS[:3]:
         also = "; `unseen` gets as many" if split == "test" else ""
-        parser.add_argument(f"--{split}", type=_number, required=True, metavar="N", help=f"pictures to {split}{also}")
+        parser.add_argument(f"--{split}", type=whole, required=True, metavar="N", help=f"pictures to {split}{also}")
     few = f"most people in a picture, 1 to {MOST_PEOPLE}; fewer are easier (default {MOST_PEOPLE})"
     parser.add_argument("--max-people", type=_crowd, default=MOST_PEOPLE, metavar="N", help=few)
+    looks = "say N things of each person, of looks alone (default: two, of all kinds, and riddles)"
+    parser.add_argument("--looks", type=whole, default=0, metavar="N", help=looks)
     processes = os.cpu_count() or 1
-    parser.add_argument("--workers", type=_positive, default=processes, help=f"processes (default {processes})")
+    parser.add_argument("--workers", type=positive, default=processes, help=f"processes (default {processes})")
     return parser.parse_args(arguments)
 
 
@@ -57,7 +47,9 @@ def run(options: argparse.Namespace) -> None:
     """Write the world, and say how long it took."""
     start = time.monotonic()
     pictures = {split: getattr(options, split) for split in SPLITS[:3]}
-    world = World(options.seed, {**pictures, "unseen": options.test}, max_people=options.max_people)
+    world = World(
+        options.seed, {**pictures, "unseen": options.test}, max_people=options.max_people, looks=options.looks
+    )
     people = write_world(options.out, world, workers=options.workers)
     if people is None:
         print(f"{options.out}: this world is there already")

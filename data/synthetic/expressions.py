@@ -37,16 +37,26 @@ def fits_only(scene: Scene, index: int, facts: tuple[Fact, ...]) -> bool:
 
 
 def expressions_for(
-    scene: Scene, index: int, rng: Random, *, names: dict[int, str], count: int, held_out: bool = False
+    scene: Scene,
+    index: int,
+    rng: Random,
+    *,
+    names: dict[int, str],
+    count: int,
+    held_out: bool = False,
+    looks: bool = False,
 ) -> list[Expression]:
     """Up to `count` different expressions for one person.
 
-    names: of the people in the scene, from `names_in`. held_out: each expression names a garment of HELD_OUT.
+    names: of the people in the scene, from `names_in`; not used with looks. held_out: each expression names a garment
+    of HELD_OUT. looks: what a person looks like is all that is said.
     """
     required = _held_out_facts(scene, index) if held_out else []
     if held_out and not required:
         return []
     pool, nouns = facts_of(scene, index), noun_facts(scene, index)
+    if looks:
+        pool, names = [fact for fact in pool if fact.family == "look"], {}
     relations = relation_facts(scene, index, names)
     found: dict[str, Expression] = {}
     for attempt in range(_TRIES):

@@ -1,6 +1,6 @@
 """A world on disk: the TSV files, masks and pictures that spec/data.md describes.
 
-world.json                        seed, counts, held-out pairs; max_people where it is not the usual one
+world.json                        seed, counts, held-out pairs; max_people and looks where they are not the usual ones
 rkpt/{split}.tsv                  also read for REC
 rhrc/{split}.tsv                  one caption in train, three in the other splits
 rpar/{split}.tsv                  the codes' column is empty until the tokenizer has filled it
@@ -44,16 +44,21 @@ _CHUNK = 8  # pictures a process draws before it reports
 
 @dataclass(frozen=True)
 class World:
-    """What decides every byte of a world. `pictures` by split; `unseen` has as many as `test`."""
+    """What decides every byte of a world. `pictures` by split; `unseen` has as many as `test`.
+
+    looks: 0, or the number of expressions for each person, which then tell of nothing but looks.
+    """
 
     seed: int
     pictures: dict[str, int]
     max_people: int = MOST_PEOPLE
+    looks: int = 0
 
     def record(self) -> dict[str, object]:
         """What world.json holds."""
-        fewer = {"max_people": self.max_people} if self.max_people != MOST_PEOPLE else {}
-        return {"name": "drawn people", "version": VERSION, "seed": self.seed, "pictures": self.pictures, **fewer}
+        easier = {"max_people": self.max_people} if self.max_people != MOST_PEOPLE else {}
+        easier |= {"looks": self.looks} if self.looks else {}
+        return {"name": "drawn people", "version": VERSION, "seed": self.seed, "pictures": self.pictures, **easier}
 
 
 def scene_random(seed: int, split: str, index: int) -> Random:
@@ -97,7 +102,7 @@ def _holds(out: Path, world: World) -> bool:
         return False
     except (ValueError, UnicodeDecodeError) as error:
         raise UserError(f"{out / 'world.json'}: expected the record of a world, got {error}") from error
-    asked = {"max_people": None, **world.record()}
+    asked = {"max_people": None, "looks": None, **world.record()}
     if not isinstance(found, dict) or {key: found.get(key) for key in asked} != asked:
         raise UserError(f"{out}: holds another world (see its world.json): give another folder, or remove it")
     return True
@@ -108,7 +113,7 @@ def _write_split(out: Path, world: World, split: str, pool: Executor | None) -> 
     count, people = world.pictures[split], 0
     for folder in (*TABLES, f"rpar/annos/imgs/{split}", f"rpar/annos/gts/{split}"):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    draw = partial(write_picture, out, world.seed, split, max_people=world.max_people)
+    draw = partial(write_picture, out, world.seed, split, max_people=world.max_people, looks=world.looks)
     results = pool.map(draw, range(count), chunksize=_CHUNK) if pool else map(draw, range(count))
     with ExitStack() as stack:
         files = {}
@@ -142,7 +147,7 @@ def _ignore_interrupt() -> None:
 
 
 def write_picture(
-    out: Path, seed: int, split: str, index: int, *, max_people: int = MOST_PEOPLE
+    out: Path, seed: int, split: str, index: int, *, max_people: int = MOST_PEOPLE, looks: int = 0
 ) -> dict[str, list[str]]:
     """Draw one picture, write it and its masks, and return its rows by table."""
     rng = scene_random(seed, split, index)
@@ -155,7 +160,7 @@ def write_picture(
     rows: dict[str, list[str]] = {table: [] for table in TABLES}
     names = names_in(scene, rng)
     for person, view in enumerate(scene.views):
-        said = _expressions(scene, person, rng, split, names)
+        said = _expressions(scene, person, rng, split, names, looks)
         if not said:
             continue
         captions = captions_for(scene, person, rng, count=1 if split == "train" else _REFERENCES)
@@ -174,10 +179,13 @@ def write_picture(
     return rows
 
 
-def _expressions(scene: Scene, person: int, rng: Random, split: str, names: dict[int, str]) -> list[Expression]:
+def _expressions(
+    scene: Scene, person: int, rng: Random, split: str, names: dict[int, str], looks: int
+) -> list[Expression]:
     """What is asked of one person; in `unseen`, always by an unseen garment."""
-    said = expressions_for(scene, person, rng, names=names, count=_EXPRESSIONS, held_out=split == "unseen")
-    if split != "unseen" and rng.random() < _RIDDLE_CHANCE:
+    count, unseen = looks or _EXPRESSIONS, split == "unseen"
+    said = expressions_for(scene, person, rng, names=names, count=count, held_out=unseen, looks=looks > 0)
+    if not unseen and not looks and rng.random() < _RIDDLE_CHANCE:
         riddle = riddle_for(scene, person, rng, names=names)
         return [*said, riddle] if riddle else said
     return said

@@ -3,7 +3,8 @@ export SIZE=small PRECISION=${PRECISION:-autocast} NUM_WORKERS=${NUM_WORKERS:-1}
 source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 
 python=${PYTHON:-$([ -x "$root/.venv/bin/python" ] && echo "$root/.venv/bin/python" || echo python)}
-sizes=(--num-bins 128 --code-dict-size 96 --max-image-size 128 --share-pictures --label-smoothing 0)
+symbols=(--num-bins 128 --code-dict-size 96)
+sizes=("${symbols[@]}" --max-image-size 128 --share-pictures --label-smoothing 0)
 
 step() { echo "== $*" >&2; }
 run() { if [ -n "${DRY_RUN:-}" ]; then printf '%q ' "$@"; echo; else "$@"; fi; }

@@ -1,0 +1,176 @@
+"""What each cell of a drawn picture shows: what an image trunk can learn before anything is asked (tasks/trunk.py).
+
+A cell is what one patch of the trunk stands for. Its tags are words ("red", "coat", "sitting") and marks, which have
+their kind before a colon: "part:hat" (CIHP's classes), "joint:left_knee", "facing:left".
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from ...utils.errors import DataError
+from ...utils.parsing import CLASS_NAMES, NUM_CLASSES
+from ..canvas import Canvas
+from .head import FACE_LABEL, HAIR_LABEL
+from .limbs import SHOE_LABELS
+from .skeleton import JOINTS
+from .torso import LABELS, SKIRT_LABEL
+
+PERSON_SHARE, PART_SHARE = 0.2, 0.08  # of a cell's area: what is less is not seen
+_SUNGLASSES_LABELS = (CLASS_NAMES.index("sunglasses"),)
+_SLOT_LABELS = {
+    **{slot: (label,) for slot, label in LABELS.items()},
+    "bottom": (LABELS["bottom"], SKIRT_LABEL),
+    "shoes": tuple(SHOE_LABELS.values()),
+    "sunglasses": _SUNGLASSES_LABELS,
+}
+_ANYWHERE = tuple(range(1, NUM_CLASSES))
+
+
+@dataclass(frozen=True)
+class Person:
+    """Someone in a picture. shown: int32 [K, 2], (cell, tag); box_xyxy: shares of the picture's width and height."""
+
+    shown: np.ndarray
+    box_xyxy: np.ndarray
+    expressions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Pictures and what their cells show.
+
+    pictures: uint8 [N, 3, S, S]. people: of each picture. tags: their names. Cells are counted row by row over
+    `side` x `side`.
+    """
+
+    pictures: np.ndarray
+    people: list[list[Person]]
+    tags: tuple[str, ...]
+    side: int
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def target(self, asked: Sequence[Sequence[Person]]) -> Tensor:
+        """1 where a cell shows a tag of one of the people: float32 [B, side * side, tags]."""
+        target = torch.zeros(len(asked), self.side**2, len(self.tags))
+        for row, people in zip(target, asked, strict=True):
+            for person in people:
+                cells, tags = torch.from_numpy(person.shown).long().unbind(1)
+                row[cells, tags] = 1
+        return target
+
+
+def is_word(tag: str) -> bool:
+    """Whether a tag is a word that people say, not a mark."""
+    return ":" not in tag
+
+
+def read_cells(worlds: Sequence[Path], split: str, *, size: int, side: int, workers: int) -> Cells:
+    """The pictures of a split of worlds (see `writer`) at `size` px, in `side` x `side` cells.
+
+    Raises DataError where a file is missing or not of a world.
+    """
+    facts = [(world, people) for world in worlds for people in _people(world, split)]
+    read = partial(_read, split=split, size=size, side=side)
+    pictures = np.empty((len(facts), 3, size, size), np.uint8)
+    numbers: dict[str, int] = {}
+    everybody = []
+    with get_context("spawn").Pool(workers) as pool:
+        found = tqdm(pool.imap(read, facts, chunksize=16), total=len(facts), desc="cells", unit="picture")
+        for index, (picture, people) in enumerate(found):
+            pictures[index] = picture
+            everybody.append([])
+            for tags, cells, box_xyxy, expressions in people:
+                known = [numbers.setdefault(tag, len(numbers)) for tag in tags]
+                shown = np.stack([np.concatenate(cells), np.repeat(known, [*map(len, cells)])], axis=1)
+                everybody[-1].append(Person(shown.astype(np.int32), box_xyxy, expressions))
+    return Cells(pictures, everybody, tuple(numbers), side)
+
+
+def _people(world: Path, split: str) -> Iterator[list[dict[str, Any]]]:
+    """Picture by picture: the facts of its people, each with its keypoints [17, 2]."""
+    facts, table = world / "facts" / f"{split}.jsonl", world / "rkpt" / f"{split}.tsv"
+    try:
+        keypoints = {}
+        with table.open(encoding="utf-8") as rows:
+            for row in rows:
+                number, _, _, _, points, _ = row.split("\t")
+                keypoints[number.rpartition("_")[0]] = np.array(points.split(","), float).reshape(-1, 2)
+        pictures: dict[str, list[dict[str, Any]]] = {}
+        with facts.open(encoding="utf-8") as lines:
+            for person in map(json.loads, lines):
+                person["keypoints"] = keypoints[person["id"]]
+                pictures.setdefault(person["id"].rpartition("_")[0], []).append(person)
+    except OSError as error:
+        raise DataError(
+            f"{error.filename}: can not be read ({error.strerror}): expected a world of drawn people"
+        ) from error
+    except (ValueError, KeyError) as error:
+        raise DataError(f"{world}: not a world of drawn people ({error})") from error
+    yield from pictures.values()
+
+
+_Found = tuple[list[str], list[np.ndarray], np.ndarray, tuple[str, ...]]
+
+
+def _read(
+    scene: tuple[Path, list[dict[str, Any]]], *, split: str, size: int, side: int
+) -> tuple[np.ndarray, list[_Found]]:
+    """A picture, uint8 [3, S, S], and of its people: tags, the cells of each, the box, and what is said of them."""
+    world, people = scene
+    annos, name = world / "rpar" / "annos", people[0]["id"].split("_")[1]
+    with Image.open(annos / "imgs" / split / f"{name}.jpg") as image:
+        picture = image.convert("RGB")
+    size_wh = np.array(picture.size)
+    columns, rows = (np.arange(length) * side // length for length in picture.size)
+    cells = rows[:, None] * side + columns
+    found = []
+    for person in people:
+        labels = np.load(annos / "gts" / split / f"{name}_{person['id'].split('_')[2]}.npy").astype(np.int64)
+        areas = np.bincount((labels * side**2 + cells).ravel(), minlength=NUM_CLASSES * side**2)
+        shares = areas.reshape(NUM_CLASSES, -1) * side**2 / cells.size  # [classes, cells]
+        shown = [(tag, np.flatnonzero(shares[list(where)].sum(0) > least)) for tag, where, least in _tags(person)]
+        for joint, xy in zip(JOINTS, person["keypoints"], strict=True):
+            column, row = np.minimum(xy.astype(int), size_wh - 1)
+            shown.append((f"joint:{joint}", cells[row, column].reshape(-1) if xy.any() else np.empty(0, int)))
+        said = tuple(expression["text"] for expression in person["expressions"])
+        found.append((*map(list, zip(*shown, strict=True)), np.array(person["box"]) / np.tile(size_wh, 2), said))
+    placed = Canvas(size, size).resized(picture).patch_image
+    return (placed * 127.5 + 127.5).round().numpy().astype(np.uint8), found
+
+
+def _tags(person: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ...], float]]:
+    """What is true of a person, the classes where it is seen, and how much of a cell they must fill."""
+    whole = [
+        "mark:person",
+        person["noun"],
+        person["stance"],
+        f"facing:{person['view']}",
+        f"gesture:{person['gesture']}",
+    ]
+    if person["prop"]:
+        whole.append(f"holding:{person['prop']}")
+    yield from ((tag, _ANYWHERE, PERSON_SHARE) for tag in whole)
+    yield from ((f"part:{name}", (label,), PART_SHARE) for label, name in enumerate(CLASS_NAMES) if label)
+    for slot, garment in person["garments"].items():
+        for tag in (garment["kind"], garment["colour"], garment["pattern"]):
+            if tag != "plain":
+                yield tag, _SLOT_LABELS[slot], PART_SHARE
+    if person["hair"] == "bald":
+        yield "bald", (FACE_LABEL,), PART_SHARE
+    else:
+        yield from ((tag, (HAIR_LABEL,), PART_SHARE) for tag in (person["hair_colour"], person["hair"], "hair"))
+    if person["beard"]:
+        yield "beard", (FACE_LABEL,), PART_SHARE

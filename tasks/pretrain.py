@@ -1,0 +1,293 @@
+"""Trunk and encoder that see what is asked about, before they answer: python -m refhcm.tasks.pretrain WORLD --help.
+
+From nothing, answers alone teach slowly: a box asks for no colours, and what is not asked for is lost. The published
+networks start from ImageNet's and OFA's weights. Here, first the trunk learns what each cell of drawn pictures shows;
+then the encoder, too, which part of that is the person's of a question. Words share the network's symbol embedding,
+so a patch and the words for it start alike. The checkpoint is a network for --finetune-from-model.
+"""
+
+import argparse
+import logging
+import math
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from tqdm import tqdm
+
+from ..data.canvas import Placed
+from ..data.synthetic.cells import Cells, Person, is_word, read_cells
+from ..data.text import TextEncoder
+from ..models.refhcm.config import SIZES, NetworkConfig
+from ..models.refhcm.loading import fit_weights
+from ..models.refhcm.network import Network
+from ..utils.checkpoints import load_file
+from ..utils.errors import CheckpointError, UserError, exit_status
+from ..utils.flags import from_namespace, positive, rate, whole
+from . import TASKS
+from .base import Annotation, Task
+from .export import write
+from .settings import TaskSettings
+from .tokenizer_training import Interrupt
+
+logger = logging.getLogger(__name__)
+WARM_UP = 100  # updates
+LOG_EVERY = 50  # updates
+VALID, VALID_SHARE = 256, 0.1  # at most so many pictures, or this share, are scored and not learned from
+PATCH = 16  # px of a cell's side
+QUESTIONS = 4  # about one picture in an update
+LEAST = 0.02  # of the learning rate, at the end
+ASKED_LR = 0.25  # of the learning rate, for trunk and encoder together
+ASKED = ("refcoco", "rkpt", "rpar", "rhrc")  # the tasks whose questions it hears
+RARE = -4.0  # log-odds of a tag before anything is learned
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a run is determined by, with its world. A resumed run must have the same."""
+
+    arch: str
+    trunk_updates: int
+    updates: int
+    batch_size: int
+    lr: float
+    seed: int
+    patch_image_size: int
+
+    def rate(self, step: int) -> float:
+        """Learning rate of update `step`, from 0: in both parts up for WARM_UP updates, then down by half a cosine."""
+        alone = step < self.trunk_updates
+        place, length = (step, self.trunk_updates) if alone else (step - self.trunk_updates, self.updates)
+        falling = max(LEAST, (1 + math.cos(math.pi * place / length)) / 2)
+        return self.lr * (1 if alone else ASKED_LR) * min(1.0, (place + 1) / WARM_UP) * falling
+
+
+class Reader(nn.Module):
+    """What a patch shows: log-odds of all tags, by a linear layer, and once more of words, by their symbols."""
+
+    def __init__(self, tags: Sequence[str], width: int, text: TextEncoder) -> None:
+        super().__init__()
+        words = ((number, text.encode(" " + tag)) for number, tag in enumerate(tags) if is_word(tag))
+        spelled = [(number, symbol) for number, symbols in words for symbol in symbols.tolist()]
+        self.register_buffer("words", torch.tensor(spelled).reshape(-1, 2), persistent=False)  # tag, symbol
+        self.linear = nn.Linear(width, len(tags))
+        self.word_bias = nn.Parameter(torch.full((len(spelled),), RARE))
+        nn.init.constant_(self.linear.bias, RARE)
+
+    def forward(self, patches: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
+        """patches: [B, P, D]; embedding: [V, D] -> log-odds [B, P, tags] and [B, P, words]."""
+        return self.linear(patches).float(), F.linear(patches, embedding[self.words[:, 1]]).float() + self.word_bias
+
+    def loss(self, patches: Tensor, embedding: Tensor, target: Tensor) -> Tensor:
+        """Nats for a patch; target: float32 [B, P, tags]."""
+        tags, words = self(patches, embedding)
+        asked = (tags, target), (words, target[..., self.words[:, 0]])
+        return sum(F.binary_cross_entropy_with_logits(*x, reduction="sum") for x in asked) / target[..., 0].numel()
+
+
+class Trainer:
+    """Network, readers, optimiser and progress of one run; all of it is in the checkpoint."""
+
+    def __init__(self, settings: Settings, cells: Cells, text: TextEncoder, tasks: Sequence[Task]) -> None:
+        torch.manual_seed(settings.seed)
+        self.settings, self.cells, self.tasks, self.step = settings, cells, tasks, 0
+        order = np.random.default_rng(settings.seed).permutation(len(cells))
+        self.valid, self.train = np.split(order, [min(VALID, int(VALID_SHARE * len(cells)))])
+        self.vocabulary = text.vocabulary
+        self.network = Network(
+            NetworkConfig(**SIZES[settings.arch]), len(self.vocabulary), padding_idx=self.vocabulary.pad()
+        )
+        self.encoder = self.network.encoder
+        width = self.encoder.config.encoder_embed_dim
+        self.readers = nn.ModuleList(Reader(cells.tags, width, text) for _ in range(2))  # of the trunk, of the encoder
+        self.parameters = [*self.encoder.parameters(), *self.readers.parameters()]
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=settings.lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True
+        )
+
+    def update(self) -> dict[str, float]:
+        """One step; the losses."""
+        torch.manual_seed(self.settings.seed + self.step)  # dropout does not depend on the past
+        self.network.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.rate(self.step)
+        rng = np.random.default_rng((self.settings.seed, self.step))  # so a resumed run sees what it would have
+        alone = self.step < self.settings.trunk_updates
+        pictures = self.settings.batch_size // (1 if alone else QUESTIONS)
+        chosen = rng.choice(self.train, pictures, replace=False)
+        with torch.autocast("cpu", torch.bfloat16):
+            losses = self.losses(chosen, None if alone else rng)
+        loss = sum(losses.values())
+        if not loss.isfinite():
+            raise UserError(f"update {self.step + 1}: the loss is {loss.item()}: try a smaller --lr")
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
+        self.step += 1
+        return {name: value.item() for name, value in losses.items()}
+
+    def losses(self, chosen: np.ndarray, rng: np.random.Generator | None) -> dict[str, Tensor]:
+        """Of the trunk about everybody, and of the encoder about the person of each question; rng: draws questions."""
+        patches, states, targets = self._seen(chosen, rng)
+        embedding = self.encoder.embed_tokens.weight
+        pairs = zip(("trunk", "encoder"), self.readers, (patches, states), targets, strict=True)
+        return {name: reader.loss(x, embedding, target) for name, reader, x, target in pairs if x is not None}
+
+    def _seen(self, chosen: np.ndarray, rng: np.random.Generator | None) -> tuple[Any, Any, tuple[Any, Any]]:
+        """Patches and states, and what they should show."""
+        pictures = torch.from_numpy(self.cells.pictures[chosen]).float().div_(127.5).sub_(1)
+        looked = self.encoder.look(pictures)
+        people = [self.cells.people[index] for index in chosen]
+        everything = self.cells.target(people)
+        if rng is None:
+            return looked.patches, None, (everything, None)
+        rows = np.repeat(np.arange(len(chosen)), QUESTIONS)
+        asked = [people[row][rng.integers(len(people[row]))] for row in rows]
+        sources = pad_sequence([self._source(one, rng) for one in asked], True, self.vocabulary.pad())
+        masks = torch.ones(len(rows), dtype=torch.bool)
+        states = self.encoder(sources, patch_masks=masks, patch_rows=torch.from_numpy(rows), looked=looked).states
+        target = self.cells.target([[one] for one in asked])
+        return looked.patches, states[:, : target.shape[1]], (everything, target)
+
+    def _source(self, person: Person, rng: np.random.Generator) -> Tensor:
+        """A question about a person, as one of the tasks asks it."""
+        task, size = self.tasks[rng.integers(len(self.tasks))], self.settings.patch_image_size
+        said = person.expressions[rng.integers(len(person.expressions))]
+        box_xyxy = (person.box_xyxy * size).astype(np.float32)
+        one = Annotation("", "", None, box_xyxy=box_xyxy, expression=said)
+        bos, eos = torch.tensor([self.vocabulary.bos()]), torch.tensor([self.vocabulary.eos()])
+        return torch.cat([bos, task.source(one, Placed(torch.empty(0), 1.0, 1.0)), eos])
+
+    @torch.no_grad()
+    def score(self) -> dict[str, float]:
+        """F1 of each kind of tag at even odds, over the pictures that are not learned from."""
+        self.network.eval()
+        kinds = np.array(["word" if is_word(tag) else tag.partition(":")[0] for tag in self.cells.tags])
+        counts = torch.zeros(2, 3, len(kinds))  # of trunk and encoder: found and there, found, there
+        rng = np.random.default_rng(self.settings.seed)
+        for chosen in np.array_split(self.valid, -(-len(self.valid) // 32)):
+            patches, states, targets = self._seen(chosen, rng)
+            for count, reader, x, target in zip(counts, self.readers, (patches, states), targets, strict=True):
+                found = reader(x, self.encoder.embed_tokens.weight)[0] > 0
+                count += torch.stack([(found * target).sum((0, 1)), found.float().sum((0, 1)), target.sum((0, 1))])
+        scores = {}
+        for name, (hits, found, there) in zip(("trunk", "encoder"), counts, strict=True):
+            for kind in np.unique(kinds):
+                of = torch.from_numpy(kinds == kind)
+                scores[f"{name} {kind}"] = float(2 * hits[of].sum() / (found[of] + there[of]).sum().clamp(min=1))
+        return scores
+
+    def save(self, path: Path) -> None:
+        """Writes the checkpoint, whole or not at all."""
+        flags = argparse.Namespace(arch=self.settings.arch)
+        run = {"optimizer": self.optimizer.state_dict(), "readers": self.readers.state_dict(), "step": self.step}
+        run |= {"settings": asdict(self.settings), "tags": list(self.cells.tags)}
+        write({"args": None, "cfg": {"model": flags}, "model": self.network.state_dict(), "pretrain": run}, path)
+
+    def resume(self, path: Path) -> None:
+        """Takes up a run where `save` left it. CheckpointError if it is of other settings or another world."""
+        content = load_file(path)
+        run: dict[str, Any] | None = content.get("pretrain") if isinstance(content, dict) else None
+        if run is None:
+            raise CheckpointError(f"{path}: holds no such training to go on from: choose another --save-dir")
+        for name, value in (asdict(self.settings) | {"tags": list(self.cells.tags)}).items():
+            kept = run["tags"] if name == "tags" else run["settings"].get(name)
+            if kept != value:
+                raise CheckpointError(f"{path}: was trained with {name} {kept}, now it is {value}")
+        self.network.load_state_dict(fit_weights(content["model"], self.network, where=str(path))[0], strict=False)
+        self.network.share_embedding()
+        self.readers.load_state_dict(run["readers"])
+        self.optimizer.load_state_dict(run["optimizer"])
+        self.step = run["step"]
+
+
+def train(trainer: Trainer, checkpoint: Path, *, save_every: int) -> bool:
+    """Runs to the end, saving on the way; False if Ctrl-C ended it before (it has saved)."""
+    last, sums, since = trainer.settings.trunk_updates + trainer.settings.updates, Counter(), trainer.step
+    with Interrupt() as interrupt, tqdm(total=last, initial=trainer.step, desc="pretrain", unit="update") as progress:
+        while trainer.step < last and not interrupt.asked:
+            losses = trainer.update()
+            sums.update(losses)
+            progress.set_postfix(losses, refresh=False)
+            progress.update()
+            if trainer.step % LOG_EVERY == 0 or trainer.step == last:
+                shown = ", ".join(f"{name} {total / (trainer.step - since):.3f}" for name, total in sums.items())
+                logger.info("update %d of %d: loss %s", trainer.step, last, shown)
+                sums, since = Counter(), trainer.step
+            if trainer.step % save_every == 0 or interrupt.asked or trainer.step == last:
+                trainer.save(checkpoint)
+    return trainer.step == last
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train, or go on, and print the scores."""
+    settings, checkpoint = from_namespace(Settings, args), args.save_dir / "checkpoint_last.pt"
+    size = settings.patch_image_size
+    if size % PATCH or settings.batch_size % QUESTIONS:
+        wrong = f"--patch-image-size {size} of {PATCH}, --batch-size {settings.batch_size} of {QUESTIONS}"
+        raise UserError(f"expected multiples: {wrong}")
+    asking = from_namespace(TaskSettings, args, default=TaskSettings(max_image_size=size))
+    tasks = [TASKS[name].from_settings(asking) for name in ASKED]
+    cells = read_cells(args.worlds, args.split, size=size, side=size // PATCH, workers=args.workers)
+    needed = int(np.ceil(settings.batch_size / (1 - VALID_SHARE)))
+    if len(cells) < max(needed, 1 / VALID_SHARE):
+        raise UserError(f"{args.worlds[0]}: {len(cells)} pictures to {args.split}, {needed} or more are needed")
+    trainer = Trainer(settings, cells, tasks[0].text, tasks)
+    if checkpoint.exists():
+        trainer.resume(checkpoint)
+        logger.info("%s: goes on at update %d", checkpoint, trainer.step)
+    if train(trainer, checkpoint, save_every=args.save_every):
+        print(f"{checkpoint}: F1 on {len(trainer.valid)} pictures that were not learned from:")
+        print("\n".join(f"{name:<20} {score:.3f}" for name, score in trainer.score().items()))
+    else:
+        print(f"{checkpoint}: stopped at update {trainer.step}; the same command goes on")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(
+        prog="python -m refhcm.tasks.pretrain",
+        description=__doc__.partition("\n\n")[2],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    top.add_argument(
+        "worlds", type=Path, nargs="+", metavar="WORLD", help="folder that python -m refhcm.data.synthetic wrote"
+    )
+    top.add_argument("--split", default="train", help="of the world")
+    top.add_argument("--save-dir", type=Path, required=True, help="for checkpoint_last.pt, gone on from if it is there")
+    top.add_argument("--arch", choices=sorted(SIZES), default="refhcm_small", help="size of the network")
+    for name in ("bpe_dir", "num_bins", "code_dict_size"):
+        default = getattr(TaskSettings, name)
+        top.add_argument("--" + name.replace("_", "-"), type=type(default), default=default, help="as in train.py")
+    top.add_argument("--patch-image-size", type=positive, default=128, help="px of the square's side, a multiple of 16")
+    top.add_argument("--trunk-updates", type=whole, default=1800, help="steps of AdamW of the trunk alone")
+    top.add_argument("--updates", type=whole, default=2000, help="steps of trunk and encoder, after those")
+    top.add_argument(
+        "--batch-size", type=positive, default=64, help=f"pictures at a time; then questions, {QUESTIONS} each"
+    )
+    top.add_argument("--lr", type=rate, default=2e-3, help="highest learning rate")
+    top.add_argument("--seed", type=whole, default=1, help="of weights and draws")
+    top.add_argument("--save-every", type=positive, default=300, help="updates between checkpoints")
+    top.add_argument("--workers", type=positive, default=os.cpu_count() or 1, help="processes that read the world")
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0, 2 after a line on what the user can mend, or 130 after Ctrl-C."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s | %(levelname)s | %(name)s | %(message)s")
+    args = parser().parse_args(arguments)
+    return exit_status(lambda: run(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""What the cells of drawn pictures show."""
+
+import json
+from itertools import chain
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from refhcm.data.canvas import Canvas
+from refhcm.data.synthetic.cells import is_word, read_cells
+from refhcm.data.synthetic.skeleton import JOINTS
+from refhcm.data.synthetic.writer import SPLITS, World, write_world
+from refhcm.utils.errors import DataError
+from refhcm.utils.parsing import CLASS_NAMES
+
+SIDE = 8
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    out = tmp_path_factory.mktemp("worlds") / "world"
+    write_world(out, World(seed=5, pictures=dict.fromkeys(SPLITS, 6)), workers=1)
+    return out
+
+
+@pytest.fixture(scope="module")
+def cells(world):
+    return read_cells([world], "train", size=128, side=SIDE, workers=1)
+
+
+@pytest.fixture(scope="module")
+def people(world):
+    """Facts by picture."""
+    pictures = {}
+    for line in (world / "facts/train.jsonl").read_text(encoding="utf-8").splitlines():
+        person = json.loads(line)
+        pictures.setdefault(person["id"].split("_")[1], []).append(person)
+    return pictures
+
+
+@pytest.fixture(scope="module")
+def both(cells, people):
+    """Everybody: facts, and what is shown."""
+    facts, persons = (list(chain.from_iterable(groups)) for groups in (people.values(), cells.people))
+    return list(zip(facts, persons, strict=True))
+
+
+def shown(cells, person):
+    """Tag -> the cells that show it."""
+    found = {}
+    for cell, tag in person.shown.tolist():
+        found.setdefault(cells.tags[tag], set()).add(cell)
+    return found
+
+
+def test_pictures_are_those_of_the_canvas(world, cells, people):
+    assert len(cells) == len(people) == 6
+    for picture, name in zip(cells.pictures, people, strict=True):
+        with Image.open(world / f"rpar/annos/imgs/train/{name}.jpg") as image:
+            placed = Canvas(128, 128).place(image.convert("RGB")).patch_image
+        np.testing.assert_allclose(picture / 127.5 - 1, placed.numpy(), atol=1e-6)
+
+
+def test_a_part_is_shown_where_the_mask_has_it(world, cells, both):
+    for facts, person in both:
+        tags, name = shown(cells, person), facts["id"].split("_", 1)[1]
+        mask = np.load(world / f"rpar/annos/gts/train/{name}.npy")
+        rows, columns = (np.arange(length) * SIDE // length for length in mask.shape)
+        for label, part in enumerate(CLASS_NAMES[1:], start=1):
+            areas = {}
+            for y, x in np.argwhere(mask == label).tolist():
+                cell = int(rows[y] * SIDE + columns[x])
+                areas[cell] = areas.get(cell, 0) + 1
+            expected = {cell for cell, area in areas.items() if area * SIDE**2 / mask.size > 0.08}
+            assert tags.get(f"part:{part}", set()) == expected
+
+
+def test_words_lie_on_the_garment_that_they_tell_of(cells, both):
+    for facts, person in both:
+        tags = shown(cells, person)
+        assert person.expressions == tuple(said["text"] for said in facts["expressions"])
+        assert tags.get(facts["noun"]) == tags.get(facts["stance"]) == tags.get("mark:person")
+        top = facts["garments"].get("top")
+        if top and "part:upper-clothes" in tags:
+            assert tags["part:upper-clothes"] <= tags[top["kind"]] & tags[top["colour"]]
+        assert facts["beard"] or "beard" not in tags
+
+
+def test_a_joint_is_shown_in_its_cell(world, cells, both):
+    table = [line.split("\t") for line in (world / "rkpt/train.tsv").read_text(encoding="utf-8").splitlines()]
+    points = {row[0].rpartition("_")[0]: np.array(row[4].split(","), float).reshape(17, 2) for row in table}
+    found = 0
+    for facts, person in both:
+        with Image.open(world / f"rpar/annos/imgs/train/{facts['id'].split('_')[1]}.jpg") as image:
+            size_wh = image.size
+        np.testing.assert_allclose(person.box_xyxy * (size_wh * 2), facts["box"])
+        tags = shown(cells, person)
+        for joint, (x, y) in zip(JOINTS, points[facts["id"]], strict=True):
+            cell = int(y * SIDE / size_wh[1]) * SIDE + int(x * SIDE / size_wh[0])
+            seen = bool(x or y)
+            places = tags.get(f"joint:{joint}", set())
+            assert len(places) == seen
+            found += cell in places
+    assert found > 50  # at a cell's very edge, rounding may put it next door
+
+
+def test_the_target_of_some_people_is_theirs_alone(cells):
+    crowd = next(people for people in cells.people if len(people) > 1)
+    every, one = cells.target([crowd, crowd[:1]])
+    assert every.shape == (SIDE**2, len(cells.tags))
+    assert set(map(tuple, one.nonzero().tolist())) == set(map(tuple, crowd[0].shown.tolist()))
+    assert (every >= one).all()
+    assert (every > one).any()
+
+
+def test_tags_are_words_or_marks(cells):
+    words = {tag for tag in cells.tags if is_word(tag)}
+    assert {"hair", "shoes"} <= words
+    assert {tag.partition(":")[0] for tag in set(cells.tags) - words} <= {
+        *("mark", "part", "joint", "facing", "gesture", "holding"),
+    }
+
+
+def test_no_world(tmp_path):
+    with pytest.raises(DataError, match=r"train\.tsv: can not be read"):
+        read_cells([tmp_path], "train", size=128, side=SIDE, workers=1)
+    for folder, name in (("facts", "train.jsonl"), ("rkpt", "train.tsv")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text("nonsense\n")
+    with pytest.raises(DataError, match="not a world of drawn people"):
+        read_cells([tmp_path], "train", size=128, side=SIDE, workers=1)
