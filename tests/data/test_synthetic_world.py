@@ -134,6 +134,21 @@ def test_fewer_people(tmp_path):
     assert "max_people" not in World(5, pictures).record()
 
 
+def test_looks_alone(tmp_path):
+    """Up to as many expressions for each person as asked for, all of looks; the record tells."""
+    pictures = dict.fromkeys(SPLITS, 5)
+    world = World(5, pictures, looks=4)
+    write_world(tmp_path / "looks", world, workers=1)
+    lines = (tmp_path / "looks/facts/train.jsonl").read_text(encoding="utf-8").splitlines()
+    said = [json.loads(line)["expressions"] for line in lines]
+    assert max(map(len, said)) == 4
+    assert {one["family"] for expressions in said for one in expressions} == {"look"}
+    assert json.loads((tmp_path / "looks/world.json").read_text())["looks"] == 4
+    with pytest.raises(UserError, match="holds another world"):
+        write_world(tmp_path / "looks", World(5, pictures), workers=1)
+    assert "looks" not in World(5, pictures).record()
+
+
 def test_other_files_are_not_touched(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(UserError, match="other files"):
