@@ -31,6 +31,7 @@ from ..models.refhcm.config import SIZES, NetworkConfig
 from ..models.refhcm.loading import fit_weights
 from ..models.refhcm.network import Network
 from ..utils.checkpoints import load_file
+from ..utils.devices import pick_device
 from ..utils.errors import CheckpointError, UserError, exit_status
 from ..utils.flags import from_namespace, positive, rate, whole
 from . import TASKS
@@ -97,22 +98,24 @@ class Reader(nn.Module):
 class Trainer:
     """Network, readers, optimiser and progress of one run; all of it is in the checkpoint."""
 
-    def __init__(self, settings: Settings, cells: Cells, text: TextEncoder, tasks: Sequence[Task]) -> None:
+    def __init__(
+        self, settings: Settings, cells: Cells, text: TextEncoder, tasks: Sequence[Task], *, device: torch.device
+    ) -> None:
         torch.manual_seed(settings.seed)
-        self.settings, self.cells, self.tasks, self.step = settings, cells, tasks, 0
+        self.settings, self.cells, self.tasks, self.step, self.device = settings, cells, tasks, 0, device
         order = np.random.default_rng(settings.seed).permutation(len(cells))
         self.valid, self.train = np.split(order, [min(VALID, int(VALID_SHARE * len(cells)))])
         self.vocabulary = text.vocabulary
         self.network = Network(
             NetworkConfig(**SIZES[settings.arch]), len(self.vocabulary), padding_idx=self.vocabulary.pad()
         )
-        self.encoder = self.network.encoder
+        self.encoder = self.network.to(device).encoder
         width = self.encoder.config.encoder_embed_dim
         self.readers = nn.ModuleList(Reader(cells.tags, width, text) for _ in range(2))  # of the trunk, of the encoder
+        self.readers.to(device)
         self.parameters = [*self.encoder.parameters(), *self.readers.parameters()]
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=settings.lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True
-        )
+        given = {"betas": (0.9, 0.98), "weight_decay": 0.01, "fused": True}
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=settings.lr, **given)
 
     def update(self) -> dict[str, float]:
         """One step; the losses."""
@@ -124,7 +127,7 @@ class Trainer:
         alone = self.step < self.settings.trunk_updates
         pictures = self.settings.batch_size // (1 if alone else QUESTIONS)
         chosen = rng.choice(self.train, pictures, replace=False)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16):
             losses = self.losses(chosen, None if alone else rng)
         loss = sum(losses.values())
         if not loss.isfinite():
@@ -145,18 +148,19 @@ class Trainer:
 
     def _seen(self, chosen: np.ndarray, rng: np.random.Generator | None) -> tuple[Any, Any, tuple[Any, Any]]:
         """Patches and states, and what they should show."""
-        pictures = torch.from_numpy(self.cells.pictures[chosen]).float().div_(127.5).sub_(1)
+        pictures = torch.from_numpy(self.cells.pictures[chosen]).to(self.device).float().div_(127.5).sub_(1)
         looked = self.encoder.look(pictures)
         people = [self.cells.people[index] for index in chosen]
-        everything = self.cells.target(people)
+        everything = self.cells.target(people).to(self.device)
         if rng is None:
             return looked.patches, None, (everything, None)
         rows = np.repeat(np.arange(len(chosen)), QUESTIONS)
         asked = [people[row][rng.integers(len(people[row]))] for row in rows]
-        sources = pad_sequence([self._source(one, rng) for one in asked], True, self.vocabulary.pad())
-        masks = torch.ones(len(rows), dtype=torch.bool)
-        states = self.encoder(sources, patch_masks=masks, patch_rows=torch.from_numpy(rows), looked=looked).states
-        target = self.cells.target([[one] for one in asked])
+        sources = pad_sequence([self._source(one, rng) for one in asked], True, self.vocabulary.pad()).to(self.device)
+        places = torch.from_numpy(rows).to(self.device)
+        masks = torch.ones_like(places, dtype=torch.bool)
+        states = self.encoder(sources, patch_masks=masks, patch_rows=places, looked=looked).states
+        target = self.cells.target([[one] for one in asked]).to(self.device)
         return looked.patches, states[:, : target.shape[1]], (everything, target)
 
     def _source(self, person: Person, rng: np.random.Generator) -> Tensor:
@@ -179,7 +183,9 @@ class Trainer:
             patches, states, targets = self._seen(chosen, rng)
             for count, reader, x, target in zip(counts, self.readers, (patches, states), targets, strict=True):
                 found = reader(x, self.encoder.embed_tokens.weight)[0] > 0
-                count += torch.stack([(found * target).sum((0, 1)), found.float().sum((0, 1)), target.sum((0, 1))])
+                count += torch.stack(
+                    [(found * target).sum((0, 1)), found.float().sum((0, 1)), target.sum((0, 1))]
+                ).cpu()
         scores = {}
         for name, (hits, found, there) in zip(("trunk", "encoder"), counts, strict=True):
             for kind in np.unique(kinds):
@@ -242,7 +248,7 @@ def run(args: argparse.Namespace) -> None:
     needed = int(np.ceil(settings.batch_size / (1 - VALID_SHARE)))
     if len(cells) < max(needed, 1 / VALID_SHARE):
         raise UserError(f"{args.worlds[0]}: {len(cells)} pictures to {args.split}, {needed} or more are needed")
-    trainer = Trainer(settings, cells, tasks[0].text, tasks)
+    trainer = Trainer(settings, cells, tasks[0].text, tasks, device=pick_device(cpu=args.cpu))
     if checkpoint.exists():
         trainer.resume(checkpoint)
         logger.info("%s: goes on at update %d", checkpoint, trainer.step)
@@ -279,6 +285,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--seed", type=whole, default=1, help="of weights and draws")
     top.add_argument("--save-every", type=positive, default=300, help="updates between checkpoints")
     top.add_argument("--workers", type=positive, default=os.cpu_count() or 1, help="processes that read the world")
+    top.add_argument("--cpu", action="store_true", help="leave a GPU alone")
     return top
 
 

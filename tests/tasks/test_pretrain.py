@@ -43,7 +43,7 @@ def cells():
 
 def make(cells, tasks, **changes):
     settings = Settings(**{**SMALL, "trunk_updates": 40, "updates": 260, **changes})
-    return Trainer(settings, cells, tasks[0].text, tasks)
+    return Trainer(settings, cells, tasks[0].text, tasks, device=torch.device("cpu"))
 
 
 def test_the_encoder_learns_who_is_asked_about(cells, tasks):
