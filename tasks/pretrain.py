@@ -211,7 +211,6 @@ class Trainer:
             if kept != value:
                 raise CheckpointError(f"{path}: was trained with {name} {kept}, now it is {value}")
         self.network.load_state_dict(fit_weights(content["model"], self.network, where=str(path))[0], strict=False)
-        self.network.share_embedding()
         self.readers.load_state_dict(run["readers"])
         self.optimizer.load_state_dict(run["optimizer"])
         self.step = run["step"]
