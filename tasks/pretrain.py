@@ -28,7 +28,6 @@ from ..data.canvas import Placed
 from ..data.synthetic.cells import Cells, Person, is_word, read_cells
 from ..data.text import TextEncoder
 from ..models.refhcm.config import SIZES, NetworkConfig
-from ..models.refhcm.loading import fit_weights
 from ..models.refhcm.network import Network
 from ..utils.checkpoints import load_file
 from ..utils.devices import pick_device
@@ -183,9 +182,7 @@ class Trainer:
             patches, states, targets = self._seen(chosen, rng)
             for count, reader, x, target in zip(counts, self.readers, (patches, states), targets, strict=True):
                 found = reader(x, self.encoder.embed_tokens.weight)[0] > 0
-                count += torch.stack(
-                    [(found * target).sum((0, 1)), found.float().sum((0, 1)), target.sum((0, 1))]
-                ).cpu()
+                count += torch.stack([x.sum((0, 1)).float().cpu() for x in (found * target, found, target)])
         scores = {}
         for name, (hits, found, there) in zip(("trunk", "encoder"), counts, strict=True):
             for kind in np.unique(kinds):
@@ -193,11 +190,15 @@ class Trainer:
                 scores[f"{name} {kind}"] = float(2 * hits[of].sum() / (found[of] + there[of]).sum().clamp(min=1))
         return scores
 
+    def _fixed(self) -> dict[str, Any]:
+        """What must not change between the parts of a run."""
+        return asdict(self.settings) | {"symbols": len(self.vocabulary), "tags": list(self.cells.tags)}
+
     def save(self, path: Path) -> None:
         """Writes the checkpoint, whole or not at all."""
         flags = argparse.Namespace(arch=self.settings.arch)
-        run = {"optimizer": self.optimizer.state_dict(), "readers": self.readers.state_dict(), "step": self.step}
-        run |= {"settings": asdict(self.settings), "tags": list(self.cells.tags)}
+        run = {"settings": self._fixed(), "step": self.step}
+        run |= {"optimizer": self.optimizer.state_dict(), "readers": self.readers.state_dict()}
         write({"args": None, "cfg": {"model": flags}, "model": self.network.state_dict(), "pretrain": run}, path)
 
     def resume(self, path: Path) -> None:
@@ -206,11 +207,11 @@ class Trainer:
         run: dict[str, Any] | None = content.get("pretrain") if isinstance(content, dict) else None
         if run is None:
             raise CheckpointError(f"{path}: holds no such training to go on from: choose another --save-dir")
-        for name, value in (asdict(self.settings) | {"tags": list(self.cells.tags)}).items():
-            kept = run["tags"] if name == "tags" else run["settings"].get(name)
+        for name, value in self._fixed().items():
+            kept = run["settings"].get(name)
             if kept != value:
                 raise CheckpointError(f"{path}: was trained with {name} {kept}, now it is {value}")
-        self.network.load_state_dict(fit_weights(content["model"], self.network, where=str(path))[0], strict=False)
+        self.network.load_state_dict(content["model"])
         self.readers.load_state_dict(run["readers"])
         self.optimizer.load_state_dict(run["optimizer"])
         self.step = run["step"]

@@ -1,4 +1,4 @@
-"""What each cell of a drawn picture shows: what an image trunk can learn before anything is asked (tasks/trunk.py).
+"""What each cell of a drawn picture shows: what an image trunk can learn before anything is asked (tasks/pretrain.py).
 
 A cell is what one patch of the trunk stands for. Its tags are words ("red", "coat", "sitting") and marks, which have
 their kind before a colon: "part:hat" (CIHP's classes), "joint:left_knee", "facing:left".
@@ -21,18 +21,17 @@ from tqdm import tqdm
 from ...utils.errors import DataError
 from ...utils.parsing import CLASS_NAMES, NUM_CLASSES
 from ..canvas import Canvas
-from .head import FACE_LABEL, HAIR_LABEL
+from .head import FACE_LABEL, HAIR_LABEL, SUNGLASSES_LABEL
 from .limbs import SHOE_LABELS
 from .skeleton import JOINTS
 from .torso import LABELS, SKIRT_LABEL
 
 PERSON_SHARE, PART_SHARE = 0.2, 0.08  # of a cell's area: what is less is not seen
-_SUNGLASSES_LABELS = (CLASS_NAMES.index("sunglasses"),)
 _SLOT_LABELS = {
     **{slot: (label,) for slot, label in LABELS.items()},
     "bottom": (LABELS["bottom"], SKIRT_LABEL),
     "shoes": tuple(SHOE_LABELS.values()),
-    "sunglasses": _SUNGLASSES_LABELS,
+    "sunglasses": (SUNGLASSES_LABEL,),
 }
 _ANYWHERE = tuple(range(1, NUM_CLASSES))
 
@@ -87,7 +86,7 @@ def read_cells(worlds: Sequence[Path], split: str, *, size: int, side: int, work
     pictures = np.empty((len(facts), 3, size, size), np.uint8)
     numbers: dict[str, int] = {}
     everybody = []
-    with get_context("spawn").Pool(workers) as pool:
+    with get_context("spawn").Pool(workers, torch.set_num_threads, (1,)) as pool:  # a process is a core's worth
         found = tqdm(pool.imap(read, facts, chunksize=16), total=len(facts), desc="cells", unit="picture")
         for index, (picture, people) in enumerate(found):
             pictures[index] = picture
