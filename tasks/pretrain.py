@@ -278,9 +278,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--patch-image-size", type=positive, default=128, help="px of the square's side, a multiple of 16")
     top.add_argument("--trunk-updates", type=whole, default=1800, help="steps of AdamW of the trunk alone")
     top.add_argument("--updates", type=whole, default=2000, help="steps of trunk and encoder, after those")
-    top.add_argument(
-        "--batch-size", type=positive, default=64, help=f"pictures at a time; then questions, {QUESTIONS} each"
-    )
+    top.add_argument("--batch-size", type=positive, default=64, help=f"pictures; then questions, {QUESTIONS} each")
     top.add_argument("--lr", type=rate, default=2e-3, help="highest learning rate")
     top.add_argument("--seed", type=whole, default=1, help="of weights and draws")
     top.add_argument("--save-every", type=positive, default=300, help="updates between checkpoints")
