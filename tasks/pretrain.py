@@ -2,8 +2,8 @@
 
 From nothing, answers alone teach slowly: a box asks for no colours, and what is not asked for is lost. The published
 networks start from ImageNet's and OFA's weights. Here, first the trunk learns what each cell of drawn pictures shows;
-then the encoder, too, which part of that is the person's of a question. Words share the network's symbol embedding,
-so a patch and the words for it start alike. The checkpoint is a network for --finetune-from-model.
+then the encoder, too, which part of that is the person's of a question, and where all of that person is. Words and
+bins share the network's symbol embedding, so a patch and the symbols for it start alike. The checkpoint is a network for --finetune-from-model.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import logging
 import math
 import os
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
@@ -33,9 +32,11 @@ from ..utils.checkpoints import load_file
 from ..utils.devices import pick_device
 from ..utils.errors import CheckpointError, UserError, exit_status
 from ..utils.flags import from_namespace, positive, rate, whole
+from ..utils.memory import keep_freed_memory
 from . import TASKS
 from .base import Annotation, Task
 from .export import write
+from .pretrain_readers import Close, CloseReader, TagReader
 from .settings import TaskSettings
 from .tokenizer_training import Interrupt
 
@@ -48,7 +49,6 @@ QUESTIONS = 4  # about one picture in an update
 LEAST = 0.02  # of the learning rate, at the end
 ASKED_LR = 0.25  # of the learning rate, for trunk and encoder together
 ASKED = ("refcoco", "rkpt", "rpar", "rhrc")  # the tasks whose questions it hears
-RARE = -4.0  # log-odds of a tag before anything is learned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,29 +71,6 @@ class Settings:
         return self.lr * (1 if alone else ASKED_LR) * min(1.0, (place + 1) / WARM_UP) * falling
 
 
-class Reader(nn.Module):
-    """What a patch shows: log-odds of all tags, by a linear layer, and once more of words, by their symbols."""
-
-    def __init__(self, tags: Sequence[str], width: int, text: TextEncoder) -> None:
-        super().__init__()
-        words = ((number, text.encode(" " + tag)) for number, tag in enumerate(tags) if is_word(tag))
-        spelled = [(number, symbol) for number, symbols in words for symbol in symbols.tolist()]
-        self.register_buffer("words", torch.tensor(spelled).reshape(-1, 2), persistent=False)  # tag, symbol
-        self.linear = nn.Linear(width, len(tags))
-        self.word_bias = nn.Parameter(torch.full((len(spelled),), RARE))
-        nn.init.constant_(self.linear.bias, RARE)
-
-    def forward(self, patches: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
-        """patches: [B, P, D]; embedding: [V, D] -> log-odds [B, P, tags] and [B, P, words]."""
-        return self.linear(patches).float(), F.linear(patches, embedding[self.words[:, 1]]).float() + self.word_bias
-
-    def loss(self, patches: Tensor, embedding: Tensor, target: Tensor) -> Tensor:
-        """Nats for a patch; target: float32 [B, P, tags]."""
-        tags, words = self(patches, embedding)
-        asked = (tags, target), (words, target[..., self.words[:, 0]])
-        return sum(F.binary_cross_entropy_with_logits(*x, reduction="sum") for x in asked) / target[..., 0].numel()
-
-
 class Trainer:
     """Network, readers, optimiser and progress of one run; all of it is in the checkpoint."""
 
@@ -110,8 +87,8 @@ class Trainer:
         )
         self.encoder = self.network.to(device).encoder
         width = self.encoder.config.encoder_embed_dim
-        self.readers = nn.ModuleList(Reader(cells.tags, width, text) for _ in range(2))  # of the trunk, of the encoder
-        self.readers.to(device)
+        of_trunk, of_encoder = (TagReader(cells.tags, width, text) for _ in range(2))
+        self.readers = nn.ModuleList([of_trunk, of_encoder, CloseReader(width)]).to(device)
         self.parameters = [*self.encoder.parameters(), *self.readers.parameters()]
         given = {"betas": (0.9, 0.98), "weight_decay": 0.01, "fused": True}
         self.optimizer = torch.optim.AdamW(self.parameters, lr=settings.lr, **given)
@@ -140,19 +117,27 @@ class Trainer:
 
     def losses(self, chosen: np.ndarray, rng: np.random.Generator | None) -> dict[str, Tensor]:
         """Of the trunk about everybody, and of the encoder about the person of each question; rng: draws questions."""
-        patches, states, targets = self._seen(chosen, rng)
+        patches, states, targets, asked = self._seen(chosen, rng)
         embedding = self.encoder.embed_tokens.weight
-        pairs = zip(("trunk", "encoder"), self.readers, (patches, states), targets, strict=True)
-        return {name: reader.loss(x, embedding, target) for name, reader, x, target in pairs if x is not None}
+        pairs = zip(("trunk", "encoder"), self.readers[:2], (patches, states), targets, strict=True)
+        losses = {name: reader.loss(x, embedding, target) for name, reader, x, target in pairs if x is not None}
+        return losses if rng is None else losses | self.readers[2].losses(self._close(states, asked, rng))
 
-    def _seen(self, chosen: np.ndarray, rng: np.random.Generator | None) -> tuple[Any, Any, tuple[Any, Any]]:
-        """Patches and states, and what they should show."""
+    def _close(self, states: Tensor, asked: Sequence[Person], rng: np.random.Generator) -> Close:
+        bins = self.vocabulary.bin_ids
+        embedding = self.encoder.embed_tokens.weight[bins.start : bins.stop]
+        return Close.drawn(states, embedding, asked, self.cells.side, rng)
+
+    def _seen(
+        self, chosen: np.ndarray, rng: np.random.Generator | None
+    ) -> tuple[Tensor, Tensor | None, tuple[Tensor, Tensor | None], list[Person]]:
+        """Patches and states, what they should show, and who is asked about."""
         pictures = torch.from_numpy(self.cells.pictures[chosen]).to(self.device).float().div_(127.5).sub_(1)
         looked = self.encoder.look(pictures)
         people = [self.cells.people[index] for index in chosen]
         everything = self.cells.target(people).to(self.device)
         if rng is None:
-            return looked.patches, None, (everything, None)
+            return looked.patches, None, (everything, None), []
         rows = np.repeat(np.arange(len(chosen)), QUESTIONS)
         asked = [people[row][rng.integers(len(people[row]))] for row in rows]
         sources = pad_sequence([self._source(one, rng) for one in asked], True, self.vocabulary.pad()).to(self.device)
@@ -160,7 +145,7 @@ class Trainer:
         masks = torch.ones_like(places, dtype=torch.bool)
         states = self.encoder(sources, patch_masks=masks, patch_rows=places, looked=looked).states
         target = self.cells.target([[one] for one in asked]).to(self.device)
-        return looked.patches, states[:, : target.shape[1]], (everything, target)
+        return looked.patches, states[:, : target.shape[1]], (everything, target), asked
 
     def _source(self, person: Person, rng: np.random.Generator) -> Tensor:
         """A question about a person, as one of the tasks asks it."""
@@ -173,17 +158,20 @@ class Trainer:
 
     @torch.no_grad()
     def score(self) -> dict[str, float]:
-        """F1 of each kind of tag at even odds, over the pictures that are not learned from."""
+        """Of pictures not learned from: F1 of each kind of tag at even odds, the share of close places and parts."""
         self.network.eval()
         kinds = np.array(["word" if is_word(tag) else tag.partition(":")[0] for tag in self.cells.tags])
         counts = torch.zeros(2, 3, len(kinds))  # of trunk and encoder: found and there, found, there
+        right = defaultdict(lambda: np.zeros(2))  # and of how many
         rng = np.random.default_rng(self.settings.seed)
         for chosen in np.array_split(self.valid, -(-len(self.valid) // 32)):
-            patches, states, targets = self._seen(chosen, rng)
-            for count, reader, x, target in zip(counts, self.readers, (patches, states), targets, strict=True):
+            patches, states, targets, asked = self._seen(chosen, rng)
+            for name, (found, of) in self.readers[2].right(self._close(states, asked, rng)).items():
+                right[f"close {name}"] += np.array([found, of])
+            for count, reader, x, target in zip(counts, self.readers[:2], (patches, states), targets, strict=True):
                 found = reader(x, self.encoder.embed_tokens.weight)[0] > 0
                 count += torch.stack([x.sum((0, 1)).float().cpu() for x in (found * target, found, target)])
-        scores = {}
+        scores = {name: float(found / max(of, 1)) for name, (found, of) in right.items()}
         for name, (hits, found, there) in zip(("trunk", "encoder"), counts, strict=True):
             for kind in np.unique(kinds):
                 of = torch.from_numpy(kinds == kind)
@@ -237,6 +225,7 @@ def train(trainer: Trainer, checkpoint: Path, *, save_every: int) -> bool:
 
 def run(args: argparse.Namespace) -> None:
     """Train, or go on, and print the scores."""
+    keep_freed_memory()
     settings, checkpoint = from_namespace(Settings, args), args.save_dir / "checkpoint_last.pt"
     size = settings.patch_image_size
     if size % PATCH or settings.batch_size % QUESTIONS:
@@ -253,7 +242,7 @@ def run(args: argparse.Namespace) -> None:
         trainer.resume(checkpoint)
         logger.info("%s: goes on at update %d", checkpoint, trainer.step)
     if train(trainer, checkpoint, save_every=args.save_every):
-        print(f"{checkpoint}: F1 on {len(trainer.valid)} pictures that were not learned from:")
+        print(f"{checkpoint}: on {len(trainer.valid)} pictures not learned from, F1 (close: the share found):")
         print("\n".join(f"{name:<20} {score:.3f}" for name, score in trainer.score().items()))
     else:
         print(f"{checkpoint}: stopped at update {trainer.step}; the same command goes on")

@@ -34,15 +34,37 @@ _SLOT_LABELS = {
     "sunglasses": (SUNGLASSES_LABEL,),
 }
 _ANYWHERE = tuple(range(1, NUM_CLASSES))
+COORDINATES = 4 + 2 * len(JOINTS)
+DETAIL = 4  # points along a cell's side where parts are told
 
 
 @dataclass(frozen=True)
 class Person:
-    """Someone in a picture. shown: int32 [K, 2], (cell, tag); box_xyxy: shares of the picture's width and height."""
+    """Someone in a picture.
+
+    shown: int32 [K, 2], (cell, tag). places: float32 [COORDINATES], x and y of the box's corners and of the joints,
+    shares of the picture's width and height; NaN where a joint is not seen. parts: uint8 [DETAIL * side,
+    DETAIL * side], CIHP's class of the person at points of the picture, 0 where something else is seen.
+    """
 
     shown: np.ndarray
-    box_xyxy: np.ndarray
+    places: np.ndarray
+    parts: np.ndarray
     expressions: tuple[str, ...]
+
+    @property
+    def box_xyxy(self) -> np.ndarray:
+        """Shares of the picture's width and height."""
+        return self.places[:4]
+
+    def cells(self, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Cells the box touches, int64 [M]; their middles, shares of the box, float32 [M, 2]; parts [M, points]."""
+        first, last = self.box_xyxy.reshape(2, 2) * side
+        columns, rows = (np.arange(int(a), min(side, int(np.ceil(b)))) for a, b in zip(first, last, strict=True))
+        x, y = (grid.ravel() for grid in np.meshgrid(columns, rows))
+        middles = (np.stack([x, y], axis=1) + 0.5 - first) / (last - first)
+        points = self.parts.reshape(side, DETAIL, side, DETAIL).swapaxes(1, 2)[y, x]
+        return y * side + x, middles.astype(np.float32), points.reshape(-1, DETAIL**2)
 
 
 @dataclass(frozen=True)
@@ -91,10 +113,10 @@ def read_cells(worlds: Sequence[Path], split: str, *, size: int, side: int, work
         for index, (picture, people) in enumerate(found):
             pictures[index] = picture
             everybody.append([])
-            for tags, cells, box_xyxy, expressions in people:
+            for tags, cells, places, parts, expressions in people:
                 known = [numbers.setdefault(tag, len(numbers)) for tag in tags]
                 shown = np.stack([np.concatenate(cells), np.repeat(known, [*map(len, cells)])], axis=1)
-                everybody[-1].append(Person(shown.astype(np.int32), box_xyxy, expressions))
+                everybody[-1].append(Person(shown.astype(np.int32), places, parts, expressions))
     return Cells(pictures, everybody, tuple(numbers), side)
 
 
@@ -121,13 +143,13 @@ def _people(world: Path, split: str) -> Iterator[list[dict[str, Any]]]:
     yield from pictures.values()
 
 
-_Found = tuple[list[str], list[np.ndarray], np.ndarray, tuple[str, ...]]
+_Found = tuple[list[str], list[np.ndarray], np.ndarray, np.ndarray, tuple[str, ...]]
 
 
 def _read(
     scene: tuple[Path, list[dict[str, Any]]], *, split: str, size: int, side: int
 ) -> tuple[np.ndarray, list[_Found]]:
-    """A picture, uint8 [3, S, S], and of its people: tags, the cells of each, the box, and what is said of them."""
+    """A picture, uint8 [3, S, S], and of its people: tags, cells of each, places, parts, and what is said of them."""
     world, people = scene
     annos, name = world / "rpar" / "annos", people[0]["id"].split("_")[1]
     with Image.open(annos / "imgs" / split / f"{name}.jpg") as image:
@@ -135,6 +157,7 @@ def _read(
     size_wh = np.array(picture.size)
     columns, rows = (np.arange(length) * side // length for length in picture.size)
     cells = rows[:, None] * side + columns
+    points_yx = [(2 * np.arange(side * DETAIL) + 1) * length // (2 * side * DETAIL) for length in picture.size[::-1]]
     found = []
     for person in people:
         labels = np.load(annos / "gts" / split / f"{name}_{person['id'].split('_')[2]}.npy").astype(np.int64)
@@ -145,7 +168,10 @@ def _read(
             column, row = np.minimum(xy.astype(int), size_wh - 1)
             shown.append((f"joint:{joint}", cells[row, column].reshape(-1) if xy.any() else np.empty(0, int)))
         said = tuple(expression["text"] for expression in person["expressions"])
-        found.append((*map(list, zip(*shown, strict=True)), np.array(person["box"]) / np.tile(size_wh, 2), said))
+        points = np.where(person["keypoints"].any(1, keepdims=True), person["keypoints"], np.nan)
+        parts = labels.astype(np.uint8)[np.ix_(*points_yx)]
+        places = np.concatenate([np.array(person["box"]).reshape(2, 2), points]) / size_wh
+        found.append((*map(list, zip(*shown, strict=True)), places.astype(np.float32).ravel(), parts, said))
     placed = Canvas(size, size).resized(picture).patch_image
     return (placed * 127.5 + 127.5).round().numpy().astype(np.uint8), found
 

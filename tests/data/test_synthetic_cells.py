@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from refhcm.data.canvas import Canvas
-from refhcm.data.synthetic.cells import is_word, read_cells
+from refhcm.data.synthetic.cells import COORDINATES, Person, is_word, read_cells
 from refhcm.data.synthetic.skeleton import JOINTS
 from refhcm.data.synthetic.writer import SPLITS, World, write_world
 from refhcm.utils.errors import DataError
@@ -76,6 +76,29 @@ def test_a_part_is_shown_where_the_mask_has_it(world, cells, both):
             assert tags.get(f"part:{part}", set()) == expected
 
 
+def test_parts_are_told_at_points_of_the_mask(world, both):
+    for facts, person in both:
+        mask = np.load(world / f"rpar/annos/gts/train/{facts['id'].split('_', 1)[1]}.npy")
+        points = 4 * SIDE
+        assert person.parts.shape == (points, points)
+        for y, x in ((0, 0), (9, 17), (20, 12), (points - 1, points - 1)):
+            there = [int((place + 0.5) / points * length) for place, length in zip((y, x), mask.shape, strict=True)]
+            assert person.parts[y, x] == mask[tuple(there)]
+        assert person.parts.any()
+
+
+def test_cells_of_a_box():
+    """A box of 1.5 x 2 cells on a grid of 4 x 4, with a part at one point."""
+    places, parts = np.full(COORDINATES, np.nan, np.float32), np.zeros((16, 16), np.uint8)
+    places[:4] = np.array([0.5, 1, 2, 3]) / 4
+    parts[10, 5] = 7  # cell (2, 1): its third row and second column of points
+    cells, middles, points = Person(np.zeros((0, 2), np.int32), places, parts, ()).cells(4)
+    assert cells.tolist() == [4, 5, 8, 9]
+    np.testing.assert_allclose(middles, [[0, 0.25], [2 / 3, 0.25], [0, 0.75], [2 / 3, 0.75]], atol=1e-6)
+    assert points.shape == (4, 16)
+    assert np.argwhere(points).tolist() == [[3, 9]]
+
+
 def test_words_lie_on_the_garment_that_they_tell_of(cells, both):
     for facts, person in both:
         tags = shown(cells, person)
@@ -94,7 +117,9 @@ def test_a_joint_is_shown_in_its_cell(world, cells, both):
     for facts, person in both:
         with Image.open(world / f"rpar/annos/imgs/train/{facts['id'].split('_')[1]}.jpg") as image:
             size_wh = image.size
-        np.testing.assert_allclose(person.box_xyxy * (size_wh * 2), facts["box"])
+        np.testing.assert_allclose(person.box_xyxy * (size_wh * 2), facts["box"], rtol=1e-5, atol=1e-4)
+        known = np.where(points[facts["id"]] == 0, np.nan, points[facts["id"]])
+        np.testing.assert_allclose(person.places[4:].reshape(17, 2) * size_wh, known, rtol=1e-5)
         tags = shown(cells, person)
         for joint, (x, y) in zip(JOINTS, points[facts["id"]], strict=True):
             cell = int(y * SIDE / size_wh[1]) * SIDE + int(x * SIDE / size_wh[0])
