@@ -3,7 +3,8 @@
 From nothing, answers alone teach slowly: a box asks for no colours, and what is not asked for is lost. The published
 networks start from ImageNet's and OFA's weights. Here, first the trunk learns what each cell of drawn pictures shows;
 then the encoder, too, which part of that is the person's of a question, and where all of that person is. Words and
-bins share the network's symbol embedding, so a patch and the symbols for it start alike. The checkpoint is a network for --finetune-from-model.
+bins share the network's symbol embedding, so a patch and the symbols for it start alike. The checkpoint is a network
+for --finetune-from-model.
 """
 
 import argparse
