@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The shipped model from nothing: train.sh [RUN]. A finished step is not done again; a training goes on where it was.
-# SEED=1 PICTURES=24000 LOOK_PICTURES=10000 TOKENIZER_UPDATES=1600 TRUNK_UPDATES=1800 ENCODER_UPDATES=2400 UPDATES=5400
+# SEED=1 PICTURES=24000 LOOK_PICTURES=10000 TOKENIZER_UPDATES=1600 TRUNK_UPDATES=1800 ENCODER_UPDATES=8000 UPDATES=12800
 # choose another run.
 run=${1:-runs/synthetic}
 mkdir -p "$run" && run=$(cd "$run" && pwd)
@@ -31,7 +31,7 @@ done
 step "4 trunk and encoder: what is seen, and who is asked about"
 [ -f "$run/network/checkpoint_last.pt" ] || run "$python" -m refhcm.tasks.pretrain "$world" "$run/looks" \
   --save-dir "$run/pretrain" --bpe-dir "$BPE_DIR" "${symbols[@]}" --arch refhcm_small --patch-image-size 128 \
-  --seed "$seed" --trunk-updates "${TRUNK_UPDATES:-1800}" --updates "${ENCODER_UPDATES:-2400}"
+  --seed "$seed" --trunk-updates "${TRUNK_UPDATES:-1800}" --updates "${ENCODER_UPDATES:-8000}"
 
 step "5 the network: all answers"
 regions=$run/regions.tsv
@@ -40,7 +40,7 @@ regions=$run/regions.tsv
   mv "$regions.part" "$regions"
 }
 codes=$world/rpar/train.codes.tsv
-updates=${UPDATES:-5400}
+updates=${UPDATES:-12800}
 SAVE_DIR=$run/network train multitask "$world/rkpt/train.tsv" --seed "$seed" "${sizes[@]}" \
   --finetune-from-model "$run/pretrain/checkpoint_last.pt" --bin-smoothing 1.5 --rows-together 2 --batch-size 8 \
   --refpose-dataset "$world/rkpt/train.tsv" --refpose-selected-cols 0,5,2,3,4 \
