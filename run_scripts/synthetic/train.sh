@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The shipped model from nothing: train.sh [RUN]. A finished step is not done again; a training goes on where it was.
+# A small model like the shipped one, from nothing: train.sh [RUN]. A finished step is not done again; a training goes on where it was.
 # SEED=1 PICTURES=24000 LOOK_PICTURES=10000 TOKENIZER_UPDATES=1600 TRUNK_UPDATES=1800 ENCODER_UPDATES=8000 UPDATES=12800
 # choose another run.
 run=${1:-runs/synthetic}
