@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..data.mixture import Mixture
 from ..data.text import TextEncoder
@@ -44,6 +44,13 @@ PARTS = {
 }
 
 
+class _Part(NamedTuple):
+    task: Task
+    path: str
+    weight: float
+    rows: int
+
+
 class Multitask(Task):
     """Training only: its answers are those of its parts, which are evaluated under their own names."""
 
@@ -52,13 +59,14 @@ class Multitask(Task):
 
     def __init__(self, text: TextEncoder, settings: MultitaskSettings) -> None:
         super().__init__(text, settings)
-        weights = parse_weights(settings.part_weights)
+        weights = _by_part(settings.part_weights, "--part-weights", float)
+        rows = _by_part(settings.part_rows, "--part-rows", int)
         self.parts = []
         for name, part in PARTS.items():
             path, columns = (getattr(settings, f"{name}_{field}") for field in ("dataset", "selected_cols"))
             if path:
                 task = part(text, replace(settings, selected_cols=columns), with_labels=False)
-                self.parts.append((task, path, weights.get(name, 1.0)))
+                self.parts.append(_Part(task, path, weights.get(name, 1.0), rows.get(name, 1)))
         if not self.parts:
             raise UserError(f"multitask needs {', '.join(f'--{name}-dataset' for name in PARTS)}, or some of them")
 
@@ -68,24 +76,25 @@ class Multitask(Task):
         return files[(epoch - 1) % len(files)]
 
     def open(self, path: str | Path, *, training: bool) -> Mixture:
-        """One sample of each part for each row of a REC file, whose rows themselves are not used."""
+        """A sample of each part, or more, for each row of a REC file, whose rows themselves are not used."""
         if not training:
             raise UserError("multitask has no validation of its own: add --disable-validation, and evaluate each task")
-        parts = [task.open(own_path, training=True) for task, own_path, _ in self.parts]
-        weights = [weight for _, _, weight in self.parts] if self.settings.part_weights else None
-        return Mixture(parts, len(TsvFile(path, None, names=("id",))), weights=weights)
+        parts = [part.task.open(part.path, training=True) for part in self.parts]
+        weights = [part.weight for part in self.parts] if self.settings.part_weights else None
+        length = len(TsvFile(path, None, names=("id",)))
+        return Mixture(parts, length, rows=[part.rows for part in self.parts], weights=weights)
 
 
-def parse_weights(text: str) -> dict[str, float]:
-    """`refregion=5,regcaption=0.5` -> weight by part. Raises UserError naming what it can not read."""
-    weights = {}
+def _by_part(text: str, flag: str, kind: type[float] | type[int]) -> dict[str, Any]:
+    """`refregion=5,regcaption=0.5` -> number by part. Raises UserError naming what it can not read."""
+    numbers = {}
     for item in filter(None, text.split(",")):
         name, _, number = item.partition("=")
         try:
-            weights[name] = float(number)
+            numbers[name] = kind(number)
         except ValueError:
-            weights[name] = -1.0
-        if name not in PARTS or not 0 < weights[name] < math.inf:
-            known = ", ".join(PARTS)
-            raise UserError(f"--part-weights: needs PART=NUMBER above 0 with a part of {known}, got {item!r}")
-    return weights
+            numbers[name] = -1
+        if name not in PARTS or not 0 < numbers[name] < math.inf:
+            known, what = ", ".join(PARTS), "a number" if kind is float else "a whole number"
+            raise UserError(f"{flag}: needs PART=NUMBER, {what} above 0, with a part of {known}; got {item!r}")
+    return numbers

@@ -12,7 +12,7 @@ import logging
 import math
 import os
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,11 +25,12 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from ..data.canvas import Placed
-from ..data.synthetic.cells import Cells, Person, is_word, read_cells
+from ..data.synthetic.cells import Cells, Person, Shown, read_cells
 from ..data.text import TextEncoder
 from ..models.refhcm.config import SIZES, NetworkConfig
+from ..models.refhcm.loading import fit_weights
 from ..models.refhcm.network import Network
-from ..utils.checkpoints import load_file
+from ..utils.checkpoints import load_file, read_checkpoint
 from ..utils.devices import pick_device
 from ..utils.errors import CheckpointError, UserError, exit_status
 from ..utils.flags import from_namespace, positive, rate, whole
@@ -37,7 +38,7 @@ from ..utils.memory import keep_freed_memory
 from . import TASKS
 from .base import Annotation, Task
 from .export import write
-from .pretrain_readers import Close, CloseReader, TagReader
+from .pretrain_readers import CellReader, Close, PlaceReader, Tally
 from .settings import TaskSettings
 from .tokenizer_training import Interrupt
 
@@ -48,6 +49,7 @@ VALID, VALID_SHARE = 256, 0.1  # at most so many pictures, or this share, are sc
 PATCH = 16  # px of a cell's side
 QUESTIONS = 4  # about one picture in an update
 LEAST = 0.02  # of the learning rate, at the end
+SEEING = ("trunk", "encoder")
 ASKED_LR = 0.25  # of the learning rate, for trunk and encoder together
 ASKED = ("refcoco", "rkpt", "rpar", "rhrc")  # the tasks whose questions it hears
 
@@ -88,8 +90,8 @@ class Trainer:
         )
         self.encoder = self.network.to(device).encoder
         width = self.encoder.config.encoder_embed_dim
-        of_trunk, of_encoder = (TagReader(cells.tags, width, text) for _ in range(2))
-        self.readers = nn.ModuleList([of_trunk, of_encoder, CloseReader(width)]).to(device)
+        of_trunk, of_encoder = (CellReader(cells.tags, cells.class_weights(), width, text) for _ in range(2))
+        self.readers = nn.ModuleList([of_trunk, of_encoder, PlaceReader(width)]).to(device)
         self.parameters = [*self.encoder.parameters(), *self.readers.parameters()]
         given = {"betas": (0.9, 0.98), "weight_decay": 0.01, "fused": True}
         self.optimizer = torch.optim.AdamW(self.parameters, lr=settings.lr, **given)
@@ -119,10 +121,11 @@ class Trainer:
     def losses(self, chosen: np.ndarray, rng: np.random.Generator | None) -> dict[str, Tensor]:
         """Of the trunk about everybody, and of the encoder about the person of each question; rng: draws questions."""
         patches, states, targets, asked = self._seen(chosen, rng)
-        embedding = self.encoder.embed_tokens.weight
-        pairs = zip(("trunk", "encoder"), self.readers[:2], (patches, states), targets, strict=True)
-        losses = {name: reader.loss(x, embedding, target) for name, reader, x, target in pairs if x is not None}
-        return losses if rng is None else losses | self.readers[2].losses(self._close(states, asked, rng))
+        embedding, losses = self.encoder.embed_tokens.weight, {}
+        for name, reader, x, target in zip(SEEING, self.readers[:2], (patches, states), targets, strict=True):
+            if target is not None:
+                losses |= {f"{name} {what}": loss for what, loss in reader.losses(x, embedding, target).items()}
+        return losses if rng is None else losses | {"places": self.readers[2].loss(self._close(states, asked, rng))}
 
     def _close(self, states: Tensor, asked: Sequence[Person], rng: np.random.Generator) -> Close:
         bins = self.vocabulary.bin_ids
@@ -131,7 +134,7 @@ class Trainer:
 
     def _seen(
         self, chosen: np.ndarray, rng: np.random.Generator | None
-    ) -> tuple[Tensor, Tensor | None, tuple[Tensor, Tensor | None], list[Person]]:
+    ) -> tuple[Tensor, Tensor | None, tuple[Shown, Shown | None], list[Person]]:
         """Patches and states, what they should show, and who is asked about."""
         pictures = torch.from_numpy(self.cells.pictures[chosen]).to(self.device).float().div_(127.5).sub_(1)
         looked = self.encoder.look(pictures)
@@ -146,7 +149,7 @@ class Trainer:
         masks = torch.ones_like(places, dtype=torch.bool)
         states = self.encoder(sources, patch_masks=masks, patch_rows=places, looked=looked).states
         target = self.cells.target([[one] for one in asked]).to(self.device)
-        return looked.patches, states[:, : target.shape[1]], (everything, target), asked
+        return looked.patches, states[:, : target.tags.shape[1]], (everything, target), asked
 
     def _source(self, person: Person, rng: np.random.Generator) -> Tensor:
         """A question about a person, as one of the tasks asks it."""
@@ -159,25 +162,18 @@ class Trainer:
 
     @torch.no_grad()
     def score(self) -> dict[str, float]:
-        """Of pictures not learned from: F1 of each kind of tag at even odds, the share of close places and parts."""
+        """Of pictures not learned from: F1 of each kind of tag at even odds, mIoU of parts, and close places' share."""
         self.network.eval()
-        kinds = np.array(["word" if is_word(tag) else tag.partition(":")[0] for tag in self.cells.tags])
-        counts = torch.zeros(2, 3, len(kinds))  # of trunk and encoder: found and there, found, there
-        right = defaultdict(lambda: np.zeros(2))  # and of how many
-        rng = np.random.default_rng(self.settings.seed)
+        tallies = [Tally(self.cells.tags) for _ in SEEING]
+        near, rng = np.zeros(2), np.random.default_rng(self.settings.seed)
         for chosen in np.array_split(self.valid, -(-len(self.valid) // 32)):
             patches, states, targets, asked = self._seen(chosen, rng)
-            for name, (found, of) in self.readers[2].right(self._close(states, asked, rng)).items():
-                right[f"close {name}"] += np.array([found, of])
-            for count, reader, x, target in zip(counts, self.readers[:2], (patches, states), targets, strict=True):
-                found = reader(x, self.encoder.embed_tokens.weight)[0] > 0
-                count += torch.stack([x.sum((0, 1)).float().cpu() for x in (found * target, found, target)])
-        scores = {name: float(found / max(of, 1)) for name, (found, of) in right.items()}
-        for name, (hits, found, there) in zip(("trunk", "encoder"), counts, strict=True):
-            for kind in np.unique(kinds):
-                of = torch.from_numpy(kinds == kind)
-                scores[f"{name} {kind}"] = float(2 * hits[of].sum() / (found[of] + there[of]).sum().clamp(min=1))
-        return scores
+            near += self.readers[2].right(self._close(states, asked, rng))
+            for tally, reader, x, target in zip(tallies, self.readers[:2], (patches, states), targets, strict=True):
+                tally.add(reader(x, self.encoder.embed_tokens.weight), target)
+        named = zip(SEEING, tallies, strict=True)
+        scores = {f"{name} {what}": score for name, tally in named for what, score in tally.scores().items()}
+        return scores | {"places": near[0] / max(near[1], 1)}
 
     def _fixed(self) -> dict[str, Any]:
         """What must not change between the parts of a run."""
@@ -190,6 +186,13 @@ class Trainer:
         run |= {"optimizer": self.optimizer.state_dict(), "readers": self.readers.state_dict()}
         write({"args": None, "cfg": {"model": flags}, "model": self.network.state_dict(), "pretrain": run}, path)
 
+    def start_from(self, path: Path) -> None:
+        """Takes the weights of a network, and nothing else. CheckpointError if it is of another size."""
+        checkpoint = read_checkpoint(path)
+        fitted, report = fit_weights(checkpoint.weights, self.network, where=str(path))
+        self.network.load_state_dict(fitted, strict=False)
+        report.log(str(path))
+
     def resume(self, path: Path) -> None:
         """Takes up a run where `save` left it. CheckpointError if it is of other settings or another world."""
         content = load_file(path)
@@ -200,9 +203,14 @@ class Trainer:
             kept = run["settings"].get(name)
             if kept != value:
                 raise CheckpointError(f"{path}: was trained with {name} {kept}, now it is {value}")
-        self.network.load_state_dict(content["model"])
-        self.readers.load_state_dict(run["readers"])
-        self.optimizer.load_state_dict(run["optimizer"])
+        try:
+            self.network.load_state_dict(content["model"])
+            self.readers.load_state_dict(run["readers"])
+            self.optimizer.load_state_dict(run["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            raise CheckpointError(
+                f"{path}: is of another version of this training: choose another --save-dir"
+            ) from error
         self.step = run["step"]
 
 
@@ -242,8 +250,10 @@ def run(args: argparse.Namespace) -> None:
     if checkpoint.exists():
         trainer.resume(checkpoint)
         logger.info("%s: goes on at update %d", checkpoint, trainer.step)
+    elif args.finetune_from_model:
+        trainer.start_from(args.finetune_from_model)
     if train(trainer, checkpoint, save_every=args.save_every):
-        print(f"{checkpoint}: on {len(trainer.valid)} pictures not learned from, F1 (close: the share found):")
+        print(f"{checkpoint}: on {len(trainer.valid)} pictures not learned from, F1 of tags; places: share within 3 %:")
         print("\n".join(f"{name:<20} {score:.3f}" for name, score in trainer.score().items()))
     else:
         print(f"{checkpoint}: stopped at update {trainer.step}; the same command goes on")
@@ -261,6 +271,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--split", default="train", help="of the world")
     top.add_argument("--save-dir", type=Path, required=True, help="for checkpoint_last.pt, gone on from if it is there")
+    top.add_argument("--finetune-from-model", type=Path, metavar="FILE", help="weights to start from, as in train.py")
     top.add_argument("--arch", choices=sorted(SIZES), default="refhcm_small", help="size of the network")
     for name in ("bpe_dir", "num_bins", "code_dict_size"):
         default = getattr(TaskSettings, name)

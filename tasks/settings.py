@@ -56,6 +56,7 @@ class MultitaskSettings(TaskSettings):
     refquery_dataset: str | None = option(None, "TSV of referring parsing, to be learned by Query Parallel Generation")
     refregion_dataset: str | None = option(None, "TSV of boxes, as a part of their own")
     part_weights: str = option("", "weight of a part's symbols in the loss, such as refregion=5,regcaption=0.5")
+    part_rows: str = option("", "rows of a part in each item of a batch, such as refregion=4; others have one")
     rec_selected_cols: str | None = option(None, "accepted; the REC file only gives the length of an epoch")
     refpose_selected_cols: str | None = option(None, "columns of the keypoint file")
     refparsing_selected_cols: str | None = option(None, "columns of the parsing file")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,6 +36,8 @@ _SLOT_LABELS = {
 _ANYWHERE = tuple(range(1, NUM_CLASSES))
 COORDINATES = 4 + 2 * len(JOINTS)
 DETAIL = 4  # points along a cell's side where parts are told
+COUNTED = 2000  # pictures in which parts are counted
+RAREST = 1e-4  # share of the points: what is rarer weighs no more
 
 
 @dataclass(frozen=True)
@@ -57,14 +59,24 @@ class Person:
         """Shares of the picture's width and height."""
         return self.places[:4]
 
-    def cells(self, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Cells the box touches, int64 [M]; their middles, shares of the box, float32 [M, 2]; parts [M, points]."""
+    def cells(self, side: int) -> tuple[np.ndarray, np.ndarray]:
+        """Cells the box touches, int64 [M], and their middles, shares of the box, float32 [M, 2]."""
         first, last = self.box_xyxy.reshape(2, 2) * side
         columns, rows = (np.arange(int(a), min(side, int(np.ceil(b)))) for a, b in zip(first, last, strict=True))
         x, y = (grid.ravel() for grid in np.meshgrid(columns, rows))
         middles = (np.stack([x, y], axis=1) + 0.5 - first) / (last - first)
-        points = self.parts.reshape(side, DETAIL, side, DETAIL).swapaxes(1, 2)[y, x]
-        return y * side + x, middles.astype(np.float32), points.reshape(-1, DETAIL**2)
+        return y * side + x, middles.astype(np.float32)
+
+
+class Shown(NamedTuple):
+    """tags: float32 [B, cells, tags], 1 where a cell shows one. parts: int64 [B, cells, DETAIL**2], CIHP's class."""
+
+    tags: Tensor
+    parts: Tensor
+
+    def to(self, device: torch.device) -> "Shown":
+        """On another device."""
+        return Shown(self.tags.to(device), self.parts.to(device))
 
 
 @dataclass(frozen=True)
@@ -83,14 +95,23 @@ class Cells:
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def target(self, asked: Sequence[Sequence[Person]]) -> Tensor:
-        """1 where a cell shows a tag of one of the people: float32 [B, side * side, tags]."""
-        target = torch.zeros(len(asked), self.side**2, len(self.tags))
-        for row, people in zip(target, asked, strict=True):
+    def target(self, asked: Sequence[Sequence[Person]]) -> Shown:
+        """What the cells show of some people of each picture; where there is none of them, part 0."""
+        tags = torch.zeros(len(asked), self.side**2, len(self.tags))
+        parts = np.zeros((len(asked), self.side * DETAIL, self.side * DETAIL), np.int64)
+        for row, points, people in zip(tags, parts, asked, strict=True):
             for person in people:
-                cells, tags = torch.from_numpy(person.shown).long().unbind(1)
-                row[cells, tags] = 1
-        return target
+                cells, shown = torch.from_numpy(person.shown).long().unbind(1)
+                row[cells, shown] = 1
+                points += person.parts  # where one is seen, no other is
+        points = parts.reshape(-1, self.side, DETAIL, self.side, DETAIL).swapaxes(2, 3)
+        return Shown(tags, torch.from_numpy(points.reshape(len(asked), self.side**2, DETAIL**2)))
+
+    def class_weights(self) -> Tensor:
+        """One over the root of each class's share of the points, so that small parts count: float32 [classes]."""
+        some = [person.parts.ravel() for people in self.people[:COUNTED] for person in people]
+        counts = np.bincount(np.concatenate(some), minlength=NUM_CLASSES)
+        return torch.from_numpy(np.maximum(counts / counts.sum(), RAREST) ** -0.5).float()
 
 
 def is_word(tag: str) -> bool:

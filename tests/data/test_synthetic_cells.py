@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from refhcm.data.canvas import Canvas
-from refhcm.data.synthetic.cells import COORDINATES, Person, is_word, read_cells
+from refhcm.data.synthetic.cells import COORDINATES, DETAIL, Person, is_word, read_cells
 from refhcm.data.synthetic.skeleton import JOINTS
 from refhcm.data.synthetic.writer import SPLITS, World, write_world
 from refhcm.utils.errors import DataError
@@ -89,14 +89,11 @@ def test_parts_are_told_at_points_of_the_mask(world, both):
 
 def test_cells_of_a_box():
     """A box of 1.5 x 2 cells on a grid of 4 x 4, with a part at one point."""
-    places, parts = np.full(COORDINATES, np.nan, np.float32), np.zeros((16, 16), np.uint8)
+    places = np.full(COORDINATES, np.nan, np.float32)
     places[:4] = np.array([0.5, 1, 2, 3]) / 4
-    parts[10, 5] = 7  # cell (2, 1): its third row and second column of points
-    cells, middles, points = Person(np.zeros((0, 2), np.int32), places, parts, ()).cells(4)
+    cells, middles = Person(np.zeros((0, 2), np.int32), places, np.zeros((16, 16), np.uint8), ()).cells(4)
     assert cells.tolist() == [4, 5, 8, 9]
     np.testing.assert_allclose(middles, [[0, 0.25], [2 / 3, 0.25], [0, 0.75], [2 / 3, 0.75]], atol=1e-6)
-    assert points.shape == (4, 16)
-    assert np.argwhere(points).tolist() == [[3, 9]]
 
 
 def test_words_lie_on_the_garment_that_they_tell_of(cells, both):
@@ -132,11 +129,17 @@ def test_a_joint_is_shown_in_its_cell(world, cells, both):
 
 def test_the_target_of_some_people_is_theirs_alone(cells):
     crowd = next(people for people in cells.people if len(people) > 1)
-    every, one = cells.target([crowd, crowd[:1]])
+    (every, one), (everywhere, somewhere) = cells.target([crowd, crowd[:1]])
     assert every.shape == (SIDE**2, len(cells.tags))
+    assert everywhere.shape == (SIDE**2, DETAIL**2)
     assert set(map(tuple, one.nonzero().tolist())) == set(map(tuple, crowd[0].shown.tolist()))
     assert (every >= one).all()
     assert (every > one).any()
+    assert ((everywhere == somewhere) | (somewhere == 0)).all()
+    assert (everywhere > somewhere).any()
+    row, column = map(int, np.argwhere(crowd[0].parts)[0])
+    cell, point = row // DETAIL * SIDE + column // DETAIL, row % DETAIL * DETAIL + column % DETAIL
+    assert somewhere[cell, point] == crowd[0].parts[row, column]
 
 
 def test_tags_are_words_or_marks(cells):

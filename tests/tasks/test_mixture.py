@@ -44,6 +44,13 @@ def test_in_file_order_by_hand():
     assert [sample["name"] for sample in mixture[0]] == ["a", "b", "c"]
 
 
+def test_several_rows_of_a_part_by_hand():
+    mixture = Mixture([Rows("a", 3), Rows("b", 4)], 3, rows=[2, 1], weights=[1, 7])
+    assert drawn(mixture, 1).tolist() == [[0, 1, 0], [2, 0, 1], [1, 2, 2]]
+    assert drawn(mixture, 2).tolist() == [[0, 1, 3], [2, 0, 0], [1, 2, 1]]
+    assert [sample["conf"] for sample in mixture[0]] == [1, 1, 7]
+
+
 @given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=3), items=st.integers(1, 12), epochs=st.integers(1, 6))
 def test_every_row_once_per_pass(lengths, items, epochs):
     mixture = Mixture([Rows(str(n), n) for n in lengths], items)
@@ -139,10 +146,26 @@ def test_boxes_and_parallel_parsing_as_parts(small_text, world, files):
     assert mixture[0][3]["target"][:4].tolist() == mixture[0][1]["target"][:4].tolist()
 
 
+def test_more_rows_of_a_part(small_text, world, files):
+    mixture = make_multitask(small_text, world, files | {"part_rows": "refparsing=3"}).open(
+        world / "rkpt" / "val.tsv", training=True
+    )
+    lengths = [len(sample["target"]) for sample in mixture[0]]
+    assert len(lengths) == 5
+    assert lengths[1:4] == [53] * 3
+    assert lengths[0] != 53 != lengths[4]
+
+
+@pytest.mark.parametrize("flag", ["part_weights", "part_rows"])
 @pytest.mark.parametrize("text", ["box=1", "refpose", "refpose=-1", "refpose=nan", "refpose=x"])
-def test_wrong_weights(small_text, world, files, text):
-    with pytest.raises(UserError, match="--part-weights"):
-        make_multitask(small_text, world, files | {"part_weights": text})
+def test_wrong_numbers_of_parts(small_text, world, files, flag, text):
+    with pytest.raises(UserError, match=f"--{flag.replace('_', '-')}: needs PART=NUMBER"):
+        make_multitask(small_text, world, files | {flag: text})
+
+
+def test_rows_are_whole(small_text, world, files):
+    with pytest.raises(UserError, match=r"a whole number above 0, .* got 'refpose=1\.5'"):
+        make_multitask(small_text, world, files | {"part_rows": "refpose=1.5"})
 
 
 @pytest.mark.parametrize("together", [2, 99])
