@@ -22,9 +22,9 @@ KEYS = {
 }  # fmt: skip
 
 
-def commands(script, *arguments, name):
+def commands(script, *arguments, name, **environment):
     """Arguments that a dry run gives to each call of a program."""
-    words = [shlex.split(line) for line in run_script(script, *arguments, DRY_RUN=1).stdout.splitlines()]
+    words = [shlex.split(line) for line in run_script(script, *arguments, DRY_RUN=1, **environment).stdout.splitlines()]
     starts = [next((i for i, word in enumerate(line) if word.endswith(name)), None) for line in words]
     return [line[start + 1 :] for line, start in zip(words, starts, strict=True) if start is not None]
 
@@ -48,6 +48,23 @@ def test_training_flags(tmp_path):
     assert args.share_pictures
     assert args.autocast_bf16
     assert args.entangle_position_embedding
+
+
+def test_training_from_a_model(tmp_path):
+    """Its words and codes are kept: no vocabulary and no tokenizer is made."""
+    from refhcm.tasks.pretrain import parser
+
+    start = ROOT / "checkpoints/synthetic"
+    (before,) = commands("synthetic/train.sh", tmp_path, name="refhcm.tasks.pretrain", START=start)
+    first = parser().parse_args(before)
+    assert (first.finetune_from_model, first.trunk_updates) == (start / "model.pt", 0)
+    assert first.bpe_dir == str(start / "bpe")
+    assert commands("synthetic/train.sh", tmp_path, name="refhcm.tasks.make_vocabulary", START=start) == []
+    tokenizer = commands("synthetic/train.sh", tmp_path, name="refhcm.tasks.tokenizer", START=start)
+    assert [given[0] for given in tokenizer] == ["encode", "encode"]
+    assert {given[given.index("--vq-ckpt") + 1] for given in tokenizer} == {str(start / "vqgan/model.ckpt")}
+    exported = commands("synthetic/train.sh", tmp_path, name="refhcm.tasks.export", START=start)
+    assert exported[0][0] == str(start / "vqgan/model.ckpt")
 
 
 def test_a_folder_without_a_world(tmp_path):

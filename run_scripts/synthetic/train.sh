@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # A small model like the shipped one, from nothing: train.sh [RUN]. A finished step is not done again; a training goes on where it was.
 # SEED=1 PICTURES=24000 LOOK_PICTURES=10000 TOKENIZER_UPDATES=1600 TRUNK_UPDATES=1800 ENCODER_UPDATES=8000 UPDATES=12800
-# choose another run.
+# choose another run. START=checkpoints/synthetic goes on from a model, on other worlds (SEED=3), with its words and codes.
 run=${1:-runs/synthetic}
 mkdir -p "$run" && run=$(cd "$run" && pwd)
-export BPE_DIR=$run/bpe
+start=${START:+$(cd "$START" && pwd)}
+export BPE_DIR=${start:-$run}/bpe
+vq=${start:-$run}/vqgan
 source "$(dirname "$0")/common.sh"
 seed=${SEED:-1}
 world=$run/world
@@ -20,18 +22,20 @@ step "2 a vocabulary of its words"
 
 step "3 the parsing-map tokenizer, and the codes of all masks"
 masks=(--annotation-root "$world/rpar/annos")
-run "$python" -m refhcm.tasks.tokenizer train --data "$world/rpar/train.tsv" --valid "$world/rpar/val.tsv" "${masks[@]}" \
+[ -n "$start" ] || run "$python" -m refhcm.tasks.tokenizer train --data "$world/rpar/train.tsv" --valid "$world/rpar/val.tsv" "${masks[@]}" \
   --vq-config "$root/run_scripts/synthetic/tokenizer.yaml" --save-dir "$run/vqgan" --updates "${TOKENIZER_UPDATES:-1600}" \
   --seed "$seed"
 for split in train val; do
   [ -f "$world/rpar/$split.codes.tsv" ] || run "$python" -m refhcm.tasks.tokenizer encode --data "$world/rpar/$split.tsv" \
-    "${masks[@]}" --vq-config "$run/vqgan/model.yaml" --vq-ckpt "$run/vqgan/model.ckpt" --out "$world/rpar/$split.codes.tsv"
+    "${masks[@]}" --vq-config "$vq/model.yaml" --vq-ckpt "$vq/model.ckpt" --out "$world/rpar/$split.codes.tsv"
 done
 
 step "4 trunk and encoder: what is seen, and who is asked about"
+begin=(--trunk-updates "${TRUNK_UPDATES:-1800}")
+[ -z "$start" ] || begin=(--trunk-updates "${TRUNK_UPDATES:-0}" --finetune-from-model "$start/model.pt")
 [ -f "$run/network/checkpoint_last.pt" ] || run "$python" -m refhcm.tasks.pretrain "$world" "$run/looks" \
   --save-dir "$run/pretrain" --bpe-dir "$BPE_DIR" "${symbols[@]}" --arch refhcm_small --patch-image-size 128 \
-  --seed "$seed" --trunk-updates "${TRUNK_UPDATES:-1800}" --updates "${ENCODER_UPDATES:-8000}"
+  --seed "$seed" "${begin[@]}" --updates "${ENCODER_UPDATES:-8000}"
 
 step "5 the network: all answers"
 regions=$run/regions.tsv
@@ -56,7 +60,7 @@ SAVE_DIR=$run/network train multitask "$world/rkpt/train.tsv" --seed "$seed" "${
 step "6 what is shipped"
 run mkdir -p "$run/shipped/vqgan"
 run cp -r "$BPE_DIR" "$run/shipped/"
-run cp "$run/vqgan/model.yaml" "$run/shipped/vqgan/"
-run "$python" -m refhcm.tasks.export "$run/vqgan/model.ckpt" "$run/shipped/vqgan/model.ckpt"
+run cp "$vq/model.yaml" "$run/shipped/vqgan/"
+run "$python" -m refhcm.tasks.export "$vq/model.ckpt" "$run/shipped/vqgan/model.ckpt"
 run "$python" -m refhcm.tasks.export "$run/network/checkpoint_last.pt" "$run/shipped/model.pt"
 step "scored by: MODEL=$run/shipped run_scripts/synthetic/evaluate.sh $world"
