@@ -85,6 +85,27 @@ def test_folded_convolutions(packed):
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("relu", [True, False])
+def test_wider_pixels_in_half_precision(stride, relu):
+    """A product in place of a convolution; only where there are more channels afterwards."""
+    torch.manual_seed(0)
+    conv, norm = nn.Conv2d(8, 32, 1, stride=stride, bias=False), nn.BatchNorm2d(32).eval()
+    norm.running_var.uniform_(0.5, 2)
+    x, other = torch.randn(2, 8, 9, 12), torch.randn(2, 32, -(-9 // stride), 12 // stride)
+    expected = norm(conv(x)), norm(conv(x)) + other
+    half = FoldedConv(copy.deepcopy(conv).bfloat16(), copy.deepcopy(norm).bfloat16(), relu=relu)
+    assert half.widens
+    given, added = (y.bfloat16().contiguous(memory_format=torch.channels_last) for y in (x, other))
+    for found, wanted in zip((half(given), half(given, added)), expected, strict=True):
+        assert found.is_contiguous(memory_format=torch.channels_last)
+        assert_close(found.float(), wanted.relu() if relu else wanted, atol=0.06, rtol=0.02)
+    narrower = FoldedConv(nn.Conv2d(32, 8, 1).bfloat16(), nn.BatchNorm2d(8).bfloat16(), relu=relu)
+    assert not narrower.widens
+    assert not FoldedConv(conv, norm, relu=relu).widens
+
+
+@torch.inference_mode()
 def test_folded_norms(network):
     folded, pictures = copy.deepcopy(network).for_answers(), torch.randn(2, 3, 80, 64)
     trunk = folded.encoder.embed_images
