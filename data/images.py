@@ -50,7 +50,9 @@ def path_below(root: str | Path | None, text: str, *, where: str, column: str) -
 def decode_base64(text: str, *, where: str, column: str) -> bytes:
     """Bytes of base64 in the standard or the URL-safe alphabet, padded or not."""
     try:
-        data = text.strip().encode("ascii").translate(URL_SAFE_TO_STANDARD).rstrip(b"=")
+        data = text.strip().encode("ascii").rstrip(b"=")
+        if b"-" in data or b"_" in data:
+            data = data.translate(URL_SAFE_TO_STANDARD)
         return base64.b64decode(data + b"=" * (-len(data) % 4), validate=True)
     except (binascii.Error, UnicodeEncodeError) as error:
         raise DataError(f"{where}: column {column}: needs base64 or a path, got {shorten(text)} ({error})") from error

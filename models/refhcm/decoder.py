@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from timm.layers import calculate_drop_path_rates
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .config import NetworkConfig
+from .drop_path import drop_path_rates
 from .encoder import EncoderOutput
 from .layers import DecoderLayer, KeyValueCache
 from .linear import linear
@@ -58,7 +58,7 @@ class Decoder(nn.Module):
         self.cross_pos_q_linear = nn.Linear(width, width)
         self.cross_pos_k_linear = nn.Linear(width, width)
         self.position_scale = (width / heads * config.attn_scale_factor) ** -0.5
-        rates = calculate_drop_path_rates(config.decoder_drop_path_rate, layers)
+        rates = drop_path_rates(config.decoder_drop_path_rate, layers)
         self.layers = nn.ModuleList(DecoderLayer(config, rate) for rate in rates)
         self.layer_norm = nn.LayerNorm(width)
         self.output_projection = nn.Linear(width, embed_tokens.num_embeddings, bias=False)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from timm.layers import calculate_drop_path_rates
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .config import NetworkConfig
+from .drop_path import drop_path_rates
 from .layers import EncoderLayer
 from .positions import (
     bias_of,
@@ -95,7 +95,7 @@ class Encoder(nn.Module):
         self.pos_q_linear = nn.Linear(width, width)
         self.pos_k_linear = nn.Linear(width, width)
         self.position_scale = (width / heads * config.attn_scale_factor) ** -0.5
-        rates = calculate_drop_path_rates(config.encoder_drop_path_rate, layers)
+        rates = drop_path_rates(config.encoder_drop_path_rate, layers)
         self.layers = nn.ModuleList(EncoderLayer(config, rate) for rate in rates)
         self.layer_norm = nn.LayerNorm(width)
         token_rows, image_rows = 2 * config.token_bucket_size - 1, (2 * config.image_bucket_size - 1) ** 2 + 3

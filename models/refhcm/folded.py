@@ -67,6 +67,6 @@ class FoldedBlock(nn.Module):
         self.downsample = None if block.downsample is None else FoldedConv(*block.downsample, relu=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See `DroppedBottleneck`. x is overwritten unless the shape changes."""
+        """See `Bottleneck`. x is overwritten unless the shape changes."""
         out = self.conv2(self.conv1(x))
         return self.conv3(out, x if self.downsample is None else self.downsample(x))

@@ -2,11 +2,11 @@
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath
 from torch import Tensor, nn
 
 from .attention import Attention
 from .config import NetworkConfig
+from .drop_path import DropPath
 from .linear import Linear
 
 

@@ -1,11 +1,13 @@
 """Putting a checkpoint's weights into a network (spec/model.md, "Loading checkpoints")."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ...utils.checkpoints import Checkpoint
 from ...utils.errors import CheckpointError
@@ -17,6 +19,17 @@ logger = logging.getLogger(__name__)
 
 COMPUTED = ("version", "token_rp_bucket", "image_rp_bucket", "image_position_idx")  # follow from the config
 EMBEDDINGS = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "decoder.output_projection.weight")
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Leaves weights as they are where they would be drawn: on `meta` that alone imports 120 MB of torch's compiler."""
+
+    def __torch_function__(
+        self, func: Callable, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__name__", "") in ("normal_", "uniform_", "kaiming_uniform_"):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 @dataclass
@@ -107,7 +120,7 @@ def load_network(
     """
     where = str(checkpoint.path)
     config = NetworkConfig.from_args(checkpoint.flags(), where=where)
-    with torch.device("meta"):
+    with torch.device("meta"), _NothingDrawn():
         network = Network(config, num_symbols)
     fitted, report = fit_weights(checkpoint.ema_weights() if ema else checkpoint.weights, network, where=where)
     counters = [name for name in report.missing if name.endswith("num_batches_tracked")]

@@ -24,13 +24,19 @@ class Network(nn.Module):
         embed_tokens = nn.Embedding(num_symbols, config.encoder_embed_dim, padding_idx)
         self.encoder = Encoder(config, embed_tokens)
         self.decoder = Decoder(config, embed_tokens)
-        self.apply(_initialise)
-        with torch.no_grad():  # after the output projection, whose matrix it is, too
-            embed_tokens.weight[padding_idx] = 0
-        if config.sinusoidal_positions:
-            self.encoder.start_from_sinusoids()
+        if not embed_tokens.weight.is_meta:  # there a checkpoint gives all values
+            self._start()
         if config.freeze_encoder_embedding or config.freeze_decoder_embedding:
             embed_tokens.weight.requires_grad_(False)
+
+    def _start(self) -> None:
+        """The weights before any training."""
+        self.apply(_initialise)
+        embed_tokens = self.encoder.embed_tokens
+        with torch.no_grad():  # after the output projection, whose matrix it is, too
+            embed_tokens.weight[embed_tokens.padding_idx] = 0
+        if self.config.sinusoidal_positions:
+            self.encoder.start_from_sinusoids()
 
     def share_embedding(self) -> None:
         """Makes decoder and output use the encoder's embedding matrix (again)."""

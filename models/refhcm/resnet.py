@@ -4,12 +4,10 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from timm.layers import DropPath, calculate_drop_path_rates
 from torch import Tensor, nn
-from torchvision.models.resnet import Bottleneck
-from torchvision.ops import FrozenBatchNorm2d
 
 from ...utils.errors import CheckpointError
+from .drop_path import DropPath, drop_path_rates
 from .folded import FoldedBlock, FoldedConv
 
 BLOCKS = {
@@ -21,11 +19,25 @@ BLOCKS = {
 }
 
 
-class DroppedBottleneck(Bottleneck):
-    """torchvision's bottleneck, with stochastic depth on its branch."""
+class Bottleneck(nn.Module):
+    """One pixel to fewer channels, 3 x 3 with the stride, one pixel to four times as many; stochastic depth."""
 
-    def __init__(self, *args, drop_path: float = 0.0, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        channels: int,
+        planes: int,
+        *,
+        norm: Callable[[int], nn.Module],
+        stride: int = 1,
+        downsample: nn.Module | None = None,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(channels, planes, 1, bias=False), norm(planes)
+        self.conv2, self.bn2 = nn.Conv2d(planes, planes, 3, stride, padding=1, bias=False), norm(planes)
+        self.conv3, self.bn3 = nn.Conv2d(planes, 4 * planes, 1, bias=False), norm(4 * planes)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = downsample
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -47,6 +59,8 @@ class ResNet(nn.Module):
             raise CheckpointError(f"resnet_type {kind!r} is not one of {', '.join(BLOCKS)}")
         norm: Callable[[int], nn.Module] = nn.BatchNorm2d
         if frozen:
+            from torchvision.ops import FrozenBatchNorm2d  # here, for torchvision takes long to import
+
             norm = FrozenBatchNorm2d
         elif sync:
             norm = partial(nn.SyncBatchNorm, momentum=0.1, eps=1e-3)
@@ -65,10 +79,10 @@ class ResNet(nn.Module):
     def _stage(
         channels: int, planes: int, blocks: int, *, norm: Callable, stride: int, drop_path: float
     ) -> nn.Sequential:
-        rates = calculate_drop_path_rates(drop_path, blocks)  # the first block never drops
+        rates = drop_path_rates(drop_path, blocks)  # the first block never drops
         downsample = nn.Sequential(nn.Conv2d(channels, 4 * planes, 1, stride, bias=False), norm(4 * planes))
-        layers = [DroppedBottleneck(channels, planes, stride, downsample, norm_layer=norm)]
-        layers += [DroppedBottleneck(4 * planes, planes, norm_layer=norm, drop_path=rate) for rate in rates[1:]]
+        layers = [Bottleneck(channels, planes, norm=norm, stride=stride, downsample=downsample)]
+        layers += [Bottleneck(4 * planes, planes, norm=norm, drop_path=rate) for rate in rates[1:]]
         return nn.Sequential(*layers)
 
     @torch.no_grad()

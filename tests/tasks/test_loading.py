@@ -1,6 +1,9 @@
 """`refhcm.load`: what lies beside a checkpoint is found, and mistakes are one clear line."""
 
+import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -91,3 +94,18 @@ def test_the_package_names_what_it_has():
     assert refhcm.Predictor is Predictor
     with pytest.raises(AttributeError, match="nothing"):
         refhcm.nothing  # noqa: B018
+
+
+@pytest.mark.skipif(not loading.SHIPPED.exists(), reason="no shipped model")
+def test_asking_imports_no_training():
+    """torch's compiler, torchvision and timm are 170 MB and two seconds of imports that no answer needs."""
+    asking = """
+import json, sys
+import refhcm
+from PIL import Image
+refhcm.load().refer(Image.new("RGB", (64, 48)), "the person", parsing=True)
+heavy = "torch._dynamo", "sympy", "torchvision", "timm", "fairseq"
+print(json.dumps([name for name in heavy if name in sys.modules]))
+"""
+    done = subprocess.run([sys.executable, "-c", asking], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []
