@@ -207,7 +207,7 @@ def test_a_resumed_run_is_the_same(cells, tasks, tmp_path):
     content = load_file(tmp_path / "half.pt")
     del content["pretrain"]["readers"]["0.tags.weight"]
     write(content, tmp_path / "old.pt")
-    with pytest.raises(CheckpointError, match=r"old\.pt: is of another version of pretrain"):
+    with pytest.raises(CheckpointError, match=r"old\.pt: is of another version of this training"):
         make(cells, tasks, trunk_updates=3, updates=4).resume(tmp_path / "old.pt")
 
 
