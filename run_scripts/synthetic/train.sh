@@ -46,15 +46,16 @@ regions=$run/regions.tsv
 codes=$world/rpar/train.codes.tsv
 updates=${UPDATES:-12800}
 SAVE_DIR=$run/network train multitask "$world/rkpt/train.tsv" --seed "$seed" "${sizes[@]}" \
-  --finetune-from-model "$run/pretrain/checkpoint_last.pt" --bin-smoothing 1.5 --rows-together 2 --batch-size 8 \
+  --finetune-from-model "$run/pretrain/checkpoint_last.pt" --bin-smoothing 1.5 --rows-together 2 --batch-size 4 \
   --refpose-dataset "$world/rkpt/train.tsv" --refpose-selected-cols 0,5,2,3,4 \
   --refparsing-dataset "$codes" --refparsing-selected-cols 0,5,1,2,3,4 \
   --regcaption-dataset "$world/rhrc/train.tsv" --regcaption-selected-cols 0,3,2,1 \
   --refquery-dataset "$codes" --refquery-selected-cols 0,5,1,2,3,4 \
-  --refregion-dataset "$regions" --refregion-selected-cols 0,5,2,3 --part-weights refregion=8 \
+  --refregion-dataset "$regions" --refregion-selected-cols 0,5,2,3 \
+  --part-rows refregion=4,refpose=2,refparsing=2,refquery=2 --part-weights refregion=5 \
   --annotation-root "$world/rpar/annos" --max-tgt-length 100 --max-epoch 100 --disable-validation \
   --dropout 0 --encoder-drop-path-rate 0 --decoder-drop-path-rate 0 --no-disable-entangle --optimizer fused_adam \
-  --adam-betas '(0.9,0.98)' --lr 6e-4 --warmup-ratio -1 --warmup-updates 100 --end-learning-rate 1e-5 \
+  --adam-betas '(0.9,0.98)' --lr 5e-4 --warmup-ratio -1 --warmup-updates 100 --end-learning-rate 1e-5 \
   --total-num-update "$updates" --max-update "$updates" --save-interval-updates 200
 
 step "6 what is shipped"
