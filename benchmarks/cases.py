@@ -176,4 +176,5 @@ CASES: dict[str, Callable[[Setting], Case]] = {
     "four_questions": four_questions,
     "eight_pictures": eight_pictures,
     "train": train,
+    "train_recompute": train,  # of a network with --checkpoint-activations
 }

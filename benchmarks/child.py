@@ -4,6 +4,9 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import torch  # noqa: E402
 
 from ..models.refhcm.config import NetworkConfig  # noqa: E402
 from ..models.refhcm.loading import load_network  # noqa: E402
+from ..models.refhcm.network import Network  # noqa: E402
 from ..utils.checkpoints import read_checkpoint  # noqa: E402
 from ..utils.memory import keep_freed_memory  # noqa: E402
 from . import dataset  # noqa: E402
@@ -23,9 +27,11 @@ from .machine import measure, timed  # noqa: E402
 def setting_of(order: dict[str, Any]) -> Setting:
     """Loads the network as a user's program does. A training has float32 weights; its dtype is autocast's."""
     device, dtype = torch.device(order["device"]), getattr(torch, order["dtype"])
-    training = order["case"] == "train"
+    training = order["case"].startswith("train")
     weights_dtype = torch.float32 if training else dtype
     checkpoint = read_checkpoint(order["checkpoint"], mmap=True)
+    flags = checkpoint.flags() | {"checkpoint_activations": order["case"] == "train_recompute"}
+    checkpoint = replace(checkpoint, args=flags)
     network = load_network(checkpoint, order["symbols"], device=device, dtype=weights_dtype)
     network = network.train() if training else network.for_answers()
     if device.type == "cpu":
@@ -39,6 +45,20 @@ def peak_bytes(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     status = Path("/proc/self/status").read_text()
     return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
+
+
+def peak_of_tensors(step: Callable[[], object], network: Network) -> int:
+    """Most bytes of weights, gradients and other tensors at once in a training step, as torch's allocator counts them.
+
+    On a CPU a process holds more: libraries, scratch memory of products, and what glibc keeps between tensors.
+    """
+    network.zero_grad(set_to_none=True)
+    start = sum(tensor.nbytes for tensor in {*network.parameters(), *network.buffers()})
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        step()
+    events = (event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]")
+    sizes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
+    return start + max(accumulate(sizes))
 
 
 def run(order: dict[str, Any]) -> dict[str, Any]:
@@ -57,6 +77,8 @@ def run(order: dict[str, Any]) -> dict[str, Any]:
             baselines.append(timed(case.baseline, setting.device))
     found |= {"seconds": statistics.median(times), "fastest_s": min(times)}
     found["repeated_peak_bytes"] = peak_bytes(setting.device)
+    if order["case"].startswith("train") and setting.device.type == "cpu":
+        found["tensors_peak_bytes"] = peak_of_tensors(case.run, setting.network)
     if baselines:
         found["baseline_s"] = statistics.median(baselines)
     dtype = getattr(torch, order["dtype"])
@@ -68,8 +90,6 @@ def run(order: dict[str, Any]) -> dict[str, Any]:
 
 def write_checkpoint(path: Path, arch: str, symbols: int) -> None:
     """A network of this size with random weights, in a checkpoint's form."""
-    from ..models.refhcm.network import Network
-
     torch.manual_seed(0)
     flags = {"arch": arch}
     network = Network(NetworkConfig.from_args(flags), symbols)

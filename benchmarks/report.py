@@ -3,11 +3,14 @@
 from typing import Any
 
 GIB = 2**30
-HEAD = "| path | dtype | median s | limit s | ratio | first answer s | loaded s | peak GiB | one by one |"
+HEAD = "| path | dtype | median s | limit s | ratio | first answer s | loaded s | peak GiB | tensors GiB | one by one |"
 
 
 def table(found: dict[str, Any]) -> str:
-    """Markdown. ratio: median over limit. one by one: the time of the same answers asked alone, over this time."""
+    """Markdown. ratio: median over limit. tensors: of a training, see `peak_of_tensors`.
+
+    one by one: the time of the same answers asked alone, over this time.
+    """
     setting = found["setting"]
     lines = [
         f"{setting['arch']}, {setting['size']} px, {setting['device']}, {setting['threads']} threads, "
@@ -15,7 +18,7 @@ def table(found: dict[str, Any]) -> str:
         "",
     ]
     if found["rows"]:
-        lines += [HEAD, "|---|---|" + "---:|" * 7]
+        lines += [HEAD, "|---|---|" + "---:|" * 8]
         lines += [_line(row) for row in found["rows"]]
         lines += ["", *dict.fromkeys(_machine(row) for row in found["rows"][:2])]
     if "dataset" in found:
@@ -38,6 +41,7 @@ def _line(row: dict[str, Any]) -> str:
         f"{row['whole_s']:.1f}",
         f"{row['loaded_s']:.1f}",
         f"{row['peak_bytes'] / GIB:.2f}",
+        f"{row['tensors_peak_bytes'] / GIB:.2f}" if "tensors_peak_bytes" in row else "",
         alone,
     ]
     return f"| {row['case']} | {row['dtype']} | " + " | ".join(numbers) + " |"

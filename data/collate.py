@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import default_collate
 
 from .dataset import BadRow, Sample
 
@@ -78,7 +79,8 @@ def _net_input(samples: list[Sample], *, pad: int, share_pictures: bool) -> dict
         images = list(dict(zip(keys, images, strict=True)).values())
         places = {id(image): place for place, image in enumerate(images)}
         net_input["patch_rows"] = torch.tensor([places[key] for key in keys])  # int64 [B]
-    net_input["patch_images"] = torch.stack(images)  # float32 [B, 3, H, W], or [P, 3, H, W]
+    # In a worker process it writes straight into the memory that is shared with the main process.
+    net_input["patch_images"] = default_collate(images)  # float32 [B, 3, H, W], or [P, 3, H, W]
     return net_input | _full_mask(samples)
 
 

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .biased_attention import biased_attention
 from .linear import Linear
 
 
@@ -39,11 +40,8 @@ class Attention(nn.Module):
         """
         dropout = self.dropout if self.training else 0.0
         q = self.split(self.q_proj(x))
-        if bias.requires_grad:  # no fused kernel learns a bias; torch's fallback is slower than this
-            scores = (q * self.scale) @ keys.transpose(-1, -2) + bias
-            if hidden is not None:
-                scores += hidden
-            out = F.dropout(scores.softmax(dim=-1, dtype=torch.float32), dropout).to(values.dtype) @ values
+        if bias.requires_grad:
+            out = biased_attention(q * self.scale, keys, values, bias, hidden, dropout=dropout)
         else:
             bias = bias if hidden is None else bias + hidden
             out = F.scaled_dot_product_attention(q, keys, values, attn_mask=bias, dropout_p=dropout, scale=self.scale)

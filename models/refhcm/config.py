@@ -58,7 +58,7 @@ class NetworkConfig:
     sync_bn: bool = option(False, "batch norm over all ranks in the trunk")
     freeze_encoder_embedding: bool = option(False, "do not train the symbol embedding")
     freeze_decoder_embedding: bool = option(False, "do not train the symbol embedding (it is shared)")
-    checkpoint_activations: bool = option(False, "recompute each layer in the backward pass to save memory")
+    checkpoint_activations: bool = option(False, "save memory: compute most again in the backward pass")
 
     def __post_init__(self) -> None:
         for heads in (self.encoder_attention_heads, self.decoder_attention_heads):

@@ -1,11 +1,11 @@
 """States to answer symbols, all at once or step by step through one path (spec/model.md, "Decoder")."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from .config import NetworkConfig
 from .drop_path import drop_path_rates
@@ -13,6 +13,7 @@ from .encoder import EncoderOutput
 from .layers import DecoderLayer, KeyValueCache
 from .linear import linear
 from .positions import bias_of, hiding, token_buckets
+from .recompute import recomputed
 
 
 @dataclass
@@ -93,12 +94,11 @@ class Decoder(nn.Module):
             closed = causal_mask(length).to(x).masked_fill(full_mask_rows[:, None, None, None], 0)  # [B, 1, T, T]
             hidden = closed if hidden is None else closed + hidden
         shared = {"cross_bias": cross_bias, "self_hidden": hidden, "cross_hidden": hiding(encoder.padding, x.dtype)}
+        again = self.config.checkpoint_activations and self.training
         for layer, bias in zip(self.layers, self_bias, strict=True):
             arguments = {"self_bias": bias, **shared}
-            if self.config.checkpoint_activations and self.training:
-                x = checkpoint(layer, x, encoder.states, use_reentrant=False, **arguments)
-            else:
-                x = layer(x, encoder.states, **arguments)
+            run = partial(recomputed, layer) if again else layer
+            x = run(x, encoder.states, **arguments)
         return self.layer_norm(x)
 
     def start(

@@ -1,12 +1,12 @@
 """Picture and prompt to states (spec/model.md, "Encoder")."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from .config import NetworkConfig
 from .drop_path import drop_path_rates
@@ -21,6 +21,7 @@ from .positions import (
     token_buckets,
     with_relative,
 )
+from .recompute import recomputed
 from .resnet import ResNet
 
 SINUSOIDS = 0.5  # their amplitude, beside contents of standard deviation 1
@@ -62,10 +63,10 @@ class EncoderOutput:
 
 @dataclass
 class _KeptBiases:
-    """The biases of all layers for one grid and weights, made when they are needed for the second time."""
+    """What makes the biases of all layers for one grid and weights, each once; from the second time they are needed."""
 
     key: tuple
-    biases: list[Tensor] | None = None
+    biases: list[Callable[[], Tensor]] | None = None
 
 
 class Encoder(nn.Module):
@@ -85,6 +86,7 @@ class Encoder(nn.Module):
             drop_path_rate=config.resnet_drop_path_rate,
             frozen=config.freeze_resnet,
             sync=config.sync_bn,
+            recompute=config.checkpoint_activations,
         )
         self.image_proj = nn.Linear(self.embed_images.channels, width)
         self.patch_layernorm_embedding = nn.LayerNorm(width)
@@ -160,12 +162,10 @@ class Encoder(nn.Module):
         if mask is not None:
             x = x * ~mask[:, :, None]
         hidden = hiding(mask, x.dtype)
-        biases = iter(self._biases(grid, length))
-        for layer in self.layers:  # no name for the bias: it is large, and would stay until the next one is made
-            if self.config.checkpoint_activations and self.training:
-                x = checkpoint(layer, x, next(biases), hidden, use_reentrant=False)
-            else:
-                x = layer(x, next(biases), hidden)
+        again = self.config.checkpoint_activations and self.training
+        for layer, make_bias in zip(self.layers, self._biases(grid, length), strict=True):
+            arguments = (layer, make_bias, x, hidden)
+            x = recomputed(_apply, *arguments) if again else _apply(*arguments)
         return EncoderOutput(self.layer_norm(x), positions, mask)
 
     def _positions(self, grid: tuple[int, int], length: int) -> tuple[Tensor, Tensor]:
@@ -180,26 +180,27 @@ class Encoder(nn.Module):
         normed = torch.cat([self.image_pos_ln(patches), self.pos_ln(text)])
         return torch.cat([patches, text])[None], normed[None]
 
-    def _biases(self, grid: tuple[int, int], length: int) -> Iterable[Tensor]:
-        """Each layer's bias, [1, H, S, S], for a text of `length` symbols.
+    def _biases(self, grid: tuple[int, int], length: int) -> Iterable[Callable[[], Tensor]]:
+        """What makes each layer's bias, [1, H, S, S], for a text of `length` symbols.
 
-        An encoder that answers keeps them from the second time on; they are made for texts a little longer, whose
-        biases hold those of the shorter ones.
+        A bias is large: it is made when its layer needs it, and made again where layers are recomputed. An encoder
+        that answers keeps them from the second time on; they are made for texts a little longer, whose biases hold
+        those of the shorter ones.
         """
         if torch.is_grad_enabled():
-            return self._made_biases(grid, length)
+            return self._makers(grid, length)
         states = grid[0] * grid[1] + length
         longest = min(-(-length // LENGTHS) * LENGTHS, self.config.max_source_positions)
         tables = (p for name, p in self.named_parameters() if "pos" in name)
         key = (grid, longest, *(_state_of(table) for table in tables))
-        biases: Iterable[Tensor] = self._made_biases(grid, longest)
+        makers: Iterable[Callable[[], Tensor]] = self._makers(grid, longest)
         if self._kept.key != key:
             self._kept = _KeptBiases(key)
         else:
-            biases = self._kept.biases = self._kept.biases or list(biases)
-        return (bias[:, :, :states, :states] for bias in biases)
+            makers = self._kept.biases = self._kept.biases or [cache(make) for make in makers]
+        return (partial(_corner, make, states) for make in makers)
 
-    def _made_biases(self, grid: tuple[int, int], length: int) -> Iterator[Tensor]:
+    def _makers(self, grid: tuple[int, int], length: int) -> Iterator[Callable[[], Tensor]]:
         """Absolute bias, the same in every layer, plus the layer's relative ones of image-image and text-text pairs."""
         _, positions = self._positions(grid, length)
         split = self.layers[0].self_attn.split
@@ -209,8 +210,20 @@ class Encoder(nn.Module):
         rows = image_positions(*grid, self.config.image_bucket_size).to(absolute.device)
         image = image_buckets(rows, self.config.image_bucket_size)
         tables = zip(self.token_rel_pos_table_list, self.image_rel_pos_table_list, strict=True)
-        for token_table, image_table in tables:
-            yield with_relative(absolute, bias_of(image_table.weight, image), bias_of(token_table.weight, text))
+        for of_text, of_image in tables:
+            yield partial(_bias, absolute, image=(of_image.weight, image), text=(of_text.weight, text))
+
+
+def _apply(layer: EncoderLayer, make_bias: Callable[[], Tensor], x: Tensor, hidden: Tensor | None) -> Tensor:
+    return layer(x, make_bias(), hidden)
+
+
+def _bias(absolute: Tensor, *, image: tuple[Tensor, Tensor], text: tuple[Tensor, Tensor]) -> Tensor:
+    return with_relative(absolute, bias_of(*image), bias_of(*text))
+
+
+def _corner(make_bias: Callable[[], Tensor], states: int) -> Tensor:
+    return make_bias()[:, :, :states, :states]
 
 
 def _state_of(weight: Tensor) -> tuple[int, int]:

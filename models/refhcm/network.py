@@ -21,7 +21,8 @@ class Network(nn.Module):
     def __init__(self, config: NetworkConfig, num_symbols: int, *, padding_idx: int = 1) -> None:
         super().__init__()
         self.config = config
-        embed_tokens = nn.Embedding(num_symbols, config.encoder_embed_dim, padding_idx)
+        # Sparse: the gradient of what is looked up is added to the output projection's, which has all rows.
+        embed_tokens = nn.Embedding(num_symbols, config.encoder_embed_dim, padding_idx, sparse=True)
         self.encoder = Encoder(config, embed_tokens)
         self.decoder = Decoder(config, embed_tokens)
         if not embed_tokens.weight.is_meta:  # there a checkpoint gives all values

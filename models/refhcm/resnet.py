@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ...utils.errors import CheckpointError
 from .drop_path import DropPath, drop_path_rates
 from .folded import FoldedBlock, FoldedConv
+from .recompute import recomputed_blocks
 
 BLOCKS = {
     "resnet18": (2, 2, 2),
@@ -17,6 +18,7 @@ BLOCKS = {
     "resnet101": (3, 4, 23),
     "resnet152": (3, 8, 36),
 }
+TOGETHER = 3  # blocks that are recomputed at once: what they hold then is as much as what is kept in between
 
 
 class Bottleneck(nn.Module):
@@ -52,8 +54,16 @@ class ResNet(nn.Module):
     """[B, 3, h, w] -> [B, 16 * width, h / 16, w / 16]."""
 
     def __init__(
-        self, kind: str, *, width: int = 64, drop_path_rate: float = 0.0, frozen: bool = False, sync: bool = False
+        self,
+        kind: str,
+        *,
+        width: int = 64,
+        drop_path_rate: float = 0.0,
+        frozen: bool = False,
+        sync: bool = False,
+        recompute: bool = False,
     ) -> None:
+        """recompute: a training keeps what is between a few blocks only, and the backward pass makes the rest again."""
         super().__init__()
         if kind not in BLOCKS:
             raise CheckpointError(f"resnet_type {kind!r} is not one of {', '.join(BLOCKS)}")
@@ -64,7 +74,7 @@ class ResNet(nn.Module):
             norm = FrozenBatchNorm2d
         elif sync:
             norm = partial(nn.SyncBatchNorm, momentum=0.1, eps=1e-3)
-        self.channels, self.folded = 16 * width, False
+        self.channels, self.folded, self.recompute = 16 * width, False, recompute
         self.conv1 = nn.Conv2d(3, width, kernel_size=7, stride=2, padding=3, bias=False)
         self.bn1 = norm(width)
         self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
@@ -106,4 +116,10 @@ class ResNet(nn.Module):
             x = x.contiguous(memory_format=torch.channels_last)
         x = self.conv1(x)
         x = self.maxpool(x if self.folded else torch.relu(self.bn1(x)))
-        return self.layer3(self.layer2(self.layer1(x)))
+        for stage in (self.layer1, self.layer2, self.layer3):
+            if self.recompute and self.training:
+                for start in range(0, len(stage), TOGETHER):
+                    x = recomputed_blocks(stage[start : start + TOGETHER], x)
+            else:
+                x = stage(x)
+        return x

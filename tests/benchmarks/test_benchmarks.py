@@ -13,15 +13,17 @@ def run(*arguments):
 
 
 def test_table_and_numbers(tmp_path):
-    done = run("qpg", "four_questions", "train", "--dtype=float32", *SMALL, "--out", str(tmp_path))
+    done = run("qpg", "four_questions", "train", "train_recompute", "--dtype=float32", *SMALL, "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     rows = {row["case"]: row for row in json.loads((tmp_path / "results.json").read_text())["rows"]}
-    assert set(rows) == {"qpg", "four_questions", "train"}
+    assert set(rows) == {"qpg", "four_questions", "train", "train_recompute"}
     for row in rows.values():
         assert row["seconds"] > row["limit_s"] > 0  # nothing is faster than the machine
         assert row["whole_s"] > row["loaded_s"] > 0
         assert row["peak_bytes"] > 2**27
     assert rows["four_questions"]["baseline_s"] > 0
+    kept, again = (rows[name]["tensors_peak_bytes"] for name in ("train", "train_recompute"))
+    assert kept > again > 2 * 4 * 9500 * 64  # weights and gradients, of the symbols alone
     table = (tmp_path / "results.md").read_text()
     assert "| qpg | float32 |" in table
     assert "GFLOP/s" in table

@@ -73,7 +73,7 @@ def test_relative_biases_keep_to_their_blocks():
     text = token_buckets(3, 64)
     for linear in (encoder.pos_q_linear, encoder.pos_k_linear):  # no absolute bias
         torch.nn.init.zeros_(linear.weight)
-    _, bias = (layer[0] for layer in encoder._made_biases((1, 2), 3))
+    _, bias = (make()[0] for make in encoder._makers((1, 2), 3))
     image_table, token_table = (
         tables[1].weight for tables in (encoder.image_rel_pos_table_list, encoder.token_rel_pos_table_list)
     )
