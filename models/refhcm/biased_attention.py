@@ -3,7 +3,6 @@
 No fused kernel has a gradient for its bias, and torch's own fallback writes five tensors of the size of all scores.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -26,51 +25,58 @@ def biased_attention(
 
 
 class _BiasedAttention(torch.autograd.Function):
+    """Inside, heads come first: [H, B, T, d], so that a few of them are one piece of memory."""
+
     @staticmethod
     def forward(
         ctx: Any, q: Tensor, keys: Tensor, values: Tensor, bias: Tensor, hidden: Tensor | None, dropout: float
     ) -> Tensor:
-        shape = (*q.shape[:3], keys.shape[2])
-        out, kept = torch.empty_like(q), q.new_empty(shape, dtype=torch.float32)
-        scales = kept.new_empty(shape if dropout else 0)  # 0 or 1 / (1 - dropout)
-        for part in _parts(kept):
-            scores = q[:, part] @ keys[:, part].transpose(-1, -2) + bias[:, part]
+        q, keys, values = (x.transpose(0, 1).contiguous() for x in (q, keys, values))
+        out, kept = torch.empty_like(q), []
+        ctx.parts, ctx.dropout = _parts(q, keys), dropout
+        for part in ctx.parts:
+            scores = _product(q[part], keys[part].mT).add_(bias.transpose(0, 1)[part])
             if hidden is not None:
-                scores += hidden
-            kept[:, part] = probabilities = scores.softmax(dim=-1, dtype=torch.float32)
-            if dropout:
-                scale = torch.ones_like(probabilities)
-                scales[:, part] = torch.dropout_(scale, dropout, True)
-                probabilities = probabilities * scale
-            out[:, part] = probabilities.to(values.dtype) @ values[:, part]
-        ctx.save_for_backward(q, keys, values, kept, scales)
-        ctx.dropout, ctx.bias = dropout, (bias.shape, bias.dtype)
-        return out
+                scores += hidden.transpose(0, 1)
+            kept += [probabilities := scores.softmax(dim=-1, dtype=torch.float32)]
+            if dropout:  # scales: 0 or 1 / (1 - dropout)
+                kept += [scales := torch.dropout_(torch.ones_like(probabilities), dropout, True)]
+                probabilities = probabilities * scales
+            _product(probabilities.to(values.dtype), values[part], out=out[part])
+        ctx.save_for_backward(q, keys, values, *kept)
+        ctx.bias = bias.shape, bias.dtype
+        return out.transpose(0, 1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        q, keys, values, kept, scales = ctx.saved_tensors
+        q, keys, values, *kept = ctx.saved_tensors
+        grad, left = grad.transpose(0, 1).contiguous(), iter(kept)
         of_q, of_keys, of_values = (torch.empty_like(x) for x in (q, keys, values))
-        shape, dtype = ctx.bias
-        of_bias = grad.new_empty(shape, dtype=dtype)
-        for part in _parts(kept):
-            probabilities, of_out = kept[:, part], grad[:, part]
-            used = probabilities * scales[:, part] if ctx.dropout else probabilities
-            of_values[:, part] = used.to(values.dtype).transpose(-1, -2) @ of_out
-            wanted = (of_out @ values[:, part].transpose(-1, -2)).float()
+        (batch, *shape), dtype = ctx.bias
+        of_bias = grad.new_empty(shape[0], batch, *shape[1:], dtype=dtype)
+        for part in ctx.parts:
+            used = probabilities = next(left)
+            wanted = _product(grad[part], values[part].mT).float()
             if ctx.dropout:
-                wanted *= scales[:, part]
+                used = probabilities * (scales := next(left))
+                wanted *= scales
+            _product(used.to(values.dtype).mT, grad[part], out=of_values[part])
             of_scores = torch.ops.aten._softmax_backward_data(wanted, probabilities, -1, torch.float32).to(q.dtype)
-            of_bias[:, part] = of_scores.sum_to_size(shape[0], *of_scores.shape[1:])
-            of_q[:, part] = of_scores @ keys[:, part]
-            of_keys[:, part] = of_scores.transpose(-1, -2) @ q[:, part]
-        return of_q, of_keys, of_values, of_bias, None, None
+            of_bias[part] = of_scores.sum(1, keepdim=True) if batch < of_scores.shape[1] else of_scores
+            _product(of_scores, keys[part], out=of_q[part])
+            _product(of_scores.mT, q[part], out=of_keys[part])
+        return *(x.transpose(0, 1) for x in (of_q, of_keys, of_values, of_bias)), None, None
 
 
-def _parts(scores: Tensor) -> Iterator[slice]:
-    """Heads of [B, H, T, S] whose scores are few enough to be worked on together."""
-    heads = scores.shape[1]
-    at_once = AT_ONCE.get(scores.device.type, ELSEWHERE) * heads // max(scores.nbytes, 1)
-    step = min(max(at_once, 1), heads)
-    return (slice(start, start + step) for start in range(0, heads, step))
+def _product(one: Tensor, other: Tensor, out: Tensor | None = None) -> Tensor:
+    """[h, B, n, k] @ [h, B, k, m]."""
+    flat = None if out is None else out.flatten(0, 1)
+    return torch.bmm(one.flatten(0, 1), other.flatten(0, 1), out=flat).unflatten(0, one.shape[:2])
+
+
+def _parts(q: Tensor, keys: Tensor) -> list[slice]:
+    """Heads of [H, B, T, d] whose float32 scores are few enough to be worked on together."""
+    heads, size = len(q), 4 * q.shape[1] * q.shape[2] * keys.shape[2]
+    step = max(AT_ONCE.get(q.device.type, ELSEWHERE) // max(size, 1), 1)
+    return [slice(start, start + step) for start in range(0, heads, step)]

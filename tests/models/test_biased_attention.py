@@ -46,7 +46,7 @@ def test_dropout_is_the_same_in_both_passes(hidden):
     given = inputs(biases=1)
     q, keys, values, bias = given
     torch.manual_seed(7)
-    kept = F.dropout(torch.ones(BATCH, HEADS, LENGTH, STATES), 0.5)
+    kept = F.dropout(torch.ones(HEADS, BATCH, LENGTH, STATES), 0.5).transpose(0, 1)
     expected = ((q @ keys.transpose(-1, -2) + bias + hidden).softmax(-1) * kept) @ values
     torch.manual_seed(7)
     found = biased_attention(*given, hidden, dropout=0.5)
