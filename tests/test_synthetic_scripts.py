@@ -42,7 +42,7 @@ def test_training_flags(tmp_path):
     for name in ("arch", "num_bins", "code_dict_size", "patch_image_size", "bpe_dir", "seed"):
         assert str(getattr(args, name)) == str(getattr(first, name)), name
     assert (args.arch, args.num_bins, args.code_dict_size) == ("refhcm_small", 128, 96)
-    assert (args.patch_image_size, args.max_image_size, args.bin_smoothing) == (128, 128, 1.5)
+    assert (args.patch_image_size, args.max_image_size, args.bin_smoothing) == (192, 192, 1.5)
     assert (args.dropout, args.label_smoothing, args.disable_entangle) == (0, 0, False)
     assert (args.rows_together, args.optimizer, args.sinusoidal_positions) == (2, "fused_adam", True)
     assert args.share_pictures

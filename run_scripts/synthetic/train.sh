@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A small model like the shipped one, from nothing: train.sh [RUN]. A finished step is not done again; a training goes on where it was.
-# SEED=1 PICTURES=24000 LOOK_PICTURES=10000 TOKENIZER_UPDATES=1600 TRUNK_UPDATES=1800 ENCODER_UPDATES=8000 UPDATES=12800
+# SEED=1 PATCH_IMAGE_SIZE=192 PICTURES=24000 LOOK_PICTURES=10000 TOKENIZER_UPDATES=1600 TRUNK_UPDATES=1800 ENCODER_UPDATES=8000 UPDATES=12800
 # choose another run. START=checkpoints/synthetic goes on from a model, on other worlds (SEED=3), with its words and codes.
 run=${1:-runs/synthetic}
 mkdir -p "$run" && run=$(cd "$run" && pwd)
@@ -34,7 +34,7 @@ step "4 trunk and encoder: what is seen, and who is asked about"
 begin=(--trunk-updates "${TRUNK_UPDATES:-1800}")
 [ -z "$start" ] || begin=(--trunk-updates "${TRUNK_UPDATES:-0}" --finetune-from-model "$start/model.pt")
 [ -f "$run/network/checkpoint_last.pt" ] || run "$python" -m refhcm.tasks.pretrain "$world" "$run/looks" \
-  --save-dir "$run/pretrain" --bpe-dir "$BPE_DIR" "${symbols[@]}" --arch refhcm_small --patch-image-size 128 \
+  --save-dir "$run/pretrain" --bpe-dir "$BPE_DIR" "${symbols[@]}" --arch refhcm_small --patch-image-size "$PATCH_IMAGE_SIZE" \
   --seed "$seed" "${begin[@]}" --updates "${ENCODER_UPDATES:-8000}"
 
 step "5 the network: all answers"
@@ -52,7 +52,7 @@ SAVE_DIR=$run/network train multitask "$world/rkpt/train.tsv" --seed "$seed" "${
   --regcaption-dataset "$world/rhrc/train.tsv" --regcaption-selected-cols 0,3,2,1 \
   --refquery-dataset "$codes" --refquery-selected-cols 0,5,1,2,3,4 \
   --refregion-dataset "$regions" --refregion-selected-cols 0,5,2,3 \
-  --part-rows refregion=4,refpose=2,refparsing=2,refquery=2 --part-weights refregion=5 \
+  --part-rows refregion=4,refpose=2,refparsing=3,refquery=2 --part-weights refregion=5 \
   --annotation-root "$world/rpar/annos" --max-tgt-length 100 --max-epoch 100 --disable-validation \
   --dropout 0 --encoder-drop-path-rate 0 --decoder-drop-path-rate 0 --no-disable-entangle --optimizer fused_adam \
   --adam-betas '(0.9,0.98)' --lr 5e-4 --warmup-ratio -1 --warmup-updates 100 --end-learning-rate 1e-5 \
