@@ -37,7 +37,7 @@ def test_what_lies_beside_the_checkpoint_is_found(shipped, models, image, monkey
 
 def test_sizes_come_from_the_checkpoint(models):
     model = models("refcoco")
-    assert model.settings.patch_image_size == 192
+    assert model.settings.patch_image_size == 128
     assert (model.settings.num_bins, model.settings.code_dict_size) == (1000, 8192)
     assert next(model.network.parameters()).dtype == torch.float32
     assert model.batch_size >= 1
