@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -63,7 +63,7 @@ class EncoderOutput:
 
 @dataclass
 class _KeptBiases:
-    """What makes the biases of all layers for one grid and weights, each once; from the second time they are needed."""
+    """The biases of all layers for one grid and weights, each behind a call, from the second time they are needed."""
 
     key: tuple
     biases: list[Callable[[], Tensor]] | None = None
@@ -197,7 +197,7 @@ class Encoder(nn.Module):
         if self._kept.key != key:
             self._kept = _KeptBiases(key)
         else:
-            makers = self._kept.biases = self._kept.biases or [cache(make) for make in makers]
+            makers = self._kept.biases = self._kept.biases or [partial(_made, make()) for make in makers]
         return (partial(_corner, make, states) for make in makers)
 
     def _makers(self, grid: tuple[int, int], length: int) -> Iterator[Callable[[], Tensor]]:
@@ -220,6 +220,11 @@ def _apply(layer: EncoderLayer, make_bias: Callable[[], Tensor], x: Tensor, hidd
 
 def _bias(absolute: Tensor, *, image: tuple[Tensor, Tensor], text: tuple[Tensor, Tensor]) -> Tensor:
     return with_relative(absolute, bias_of(*image), bias_of(*text))
+
+
+def _made(bias: Tensor) -> Tensor:
+    """Not `make` with a cache: that would hold the absolute bias, too."""
+    return bias
 
 
 def _corner(make_bias: Callable[[], Tensor], states: int) -> Tensor:

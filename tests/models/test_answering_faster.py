@@ -134,6 +134,8 @@ def test_kept_biases_give_the_same_states(network):
     assert network.encoder._kept.biases is None  # a single call keeps nothing
     assert torch.equal(encode(network), first)
     assert len(network.encoder._kept.biases) == len(network.encoder.layers)
+    for make in network.encoder._kept.biases:  # it holds its bias and nothing else
+        assert (make.args, make.keywords) == ((make(),), {})
     assert torch.equal(encode(network), first)
     shorter = encode(network, length=3)
     network.encoder._kept.biases = None
