@@ -1,7 +1,7 @@
 """What a backward pass computes again instead of keeping it (`--checkpoint-activations`)."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -23,16 +23,11 @@ def recomputed(function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Te
 
 def recomputed_blocks(blocks: nn.Sequential, x: Tensor) -> Tensor:
     """blocks(x), of which nothing is kept. Batch norms count each picture once."""
-    return checkpoint(blocks, x, use_reentrant=False, context_fn=lambda: (_as_it_is(), _uncounted(blocks)))
+    return checkpoint(blocks, x, use_reentrant=False, context_fn=lambda: (nullcontext(), _uncounted(blocks)))
 
 
 def _policy(_context: Any, operator: Any, *_args: Any, **_kwargs: Any) -> CheckpointPolicy:
     return CheckpointPolicy.MUST_SAVE if operator in _PRODUCTS else CheckpointPolicy.PREFER_RECOMPUTE
-
-
-@contextmanager
-def _as_it_is() -> Iterator[None]:
-    yield
 
 
 @contextmanager
