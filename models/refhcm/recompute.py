@@ -36,7 +36,7 @@ def _uncounted(module: nn.Module) -> Iterator[None]:
     norms = [part for part in module.modules() if getattr(part, "num_batches_tracked", None) is not None]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
-        norm.momentum, norm.num_batches_tracked = 0.0, None
+        norm.momentum, norm.num_batches_tracked = 0.0, norm.num_batches_tracked.clone()  # SyncBatchNorm needs one
     try:
         yield
     finally:

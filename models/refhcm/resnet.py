@@ -18,7 +18,7 @@ BLOCKS = {
     "resnet101": (3, 4, 23),
     "resnet152": (3, 8, 36),
 }
-TOGETHER = 3  # blocks that are recomputed at once: what they hold then is as much as what is kept in between
+TOGETHER = 3  # blocks that are recomputed at once: fewer keep more in between, more hold more then
 
 
 class Bottleneck(nn.Module):

@@ -6,6 +6,7 @@ from torch.testing import assert_close
 
 from refhcm.models.refhcm import Network, NetworkConfig
 from refhcm.models.refhcm.decoder import causal_mask
+from refhcm.models.refhcm.recompute import recomputed_blocks
 
 SIZE = {"arch": "refhcm_test", "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 32, "resnet_width": 8}
 UNUSED = (
@@ -56,6 +57,15 @@ def test_recomputing_gives_the_same_gradients(batch):
     for name, gradient in plain.items():
         if gradient is not None:
             assert_close(again[name], gradient, atol=1e-6, rtol=1e-5)
+
+
+def test_recomputing_with_norms_over_all_ranks():
+    """A SyncBatchNorm, which alone insists on a counter, of one rank."""
+    torch.manual_seed(0)
+    blocks, x = torch.nn.Sequential(torch.nn.SyncBatchNorm(3)), torch.randn(2, 3, 4, 4, requires_grad=True)
+    recomputed_blocks(blocks, x).square().sum().backward()
+    assert blocks[0].num_batches_tracked == 1
+    assert_close(blocks[0].running_mean, 0.1 * x.detach().mean((0, 2, 3)))
 
 
 def test_nothing_is_random_in_evaluation(batch):
