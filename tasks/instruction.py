@@ -1,12 +1,14 @@
 """Any instruction in the user's own words, several tasks in one too (paper, S1; spec/applications.md)."""
 
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ..data.canvas import Placed
+from ..data.columns import parse_keypoints
 from ..data.text import TextEncoder
 from ..models.generation import GenerationSettings
 from ..models.vqgan import VQTokenizer
@@ -23,10 +25,7 @@ CHAIN_KEYPOINTS = " and the keypoints. "
 
 
 class Instruction(Task):
-    """Instruction -> whatever the model answers: what is read follows from what was written.
-
-    For asking only; no table holds such rows.
-    """
+    """Instruction -> whatever the model answers: what is read follows from what was written. For asking only."""
 
     name = "instruction"
     columns = ()
@@ -34,11 +33,19 @@ class Instruction(Task):
     prompt = "{}"
     generation = GenerationSettings(min_len=4)
 
-    def __init__(self, text: TextEncoder, settings: TaskSettings, *, tokenizer: VQTokenizer | None = None) -> None:
+    def __init__(
+        self,
+        text: TextEncoder,
+        settings: TaskSettings,
+        *,
+        with_labels: bool = True,
+        tokenizer: VQTokenizer | None = None,
+    ) -> None:
         """tokenizer: None leaves the codes of answers as they are."""
-        super().__init__(text, settings)
+        super().__init__(text, settings, with_labels=with_labels)
         self.tokenizer = tokenizer
-        self.keypoints, self.parsing = ReferringKeypoints(text, settings), ReferringParsing(text, settings)
+        self.keypoints = ReferringKeypoints(text, settings)
+        self.parsing = ReferringParsing(text, settings, with_labels=with_labels)
         self.caption = ReferringCaption(text, settings)
 
     def source(self, annotation: Annotation, placed: Placed) -> Tensor:
@@ -69,6 +76,39 @@ class Instruction(Task):
             for k, label_map in zip(coded, label_maps, strict=True):
                 predictions[k] = replace(predictions[k], label_map=label_map)
         return predictions
+
+
+class Chain(Instruction):
+    """Keypoints, parsing map, or both in one instruction: rows for training (spec/applications.md).
+
+    The published networks were never taught this; a small one has to be.
+    """
+
+    name = "chain"
+    columns = (*ReferringParsing.columns, "keypoints")
+    default_cols = ReferringParsing.default_cols + ",6"
+
+    def annotation(self, row: Mapping[str, str], where: str) -> Annotation:
+        """As for parsing, with the keypoints of the last column."""
+        keypoints = parse_keypoints(row["keypoints"], where)
+        return replace(self.parsing.annotation(row, where), keypoints=keypoints)
+
+    @staticmethod
+    def _asked(annotation: Annotation) -> dict[str, bool]:
+        """What a row asks: all in half of the rows, by its id."""
+        drawn = zlib.crc32(annotation.id.encode()) % 4
+        return {"keypoints": drawn != 1, "parsing": drawn != 2}
+
+    def source(self, annotation: Annotation, placed: Placed) -> Tensor:
+        """The instruction of S1 decoding."""
+        instruction = chain_instruction(annotation.expression, **self._asked(annotation))
+        return super().source(replace(annotation, expression=instruction), placed)
+
+    def target(self, annotation: Annotation, placed: Placed, *, training: bool) -> Tensor:
+        """Box and keypoints, then the box (once more) and the codes: as S1 decoding has it."""
+        asked = self._asked(annotation)
+        tasks = [self.keypoints] * asked["keypoints"] + [self.parsing] * asked["parsing"]
+        return torch.cat([task.target(annotation, placed, training=training) for task in tasks])
 
 
 def chain_instruction(text: str, *, keypoints: bool, parsing: bool) -> str:

@@ -11,6 +11,7 @@ from ..data.text import TextEncoder
 from ..data.tsv import TsvFile
 from ..utils.errors import UserError
 from .base import BOX_SYMBOLS, Annotation, Task
+from .instruction import Chain
 from .refcoco import ReferringComprehension
 from .rhrc import ReferringCaption
 from .rkpt import ReferringKeypoints
@@ -38,9 +39,10 @@ PARTS = {
     "refpose": ReferringKeypoints,
     "refparsing": ReferringParsing,
     "regcaption": ReferringCaption,
-    # The published mixture has the first three. These two let one network learn every answer.
+    # The published mixture has the first three. These let one network learn every answer.
     "refquery": ParallelBesideOrdinary,
     "refregion": ReferringComprehension,
+    "refchain": Chain,
 }
 
 

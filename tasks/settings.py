@@ -55,6 +55,7 @@ class MultitaskSettings(TaskSettings):
     regcaption_dataset: str | None = option(None, "TSV of captions")
     refquery_dataset: str | None = option(None, "TSV of referring parsing, to be learned by Query Parallel Generation")
     refregion_dataset: str | None = option(None, "TSV of boxes, as a part of their own")
+    refchain_dataset: str | None = option(None, "TSV of parsing and keypoints, asked in one instruction")
     part_weights: str = option("", "weight of a part's symbols in the loss, such as refregion=5,regcaption=0.5")
     part_rows: str = option("", "rows of a part in each item of a batch, such as refregion=4; others have one")
     rec_selected_cols: str | None = option(None, "accepted; the REC file only gives the length of an epoch")
@@ -63,6 +64,7 @@ class MultitaskSettings(TaskSettings):
     regcaption_selected_cols: str | None = option(None, "columns of the caption file")
     refquery_selected_cols: str | None = option(None, "columns of the file of Query Parallel Generation")
     refregion_selected_cols: str | None = option(None, "columns of the file of boxes")
+    refchain_selected_cols: str | None = option(None, "columns of the file of chains: parsing's, then keypoints")
 
 
 def settings_of(checkpoint: Checkpoint, given: argparse.Namespace) -> TaskSettings:

@@ -34,9 +34,14 @@ def test_training_flags(tmp_path):
     from refhcm.tasks.pretrain import parser
     from refhcm.train import parse
 
-    (given,) = commands("synthetic/train.sh", tmp_path, name="train.py")
+    given, chained = commands("synthetic/train.sh", tmp_path, name="train.py", UPDATES=1000)
     (before,) = commands("synthetic/train.sh", tmp_path, name="refhcm.tasks.pretrain")
-    args, first = parse(given), parser().parse_args(before)
+    args, first, last = parse(given), parser().parse_args(before), parse(chained)
+    assert (args.max_update, last.max_update) == (750, 1000)
+    assert (args.total_num_update, last.total_num_update) == ("1000", "1000")
+    assert (args.refchain_dataset, last.refchain_dataset) == (None, str(tmp_path / "chains.tsv"))
+    changed = {"max_update", "part_rows", "refchain_dataset", "refchain_selected_cols"}
+    assert {name for name, value in vars(args).items() if value != getattr(last, name)} == changed
     assert args.task == "multitask"
     assert args.finetune_from_model == f"{first.save_dir}/checkpoint_last.pt"
     for name in ("arch", "num_bins", "code_dict_size", "patch_image_size", "bpe_dir", "seed"):

@@ -37,26 +37,31 @@ begin=(--trunk-updates "${TRUNK_UPDATES:-1800}")
   --save-dir "$run/pretrain" --bpe-dir "$BPE_DIR" "${symbols[@]}" --arch refhcm_small --patch-image-size "$PATCH_IMAGE_SIZE" \
   --seed "$seed" "${begin[@]}" --updates "${ENCODER_UPDATES:-8000}"
 
-step "5 the network: all answers"
-regions=$run/regions.tsv
-[ -n "${DRY_RUN:-}" ] || [ -f "$regions" ] || {
-  cat "$run/looks/rkpt/train.tsv" "$world/rkpt/train.tsv" > "$regions.part"
-  mv "$regions.part" "$regions"
-}
+step "5 the network: all answers, and at last several of them in one instruction"
 codes=$world/rpar/train.codes.tsv
+[ -n "${DRY_RUN:-}" ] || [ -f "$run/chains.tsv" ] || {
+  cat "$run/looks/rkpt/train.tsv" "$world/rkpt/train.tsv" > "$run/regions.tsv"
+  awk 'BEGIN { FS = OFS = "\t" } NR == FNR { keypoints[$1] = $5; next } { print $0, keypoints[$1] }' \
+    "$world/rkpt/train.tsv" "$codes" > "$run/chains.part"
+  mv "$run/chains.part" "$run/chains.tsv"
+}
 updates=${UPDATES:-12800}
-SAVE_DIR=$run/network train multitask "$world/rkpt/train.tsv" --seed "$seed" "${sizes[@]}" \
-  --finetune-from-model "$run/pretrain/checkpoint_last.pt" --bin-smoothing 1.5 --rows-together 2 --batch-size 4 \
-  --refpose-dataset "$world/rkpt/train.tsv" --refpose-selected-cols 0,5,2,3,4 \
-  --refparsing-dataset "$codes" --refparsing-selected-cols 0,5,1,2,3,4 \
-  --regcaption-dataset "$world/rhrc/train.tsv" --regcaption-selected-cols 0,3,2,1 \
-  --refquery-dataset "$codes" --refquery-selected-cols 0,5,1,2,3,4 \
-  --refregion-dataset "$regions" --refregion-selected-cols 0,5,2,3 \
-  --part-rows refregion=4,refpose=2,refparsing=3,refquery=2 --part-weights refregion=5 \
-  --annotation-root "$world/rpar/annos" --max-tgt-length 100 --max-epoch 100 --disable-validation \
-  --dropout 0 --encoder-drop-path-rate 0 --decoder-drop-path-rate 0 --no-disable-entangle --optimizer fused_adam \
-  --adam-betas '(0.9,0.98)' --lr 5e-4 --warmup-ratio -1 --warmup-updates 100 --end-learning-rate 1e-5 \
-  --total-num-update "$updates" --max-update "$updates" --save-interval-updates 200
+network() { # PARTS LAST-UPDATE ...: chains are twice as long as other answers, so they come in the last quarter
+  SAVE_DIR=$run/network train multitask "$world/rkpt/train.tsv" --seed "$seed" "${sizes[@]}" \
+    --finetune-from-model "$run/pretrain/checkpoint_last.pt" --bin-smoothing 1.5 --rows-together 2 --batch-size 4 \
+    --refpose-dataset "$world/rkpt/train.tsv" --refpose-selected-cols 0,5,2,3,4 \
+    --refparsing-dataset "$codes" --refparsing-selected-cols 0,5,1,2,3,4 \
+    --regcaption-dataset "$world/rhrc/train.tsv" --regcaption-selected-cols 0,3,2,1 \
+    --refquery-dataset "$codes" --refquery-selected-cols 0,5,1,2,3,4 \
+    --refregion-dataset "$run/regions.tsv" --refregion-selected-cols 0,5,2,3 --part-weights refregion=5 --part-rows "$1" \
+    --annotation-root "$world/rpar/annos" --max-tgt-length 100 --max-epoch 100 --disable-validation \
+    --dropout 0 --encoder-drop-path-rate 0 --decoder-drop-path-rate 0 --no-disable-entangle --optimizer fused_adam \
+    --adam-betas '(0.9,0.98)' --lr 5e-4 --warmup-ratio -1 --warmup-updates 100 --end-learning-rate 1e-5 \
+    --total-num-update "$updates" --max-update "$2" --save-interval-updates 200 "${@:3}"
+}
+rows=refregion=3,refpose=2,refparsing=4,refquery=2
+network "$rows" "$((updates * 3 / 4))"
+network "$rows,refchain=1" "$updates" --refchain-dataset "$run/chains.tsv" --refchain-selected-cols 0,5,1,2,3,4,6
 
 step "6 what is shipped"
 run mkdir -p "$run/shipped/vqgan"

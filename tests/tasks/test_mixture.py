@@ -2,14 +2,17 @@
 
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from refhcm.data.mixture import Mixture
 from refhcm.tasks import TRAINABLE
+from refhcm.tasks.instruction import chain_instruction
 from refhcm.tasks.settings import MultitaskSettings
 from refhcm.utils.errors import UserError
 
@@ -144,6 +147,28 @@ def test_boxes_and_parallel_parsing_as_parts(small_text, world, files):
     assert begin in batch["net_input"]["prev_output_tokens"][3]
     assert begin not in batch["target"][3]
     assert mixture[0][3]["target"][:4].tolist() == mixture[0][1]["target"][:4].tolist()
+
+
+def test_chains_as_a_part(small_text, world, files, tmp_path):
+    """One instruction, answered by the answers of its tasks one after the other; a user asks it in the same words."""
+    points = [line.split("\t")[4] for line in Path(files["refpose_dataset"]).read_text(encoding="utf-8").splitlines()]
+    coded = Path(files["refparsing_dataset"]).read_text(encoding="utf-8").splitlines()
+    chains = tmp_path / "chains.tsv"
+    chains.write_text("".join(f"{line}\t{row}\n" for line, row in zip(coded, points, strict=True)), encoding="utf-8")
+    mixture = make_multitask(small_text, world, files | {"refchain_dataset": str(chains)}).open(chains, training=True)
+    poses, maps, together = (mixture.parts[k] for k in (0, 1, 3))
+    seen = Counter()
+    for pose, parsing, chain in zip(poses, maps, together, strict=True):
+        text = small_text.transcribe(chain["source"])
+        asked = {"keypoints": "and the keypoints." in text, "parsing": "provide the parsing map" in text}
+        seen[tuple(asked.values())] += 1
+        parts = [pose["target"][:-1]] * asked["keypoints"] + [parsing["target"][:-1]] * asked["parsing"]
+        assert chain["target"].tolist() == [*torch.cat(parts).tolist(), small_text.vocabulary.eos()]
+        assert "gt" not in chain
+        instruction = chain_instruction(parsing["text"], **asked)
+        assert chain["source"].equal(small_text.encode_instruction(instruction))
+    assert set(seen) == {(True, True), (True, False), (False, True)}
+    assert seen[True, True] == max(seen.values())
 
 
 def test_more_rows_of_a_part(small_text, world, files):
