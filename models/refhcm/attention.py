@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .attention_by_heads import attention_by_heads, faster_by_heads
 from .biased_attention import biased_attention
 from .linear import Linear
 
@@ -44,7 +45,11 @@ class Attention(nn.Module):
             out = biased_attention(q * self.scale, keys, values, bias, hidden, dropout=dropout)
         else:
             bias = bias if hidden is None else bias + hidden
-            out = F.scaled_dot_product_attention(q, keys, values, attn_mask=bias, dropout_p=dropout, scale=self.scale)
+            if faster_by_heads(q, keys) and not dropout:
+                out = attention_by_heads(q, keys, values, bias, scale=self.scale)
+            else:
+                drop = {"dropout_p": dropout}
+                out = F.scaled_dot_product_attention(q, keys, values, attn_mask=bias, scale=self.scale, **drop)
         if self.c_attn is not None:
             out = out * self.c_attn[:, None, None]
         return self.out_proj(out.transpose(1, 2).flatten(2))
