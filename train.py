@@ -24,6 +24,8 @@ from refhcm.utils.errors import UserError, exit_status
 from refhcm.utils.memory import keep_freed_memory
 
 logger = logging.getLogger("refhcm.train")
+# fairseq's names of torch's wrapper, which wants a gradient of every weight; no task uses all that checkpoints hold.
+TORCH_DDP = ("c10d", "pytorch_ddp")
 
 
 def add_training_flags(parser: argparse.ArgumentParser) -> None:
@@ -61,8 +63,9 @@ def configure(args: argparse.Namespace) -> FairseqConfig:
             cfg.distributed_training.device_id = int(os.environ["LOCAL_RANK"])
             cfg.distributed_training.distributed_init_method = "env://"
             cfg.distributed_training.distributed_no_spawn = True
-            if on_cpu:  # fairseq's other wrappers want a GPU
+            if on_cpu:
                 cfg.distributed_training.distributed_backend = "gloo"
+            if on_cpu or cfg.distributed_training.ddp_backend in TORCH_DDP:
                 cfg.distributed_training.ddp_backend = "legacy_ddp"
     return cfg
 

@@ -24,15 +24,25 @@ class Saver:
         self.options, self.trainer = options, trainer
         self.folder = Path(options.save_dir)
         self.best: float | None = None
+        self.without_improvement = 0  # validations since the best one
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on from a checkpoint's extra state."""
+        self.best, self.without_improvement = state.get("best"), state.get("without_improvement", 0)
+
+    def note(self, value: float) -> bool:
+        """Takes the chosen metric of a validation; whether it is the best so far."""
+        improved = self.best is None or self.better(value, self.best)
+        self.best = value if improved else self.best
+        self.without_improvement = 0 if improved else self.without_improvement + 1
+        return improved
 
     def better(self, value: float, other: float) -> bool:
         """Whether a metric's value is at least as good as another."""
         return value >= other if self.options.maximize_best_checkpoint_metric else value <= other
 
-    def save(self, epochs: Any, value: float | None) -> None:
-        """Writes the files that are due. value: the chosen metric of a validation just done, if any."""
-        improved = value is not None and (self.best is None or self.better(value, self.best))
-        self.best = value if improved else self.best
+    def save(self, epochs: Any, value: float | None, *, improved: bool = False) -> None:
+        """Writes the files that are due. value: the chosen metric of a validation just done; improved: see `note`."""
         if self.options.no_save:
             return
         self.trainer.consolidate_optimizer()
@@ -41,6 +51,7 @@ class Saver:
             self.folder.mkdir(parents=True, exist_ok=True)
             first, *others = (self.folder / name for name in names)
             state = {"train_iterator": epochs.state_dict(), "val_loss": value, "best": self.best}
+            state |= {"without_improvement": self.without_improvement}
             self.trainer.save_checkpoint(str(first), state)  # fairseq writes beside it and renames
             for other in others:
                 _link(first, other)

@@ -129,6 +129,14 @@ class ReferringTask(FairseqTask):
         self.counter.check(batch)
         return batch
 
+    def stand_in(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """What fairseq computes where a rank has no rows: `batch`, or, if none of its rows is good, a row that is."""
+        if "target" not in batch:
+            singles = (rows.collater([rows[i]]) for rows in self.datasets.values() for i in range(len(rows)))
+            batch = next((single for single in singles if "target" in single), batch)
+        counted = ("bad_rows", "clipped_rows")
+        return {name: value for name, value in batch.items() if name not in counted} | {"stands_in": True}
+
     def train_step(
         self, sample: Any, model: Any, criterion: Any, optimizer: Any, update_num: int, ignore_grad: bool = False
     ) -> Any:
@@ -146,6 +154,9 @@ class ReferringTask(FairseqTask):
     def valid_step(self, sample: dict[str, Any], model: Any, criterion: Any) -> Any:
         """Loss, and with `--eval-acc` or `--eval-cider` an answer to each row, kept for `end_validation`."""
         result = super().valid_step(sample, model, criterion)
+        if sample.get("stands_in"):
+            loss, _, logged = result
+            return 0 * loss, 0, {name: 0 * value for name, value in logged.items()}
         if self.settings.eval_acc or self.settings.eval_cider:
             answers = answer(self.plain, model, sample, self.generation)
             self.answers += answers

@@ -33,6 +33,11 @@ class FusedAdam(FairseqOptimizer):
         self._optimizer = torch.optim.AdamW(params, fused=True, **self.optimizer_config)
 
     @property
+    def supports_flat_params(self) -> bool:
+        """fairseq's `--fp16` makes one tensor of all weights, which is all the same to Adam."""
+        return True
+
+    @property
     def optimizer_config(self) -> dict[str, Any]:
         """What a checkpoint's settings are overridden with."""
         cfg = self.cfg

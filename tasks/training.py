@@ -23,6 +23,7 @@ from ..utils.checkpoints import ALLOWED_GLOBALS, read_checkpoint
 from ..utils.errors import CheckpointError, UserError
 from .checkpointing import Saver
 from .fairseq_adapter import ReferringTask
+from .trainer import ReferringTrainer
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ def train(cfg: FairseqConfig, args: argparse.Namespace) -> None:
         checkpoint = read_checkpoint(start)
         model.load_state_dict(checkpoint.ema_weights() if args.use_ema_weights_to_init_param else checkpoint.weights)
         logger.info("starting from the weights of %s", start)
-    trainer = Trainer(cfg, task, model, criterion)
+    trainer = ReferringTrainer(cfg, task, model, criterion)
     saver = Saver(cfg.checkpoint, trainer)
     epochs = resume(cfg, trainer, saver, fresh=start is not None)
     if cfg.ema.store_ema and args.use_latest_weights_to_init_ema:
@@ -116,7 +117,7 @@ def resume(cfg: FairseqConfig, trainer: Trainer, saver: Saver, *, fresh: bool) -
                 reset_meters=options.reset_meters,
             )
     if state is not None and not (options.reset_optimizer or options.reset_meters):
-        saver.best = state.get("best")
+        saver.restore(state)
     place = state["train_iterator"] if state is not None and not options.reset_dataloader else {"epoch": 1}
     epochs = trainer.get_train_iterator(epoch=place["epoch"], load_dataset=True, disable_iterator_cache=True)
     if len(place) > 1:
@@ -148,7 +149,6 @@ class Run:
         self.cfg, self.task, self.trainer, self.saver, self.subsets = cfg, task, trainer, saver, subsets
         self.total_updates = total_updates
         self.first_update, self.began = trainer.get_num_updates(), time.monotonic()
-        self.without_improvement = 0
 
     def epochs(self, epochs: iterators.EpochBatchIterator) -> None:
         """Trains until an epoch, update, time, learning-rate or patience limit."""
@@ -218,18 +218,14 @@ class Run:
         save = save or (due(cfg.checkpoint.save_interval_updates) and late_enough)
         validate = stop or due(cfg.dataset.validate_interval_updates)
         validate = validate or (end_of_epoch and epochs.epoch % cfg.dataset.validate_interval == 0)
-        value = None
+        value, improved = None, False
         if validate and self.subsets and late_enough:
             value, *_ = [self._validate(subset, epochs.epoch) for subset in self.subsets]
-            stop = stop or self._out_of_patience(value)
-        if save or stop:
-            self.saver.save(epochs, value)
+            improved = self.saver.note(value)
+            stop = stop or 0 < cfg.checkpoint.patience <= self.saver.without_improvement
+        if save or stop or improved:
+            self.saver.save(epochs, value, improved=improved)
         return stop, value
-
-    def _out_of_patience(self, value: float) -> bool:
-        improved = self.saver.best is None or self.saver.better(value, self.saver.best)
-        self.without_improvement = 0 if improved else self.without_improvement + 1
-        return 0 < self.cfg.checkpoint.patience <= self.without_improvement
 
     def _validate(self, subset: str, epoch: int) -> float:
         """Loss and metrics of a subset; returns the one that chooses the best checkpoint."""

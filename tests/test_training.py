@@ -78,6 +78,36 @@ def test_two_processes_equal_twice_the_update_freq(world, tmp_path):
         assert float(a["loss"]) == pytest.approx(float(b["loss"]), rel=1e-5)
 
 
+def test_a_rank_without_rows_to_validate(world, tmp_path):
+    """One batch for two processes; weights are averaged, the trunk's counters, too."""
+    flags = ["--eval-acc", "--batch-size-valid=100", "--max-epoch=1", "--store-ema", "--ema-decay=0.5"]
+    python, *rest = training_command(world, tmp_path, *flags, "--optimizer=fused_adam")
+    rest = [part for part in rest if part not in ("--disable-validation", "--freeze-resnet")]
+    port = str(21000 + os.getpid() % 20000)
+    log = run([python, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port", port, *rest]).stdout
+    (found,) = (json.loads(line.split("| ")[-1]) for line in log.splitlines() if "| valid |" in line)
+    rows = len((world / "rkpt" / "val.tsv").read_text(encoding="utf-8").splitlines())
+    assert found["valid_count"] == str(rows)
+    checkpoint = read_checkpoint(tmp_path / "checkpoint_last.pt")
+    average = checkpoint.ema_weights()
+    counter = "encoder.embed_images.bn1.num_batches_tracked"
+    assert average[counter] == checkpoint.weights[counter] == int(found["valid_num_updates"])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # hydra's, of how fairseq calls it
+def test_processes_share_gradients_through_fairseq_s_own_wrapper(world, tmp_path, monkeypatch):
+    """On GPUs, too: torch's wants a gradient of every weight."""
+    from refhcm.train import configure, parse
+
+    for name, value in {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    given = training_command(world, tmp_path)[2:]
+    shared = configure(parse(given)).distributed_training
+    assert (shared.ddp_backend, shared.distributed_world_size, shared.device_id) == ("legacy_ddp", 2, 1)
+    assert configure(parse([*given, "--ddp-backend=fully_sharded"])).distributed_training.ddp_backend == "fully_sharded"
+
+
 def test_validation_chooses_the_best(world, tmp_path):
     command = training_command(world, tmp_path, "--eval-acc", "--best-checkpoint-metric=score")
     command = [part for part in command if part != "--disable-validation"]
@@ -119,8 +149,11 @@ def test_bad_rows_may_be_skipped_up_to_a_limit(world, tmp_path):
     refused = run(command, check=False)
     assert refused.returncode == 2
     assert f"{table}:2:" in refused.stderr
-    skipped = run([*command, "--skip-bad-rows=1"])
+    command = [part for part in command if part != "--disable-validation"]
+    skipped = run([*command, "--skip-bad-rows=1", "--batch-size=1", "--eval-acc"])  # a batch without a row
     assert "skipped bad row 1 of at most 1" in skipped.stdout
+    (found,) = (json.loads(line.split("| ")[-1]) for line in skipped.stdout.splitlines() if "| valid |" in line)
+    assert found["valid_count"] == str(len(lines) - 1)
 
 
 def test_evaluation_after_training(world, tmp_path):

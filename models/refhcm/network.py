@@ -4,12 +4,21 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import NetworkConfig
 from .decoder import Decoder
 from .encoder import Encoder, EncoderOutput
 from .linear import Linear
+
+
+class SymbolEmbedding(nn.Embedding):
+    """Symbols of encoder and decoder, whose matrix is the output projection's, too."""
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """On a CPU the gradient is one of the rows looked up alone: it is added to the output's, which has all rows."""
+        return F.embedding(ids, self.weight, self.padding_idx, sparse=self.weight.device.type == "cpu")
 
 
 class Network(nn.Module):
@@ -21,8 +30,7 @@ class Network(nn.Module):
     def __init__(self, config: NetworkConfig, num_symbols: int, *, padding_idx: int = 1) -> None:
         super().__init__()
         self.config = config
-        # Sparse: the gradient of what is looked up is added to the output projection's, which has all rows.
-        embed_tokens = nn.Embedding(num_symbols, config.encoder_embed_dim, padding_idx, sparse=True)
+        embed_tokens = SymbolEmbedding(num_symbols, config.encoder_embed_dim, padding_idx)
         self.encoder = Encoder(config, embed_tokens)
         self.decoder = Decoder(config, embed_tokens)
         if not embed_tokens.weight.is_meta:  # there a checkpoint gives all values

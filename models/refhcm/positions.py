@@ -92,9 +92,11 @@ class _BiasOf(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (buckets,) = ctx.saved_tensors
+        (buckets,), dtype = ctx.saved_tensors, grad.dtype
+        if grad.device.type != "cpu":  # there thousands are added up in the gradient's own format
+            grad = grad.float()
         sums = grad.new_zeros(len(grad), ctx.rows).index_add_(1, buckets.flatten(), grad.flatten(1))
-        return sums.t(), None
+        return sums.t().to(dtype), None
 
 
 def bias_of(table: Tensor, buckets: Tensor) -> Tensor:

@@ -24,5 +24,9 @@ def steps(optimizer_class, config_class):
     return weight.detach()
 
 
+def test_fp16_may_flatten_the_weights():
+    assert FusedAdam(FusedAdamConfig(lr=[0.05]), [torch.nn.Parameter(torch.zeros(2))]).supports_flat_params
+
+
 def test_rates_betas_decay_and_scale_mean_the_same():
     assert_close(steps(FusedAdam, FusedAdamConfig), steps(FairseqAdam, FairseqAdamConfig))
