@@ -60,8 +60,13 @@ def encoder(config: NetworkConfig, size: int, text: int, *, pictures: int = 1, q
     channels = 16 * config.resnet_width
     look = trunk(config, size) + Work(2 * patches(size) * channels * width)
     layer = Work(8 * states * width**2 + 4 * states * width * ffn + 4 * states**2 * width)
-    positions = Work(4 * states * width**2 + 2 * states**2 * width)  # the absolute bias, once for all
-    return look * pictures + layer * (config.encoder_layers * questions) + positions
+    return look * pictures + layer * (config.encoder_layers * questions)
+
+
+def encoder_bias(config: NetworkConfig, states: int) -> Work:
+    """The absolute bias of all layers. An encoder that answers keeps it."""
+    width = config.encoder_embed_dim
+    return Work(4 * states * width**2 + 2 * states**2 * width)
 
 
 def decoder_start(config: NetworkConfig, states: int, length: int, *, questions: int = 1) -> Work:
@@ -107,6 +112,6 @@ def decoding(
 def training(config: NetworkConfig, size: int, text: int, length: int, outputs: int) -> Work:
     """Forward and backward over one picture and its answer of `length` symbols: three times the forward pass."""
     states = patches(size) + text
-    forward = encoder(config, size, text) + decoder_start(config, states, length)
+    forward = encoder(config, size, text) + encoder_bias(config, states) + decoder_start(config, states, length)
     shape = {"past": 0, "symbols": length, "rows": 1, "outputs": outputs}
     return Work(3 * (forward.flops + decoder_step(config, states, **shape).flops))

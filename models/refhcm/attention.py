@@ -41,7 +41,7 @@ class Attention(nn.Module):
         """
         dropout = self.dropout if self.training else 0.0
         q = self.split(self.q_proj(x))
-        if bias.requires_grad:
+        if bias.requires_grad and bias.device.type == "cpu":
             out = biased_attention(q * self.scale, keys, values, bias, hidden, dropout=dropout)
         else:
             bias = bias if hidden is None else bias + hidden

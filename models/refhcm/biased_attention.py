@@ -1,6 +1,6 @@
-"""Attention whose bias learns, a few heads at a time (spec/model.md, "Attention").
+"""Attention whose bias learns, on a CPU, a few heads at a time (spec/model.md, "Attention").
 
-No fused kernel has a gradient for its bias, and torch's own fallback writes five tensors of the size of all scores.
+No fused kernel has a gradient for its bias there, and torch's fallback writes five tensors of the size of all scores.
 """
 
 from typing import Any
@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-AT_ONCE = {"cpu": 8 * 2**20}  # bytes of scores: a core's caches hold them
-ELSEWHERE = 256 * 2**20
+AT_ONCE = 8 * 2**20  # bytes of scores: a core's caches hold them
 
 
 def biased_attention(
@@ -78,5 +77,5 @@ def _product(one: Tensor, other: Tensor, out: Tensor | None = None) -> Tensor:
 def _parts(q: Tensor, keys: Tensor) -> list[slice]:
     """Heads of [H, B, T, d] whose float32 scores are few enough to be worked on together."""
     heads, size = len(q), 4 * q.shape[1] * q.shape[2] * keys.shape[2]
-    step = max(AT_ONCE.get(q.device.type, ELSEWHERE) // max(size, 1), 1)
+    step = max(AT_ONCE // max(size, 1), 1)
     return [slice(start, start + step) for start in range(0, heads, step)]

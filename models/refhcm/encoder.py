@@ -105,6 +105,12 @@ class Encoder(nn.Module):
         self.image_rel_pos_table_list = nn.ModuleList(nn.Embedding(image_rows, heads) for _ in range(layers))
         self._kept = _KeptBiases(())
 
+    def train(self, mode: bool = True) -> "Encoder":
+        """Learning forgets kept biases: optimisers change weights in ways that no version of a tensor tells."""
+        if mode:
+            self._kept = _KeptBiases(())
+        return super().train(mode)
+
     @torch.no_grad()
     def start_from_sinusoids(self) -> None:
         """Position embeddings before any training: text by its position, patches by row (first half) and column."""
@@ -192,7 +198,7 @@ class Encoder(nn.Module):
         states = grid[0] * grid[1] + length
         longest = min(-(-length // LENGTHS) * LENGTHS, self.config.max_source_positions)
         tables = (p for name, p in self.named_parameters() if "pos" in name)
-        key = (grid, longest, *(_state_of(table) for table in tables))
+        key = (grid, longest, _autocast(self.embed_tokens.weight.device), *(_state_of(table) for table in tables))
         makers: Iterable[Callable[[], Tensor]] = self._makers(grid, longest)
         if self._kept.key != key:
             self._kept = _KeptBiases(key)
@@ -231,6 +237,11 @@ def _corner(make_bias: Callable[[], Tensor], states: int) -> Tensor:
     return make_bias()[:, :, :states, :states]
 
 
+def _autocast(device: torch.device) -> torch.dtype | None:
+    """The number format that autocast gives products now, if it is on."""
+    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
+
+
 def _state_of(weight: Tensor) -> tuple[int, int]:
-    """Changes whenever the weight does; one that was made in inference mode does not change."""
+    """Changes when the weight is loaded anew, moved, or changed by hand; see `Encoder.train` for optimisers."""
     return (0 if weight.is_inference() else weight._version), weight.data_ptr()

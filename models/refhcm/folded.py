@@ -1,5 +1,7 @@
 """The image trunk for answers only: batch norms folded into convolutions, which add and rectify in the same pass."""
 
+import copy
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -13,7 +15,8 @@ class FoldedConv(nn.Module):
 
     def __init__(self, conv: nn.Conv2d, norm: nn.Module, *, relu: bool) -> None:
         super().__init__()
-        fused = fuse_conv_bn_eval(conv.eval(), norm.eval())
+        exact = (copy.deepcopy(module).float().eval() for module in (conv, norm))  # half precision would round thrice
+        fused = fuse_conv_bn_eval(*exact).to(conv.weight.dtype)
         page_out(conv.weight)
         self.relu = relu
         self.place = {"padding": conv.padding, "stride": conv.stride, "dilation": conv.dilation, "groups": conv.groups}

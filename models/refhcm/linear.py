@@ -13,7 +13,8 @@ BLOCK = 32  # rows of the weights that are multiplied at once
 
 def packs(weight: Tensor) -> bool:
     """Whether oneDNN can keep this weight in an order of its own."""
-    return weight.device.type == "cpu" and weight.dtype in PACKED and torch.backends.mkldnn.is_available()
+    here = weight.device.type == "cpu" and weight.dtype in PACKED and torch.backends.mkldnn.is_available()
+    return here and (weight.dtype != torch.bfloat16 or torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class Linear(nn.Linear):

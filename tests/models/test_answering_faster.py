@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from refhcm.models.refhcm import Network, NetworkConfig
 from refhcm.models.refhcm.folded import FoldedConv
-from refhcm.models.refhcm.linear import BLOCK, Linear, linear
+from refhcm.models.refhcm.linear import BLOCK, Linear, linear, packs
 
 SIZE = {"arch": "refhcm_test", "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 64, "resnet_width": 8}
 
@@ -106,6 +106,28 @@ def test_wider_pixels_in_half_precision(stride, relu):
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_folding_in_half_precision_rounds_once(dtype):
+    torch.manual_seed(0)
+    conv, norm = nn.Conv2d(64, 8, 1, bias=False), nn.BatchNorm2d(8).eval()
+    norm.running_var.uniform_(0.5, 2)
+    norm.weight.uniform_(0.5, 2)
+    half = copy.deepcopy(conv).to(dtype), copy.deepcopy(norm).to(dtype)
+    folded = FoldedConv(*half, relu=False)
+    scale = half[1].weight.float() / (half[1].running_var.float() + norm.eps).sqrt()
+    with unittest.mock.patch("torch.backends.mkldnn.is_available", return_value=False):
+        folded = FoldedConv(*half, relu=False)
+    assert torch.equal(folded.weight, (half[0].weight.float() * scale[:, None, None, None]).to(dtype))
+
+
+def test_a_cpu_without_bfloat16_packs_none():
+    weight = torch.zeros(4, 4)
+    with unittest.mock.patch.object(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", return_value=False):
+        assert not packs(weight.bfloat16())
+        assert packs(weight)
+
+
+@torch.inference_mode()
 def test_folded_norms(network):
     folded, pictures = copy.deepcopy(network).for_answers(), torch.randn(2, 3, 80, 64)
     trunk = folded.encoder.embed_images
@@ -158,6 +180,35 @@ def test_other_weights_and_grids_have_other_biases(network):
     assert not torch.equal(changed, first)
     with torch.enable_grad():
         assert_close(encode(network), changed)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_an_optimiser_s_step_is_seen(network, fused):
+    """It changes no version of its weights (fused), or writes through `.data`, as fairseq's do."""
+    weights = [table.weight for table in network.encoder.image_rel_pos_table_list]
+    optimizer = torch.optim.Adam(weights, lr=0.1, fused=fused)
+    found = []
+    for _ in range(2):
+        with torch.inference_mode():
+            found += [encode(network.eval()) for _ in range(3)]
+        network.train()
+        for weight in weights:
+            weight.grad = torch.randn_like(weight)
+        optimizer.step() if fused else weights[0].data.add_(torch.randn_like(weights[0]))
+    assert torch.equal(found[0], found[2])
+    assert not torch.allclose(found[2], found[3], atol=1e-3)
+    fresh = copy.deepcopy(network).eval()
+    with torch.inference_mode():
+        assert torch.equal(encode(network.eval()), encode(fresh))
+
+
+def test_autocast_has_biases_of_its_own(network):
+    with torch.inference_mode():
+        plain = encode(network)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = [encode(network) for _ in range(3)]
+        assert torch.equal(encode(network), plain)
+    assert_close(half[2].float(), plain, atol=0.1, rtol=0.1)
 
 
 def test_learning_keeps_nothing(network):

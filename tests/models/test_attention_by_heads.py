@@ -37,8 +37,11 @@ def test_as_near_the_truth_as_the_fused_kernel(monkeypatch, biases, cache):
 
 @torch.no_grad()
 def test_where_it_is_used(monkeypatch):
-    """By answers in bfloat16 on a CPU about a picture: not by float32, a short question, or training."""
+    """By answers in bfloat16 on a CPU that has it, about a picture: not by float32, a short question, or training."""
+    monkeypatch.setattr(module, "_has_bfloat16_products", lambda: False)
     q, keys = (x.bfloat16() for x in inputs(biases=1)[:2])
+    assert not faster_by_heads(q, keys)
+    monkeypatch.setattr(module, "_has_bfloat16_products", lambda: True)
     assert faster_by_heads(q, keys)
     assert not faster_by_heads(q[:, :, :5], keys)
     assert not faster_by_heads(q.float(), keys.float())

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from refhcm.models.refhcm import biased_attention as module
+from refhcm.models.refhcm.attention import Attention
 from refhcm.models.refhcm.biased_attention import biased_attention
 
 BATCH, HEADS, LENGTH, STATES, WIDTH = 3, 4, 5, 7, 6
@@ -32,7 +33,7 @@ def hidden():
 @pytest.mark.parametrize("heads_at_once", [1, 3, HEADS])
 @pytest.mark.parametrize("biases", [1, BATCH])
 def test_answers_and_gradients(monkeypatch, hidden, biases, heads_at_once):
-    monkeypatch.setitem(module.AT_ONCE, "cpu", heads_at_once * BATCH * LENGTH * STATES * 4)
+    monkeypatch.setattr(module, "AT_ONCE", heads_at_once * BATCH * LENGTH * STATES * 4)
     given = inputs(biases=biases)
     q, keys, values, bias = given
     expected = (q @ keys.transpose(-1, -2) + bias + hidden).softmax(-1) @ values
@@ -66,3 +67,20 @@ def test_half_precision_stays_half(dtype):
     for one, other in zip(gradients(found, given), gradients(expected, exact), strict=True):
         assert one.dtype == dtype
         assert_close(one.float(), other, atol=0.2, rtol=0.05)
+
+
+def test_other_devices_have_a_kernel_of_their_own(monkeypatch):
+    """torch's, whose bias learns there."""
+    layer = Attention(HEADS * WIDTH, HEADS, dropout=0.0, scale_factor=2.0, scale_heads=False)
+    x, bias = torch.randn(BATCH, LENGTH, HEADS * WIDTH), torch.randn(1, HEADS, LENGTH, LENGTH, requires_grad=True)
+
+    def refuse(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr("refhcm.models.refhcm.attention.biased_attention", refuse)
+    with pytest.raises(AssertionError):
+        layer(x, *layer.keys_values(x), bias=bias)
+    elsewhere = layer.to("meta")
+    x, bias = x.to("meta"), bias.detach().to("meta").requires_grad_()
+    elsewhere(x, *elsewhere.keys_values(x), bias=bias).sum().backward()
+    assert bias.grad.shape == bias.shape
