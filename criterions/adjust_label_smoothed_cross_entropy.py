@@ -53,7 +53,7 @@ class AdjustLabelSmoothedCrossEntropy(FairseqCriterion):
         if self.cfg.use_rdrop:
             sample = doubled(sample)
         logits, _ = model(**sample["net_input"])
-        total, correct = self.loss(logits, sample)
+        total, right = self.loss(logits, sample)
         sample_size = sample["nsentences"] if self.cfg.sentence_avg else total.count
         logged = {
             "loss": total.loss.detach(),
@@ -63,11 +63,11 @@ class AdjustLabelSmoothedCrossEntropy(FairseqCriterion):
             "sample_size": sample_size,
         }
         if self.cfg.report_accuracy:
-            logged |= {"n_correct": correct, "total": total.count}
+            logged |= {"n_correct": right.sum(), "total": len(right)}
         return total.loss, sample_size, logged
 
     def loss(self, logits: Tensor, sample: dict[str, Any]) -> tuple[SmoothedLoss, Tensor]:
-        """Sums over the positions of a batch that count, and how many of them are right. logits: [B, T, V]."""
+        """Sums over the positions of a batch that count, and which of them are right, bool [N]. logits: [B, T, V]."""
         cfg, target = self.cfg, sample["target"]
         counted = target != self.padding_idx
         if cfg.ignore_eos:
@@ -92,8 +92,8 @@ class AdjustLabelSmoothedCrossEntropy(FairseqCriterion):
         if cfg.use_rdrop:
             total = total + cfg.reg_alpha * symmetric_kl(log_probs, allowed=allowed)
         nll_sum, count = sum((part.nll for part in parts), nll.new_zeros(())), sum(part.count for part in parts)
-        correct = (log_probs.argmax(-1) == target[counted]).sum() if cfg.report_accuracy else torch.zeros(())
-        return SmoothedLoss(total, nll_sum, count), correct
+        answered = log_probs.argmax(-1) if cfg.report_accuracy else torch.full_like(target[counted], self.padding_idx)
+        return SmoothedLoss(total, nll_sum, count), answered == target[counted]
 
     def _allowed(self, logits: Tensor, sample: dict[str, Any], counted: Tensor) -> Tensor | None:
         if sample.get("constraint_masks") is not None:
@@ -103,7 +103,8 @@ class AdjustLabelSmoothedCrossEntropy(FairseqCriterion):
         return None
 
     def _drop_ratio(self) -> float:
-        return self.cfg.drop_worst_ratio if self.update_num > self.cfg.drop_worst_after else 0.0
+        begun = self.training and self.update_num > self.cfg.drop_worst_after
+        return self.cfg.drop_worst_ratio if begun else 0.0
 
     @staticmethod
     def _parts(sample: dict[str, Any], counted: Tensor) -> list[Tensor]:

@@ -83,8 +83,7 @@ def sum_positions(loss: Tensor, nll: Tensor, *, drop_worst_ratio: float = 0.0) -
 
 def symmetric_kl(log_probs: Tensor, *, allowed: Tensor | None = None) -> Tensor:
     """R-Drop's term: half the sum of both divergences between the two halves of [2N, V]."""
+    if allowed is not None:  # before the products: what is hidden is -inf, and inf - inf has no gradient
+        log_probs = log_probs.masked_fill(~allowed, 0)
     p, q = log_probs.chunk(2)
-    terms = (p.exp() - q.exp()) * (p - q)
-    if allowed is not None:
-        terms = terms.masked_fill(~allowed.expand_as(log_probs)[: len(p)], 0)
-    return terms.sum() / 2
+    return ((p.exp() - q.exp()) * (p - q)).sum() / 2

@@ -20,7 +20,10 @@ bpe=${BPE_DIR:-$data/bpe}
 annos=${ANNOTATION_ROOT:-$data/rpar/annos}
 size=${SIZE:-large}
 
-gpus_here=$(nvidia-smi -L 2>/dev/null | grep -c . || true)
+gpus_here=$(nvidia-smi -L 2>/dev/null | grep -c '^GPU ' || true)
+if [ "$gpus_here" -gt 0 ] && [ -n "${CUDA_VISIBLE_DEVICES+given}" ]; then
+  gpus_here=$(tr ',' '\n' <<< "$CUDA_VISIBLE_DEVICES" | grep -c '^ *[^ -]' || true)
+fi
 gpus=${GPUS:-$((gpus_here > 0 ? gpus_here : 1))}
 precision=${PRECISION:-$([ "$gpus_here" -gt 0 ] && echo fp16 || echo fp32)}
 

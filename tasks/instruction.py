@@ -12,11 +12,12 @@ from ..data.columns import parse_keypoints
 from ..data.text import TextEncoder
 from ..models.generation import GenerationSettings
 from ..models.vqgan import VQTokenizer
+from ..utils.errors import DataError
 from .base import Annotation, Generated, Prediction, Task
-from .reading import Parts, keypoints_problem, parsing_problem, split
+from .reading import Parts, answered, keypoints_problem, parsing_problem, split
 from .rhrc import ReferringCaption
 from .rkpt import ReferringKeypoints
-from .rpar import ReferringParsing
+from .rpar import NO_EXPRESSION, ReferringParsing
 from .settings import TaskSettings
 
 CHAIN = 'which region does the text "{}" describe?'
@@ -89,7 +90,9 @@ class Chain(Instruction):
     default_cols = ReferringParsing.default_cols + ",6"
 
     def annotation(self, row: Mapping[str, str], where: str) -> Annotation:
-        """As for parsing, with the keypoints of the last column."""
+        """As for parsing, with the keypoints of the last column. Raises DataError for a row without an expression."""
+        if row["expression"] == NO_EXPRESSION:
+            raise DataError(f"{where}: column expression: an instruction needs one, got {NO_EXPRESSION}")
         keypoints = parse_keypoints(row["keypoints"], where)
         return replace(self.parsing.annotation(row, where), keypoints=keypoints)
 
@@ -133,7 +136,7 @@ def induce(
     """S1 decoding: where a part is missing, the answer is written again from a start that forces the part's beginning.
 
     Naming the first keypoint induces the others, a first code induces the map. Beam search always gives the same
-    answer to the same start, so each part is tried once; where that fails the answer stays what it was.
+    answer to the same start, so each part is tried once; where that fails the answer keeps what it had.
     """
     chained = [Chained(answer) for answer in answers]
     stages = [("keypoints", keypoints, _keypoints_start, _keypoints_missing)]
@@ -147,16 +150,30 @@ def induce(
         found = dict(zip(able, again, strict=True))
         for k in rows:
             problem = missing(task, found[k]) if k in found else "the answer has no box to go on from"
-            if problem:
+            if not problem:
+                chained[k] = replace(chained[k], generated=found[k])
+            elif name == "parsing map" and not missing(task, answers[k]):  # it was there before the keypoints
+                chained[k] = replace(chained[k], generated=_with_map_of(task, chained[k].generated, answers[k]))
+            else:
                 note = f"{name}: could not be induced ({problem})"
                 chained[k] = replace(chained[k], notes=(*chained[k].notes, note))
-            else:
-                chained[k] = replace(chained[k], generated=found[k])
     return chained
 
 
 def _parts(task: Instruction, answer: Generated) -> Parts:
     return split(answer.ids.tolist(), task.text)
+
+
+def _with_map_of(task: Instruction, answer: Generated, first: Generated) -> Generated:
+    """`answer`, and after it box and codes of `first`, which has the same box: one answer, as S1 decoding has it."""
+    parts, end = _parts(task, first), len(answered(answer.ids.tolist(), task.text))
+    places = torch.tensor(parts.box + parts.parsing)
+    eos = torch.tensor([task.vocabulary.eos()])
+    ids = torch.cat([answer.ids[:end], first.ids[places], eos])
+    log_probs = None
+    if answer.log_probs is not None and first.log_probs is not None:
+        log_probs = torch.cat([answer.log_probs[:end], first.log_probs[places], first.log_probs[-1:]])
+    return replace(answer, ids=ids, log_probs=log_probs)
 
 
 def _keypoints_missing(task: Instruction, answer: Generated) -> str | None:

@@ -15,6 +15,7 @@ NOT_FROM_CHECKPOINT = {
     "vq_config",
     "vq_ckpt",
     "eval_args",
+    "eval_cider_cached_tokens",
 }
 
 

@@ -1,6 +1,7 @@
 """The scripts: each command parses with the real parser, and each runs for real (slow)."""
 
 import json
+import os
 import shlex
 
 import pytest
@@ -71,6 +72,22 @@ def test_evaluation_flags(script):
 def test_half_precision_on_request():
     assert "--fp16-scale-window" in printed("rec/train_refcoco.sh", "train.py", PRECISION="fp16")
     assert "--bf16" in printed("rec/evaluate_refcoco.sh", "evaluate.py", PRECISION="bf16")
+
+
+@pytest.mark.parametrize(
+    ("visible", "processes"), [(None, 3), ("0,1", 2), ("GPU-1a, GPU-2b,GPU-3c", 3), ("", 1), ("-1", 1)]
+)
+def test_as_many_processes_as_gpus_may_be_used(tmp_path, visible, processes):
+    """Of three, one of them parted."""
+    listing = "".join(f"GPU {k}: NVIDIA H100 (UUID: GPU-{k})\\n" for k in range(3)) + "  MIG 1g.10gb Device 0: (x)\\n"
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\nprintf '{listing}'\n")
+    program.chmod(0o755)
+    given = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    given |= {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    words = shlex.split(run_script("rec/train_refcoco.sh", DRY_RUN=1, **given).stdout)
+    assert words[words.index("--nproc-per-node") + 1] == str(processes)
+    assert ("--fp16" in words) == (visible not in ("", "-1"))
 
 
 def test_a_wrong_size_is_refused():

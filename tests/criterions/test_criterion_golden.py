@@ -87,6 +87,23 @@ def test_accuracy_is_reported(case):
     assert logged["total"] == int(counted.sum())
 
 
+def test_worst_positions_are_dropped_from_the_loss_in_training_alone():
+    """Not from the loss of validation, nor from the share of symbols that are right."""
+    torch.manual_seed(0)
+    logits, target = torch.randn(2, 5, 9), torch.full((2, 5), 4)
+    sample = {"net_input": {}, "target": target, "nsentences": 2, "ntokens": 10}
+    found = {}
+    for training in (True, False):
+        ours = criterion(drop_worst_ratio=0.2, drop_worst_after=3, report_accuracy=True).train(training)
+        for ours.update_num in (3, 4):
+            loss, size, logged = ours(lambda: (logits, None), sample)
+            found[training, ours.update_num] = float(loss), size
+            assert (int(logged["n_correct"]), logged["total"]) == (int((logits.argmax(-1) == 4).sum()), 10)
+    assert found[True, 4][1] == 8
+    assert found[True, 4][0] < found[True, 3][0]
+    assert found[True, 3] == found[False, 3] == found[False, 4]
+
+
 @torch.no_grad()
 def test_the_whole_plain_loss_is_logged(case):
     """With parallel positions the published version logs a part; without smoothing it is the loss itself."""

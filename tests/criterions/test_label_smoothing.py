@@ -41,6 +41,17 @@ def test_symmetric_kl_by_hand():
     assert float(symmetric_kl(torch.cat([p, q]).log())) == pytest.approx((forth + back) / 2)
 
 
+def test_symmetric_kl_of_what_is_allowed():
+    """As if the other symbols were not there; they have no gradient."""
+    logits, allowed = torch.randn(4, 10, requires_grad=True), range_mask(10, "6,8", torch.device("cpu"))
+    log_probs = logits.masked_fill(~allowed, -torch.inf).log_softmax(-1)
+    found = symmetric_kl(log_probs, allowed=allowed)
+    assert torch.allclose(found, symmetric_kl(logits[:, allowed].log_softmax(-1)))
+    (gradient,) = torch.autograd.grad(found, logits)
+    assert gradient[:, allowed].abs().min() > 0
+    assert not gradient[:, ~allowed].any()
+
+
 def test_a_coordinate_is_spread_over_its_neighbours_by_hand():
     logits = torch.tensor([[0.0, 1.0, 2.0, 0.0, 1.0], [0.0, 1.0, 2.0, 0.0, 1.0]])
     target = torch.tensor([3, 0])  # bins are the ids 2, 3, 4; the second target is none of them

@@ -1,5 +1,6 @@
 """Evaluation: every row once, in the file's order, on any number of ranks; bad rows counted; files written whole."""
 
+import argparse
 import json
 import logging
 from dataclasses import replace
@@ -13,7 +14,9 @@ from refhcm.models.refhcm.config import SIZES, NetworkConfig
 from refhcm.models.refhcm.network import Network
 from refhcm.tasks import evaluation
 from refhcm.tasks.evaluation import Answer, evaluate, example, summarize, write_json
-from refhcm.utils.errors import DataError
+from refhcm.tasks.settings import settings_of
+from refhcm.utils.checkpoints import Checkpoint
+from refhcm.utils.errors import DataError, UserError
 
 COLUMNS = {"selected_cols": "0,5,2,3"}
 
@@ -46,6 +49,17 @@ def lines_of(path):
 def run(task, network, rows, **options):
     settings = replace(task.generation_settings(), beam=2)
     return evaluate(task, network, rows, settings=settings, **{"batch_size": 3} | options)
+
+
+def test_a_file_of_frequencies_is_read_before_the_work(make_task, world):
+    """And its name is this machine's affair: no checkpoint says it."""
+    task = make_task("rhrc", eval_cider_cached_tokens="/nowhere/frequencies.p")
+    table = world / "rhrc" / "val.tsv"
+    with pytest.raises(UserError, match="/nowhere/frequencies"):
+        task.open(table, training=False)
+    assert len(task.open(table, training=True))
+    trained = Checkpoint("x.pt", {"eval_cider_cached_tokens": "/training/machine/frequencies.p"}, {}, {})
+    assert settings_of(trained, argparse.Namespace()).eval_cider_cached_tokens is None
 
 
 def test_every_row_once_in_order(make_task, network, table):

@@ -64,6 +64,22 @@ def test_failed_induction_keeps_the_last_good_answer_and_says_so(task):
     assert starts == [f"{BOX} nose", f"{BOX} <code_0>"]
 
 
+@pytest.mark.parametrize("second", [f"{POINTS} {BOX} <code_0>", f"{POINTS} {BOX} {CODES.replace('3', '4')}"])
+def test_a_map_that_was_there_before_the_keypoints_is_kept(task, second):
+    """Where it is not written again behind them."""
+    first, again = f"{BOX} {CODES}", second if second.endswith("4>") else f"{POINTS} {BOX} {CODES}"
+    texts, notes, starts = induced(task, first, POINTS, second, keypoints=True, parsing=True)
+    assert texts == [again]
+    assert notes == [()]
+    assert starts == [f"{BOX} nose", f"{POINTS} {BOX} <code_0>"]
+    before, left = [-float(k) for k in range(53)], [written(task, POINTS), written(task, second)]
+    answers = [written(task, first, log_probs=before)]
+    (chained,) = induce(task, answers, lambda *_: [left.pop(0)], keypoints=True, parsing=True)
+    assert len(chained.generated.log_probs) == len(chained.generated.ids)
+    if again != second:
+        assert chained.generated.log_probs[-53:].tolist() == before
+
+
 def test_nothing_is_induced_without_a_box(task):
     texts, notes, starts = induced(task, "a man", keypoints=True, parsing=True)
     assert texts == ["a man"]
