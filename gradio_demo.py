@@ -77,7 +77,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0, or 2 for a mistake of the user's, which is one line."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     args = make_parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _stop)
+    for name in ("SIGTERM", "SIGHUP"):  # of a terminal that closes; there is none on Windows
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _stop)
     with tempfile.TemporaryDirectory(prefix="refhcm-page-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder  # uploads and answers
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"

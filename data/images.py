@@ -7,7 +7,7 @@ import os
 import struct
 import warnings
 import zlib
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from ..utils.errors import DataError
 from ..utils.parsing import NUM_CLASSES
 from .columns import shorten
 
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
 URL_SAFE_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 # What Pillow's readers are known to raise on broken files; none of them says which file it was.
 PILLOW_ERRORS = (
@@ -34,6 +35,13 @@ PILLOW_ERRORS = (
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
 )
+
+
+@cache
+def picture_formats() -> tuple[str, ...]:
+    """Pillow's readers that pictures are opened with; others run programs (EPS: Ghostscript), or read what is none."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def path_below(root: str | Path | None, text: str, *, where: str, column: str) -> Path:
@@ -86,7 +94,7 @@ def _decode(data: bytes) -> Image.Image:
     # Pillow's other warnings are about metadata: corrupt EXIF does not spoil the pixels.
     with warnings.catch_warnings(action="ignore", category=UserWarning):
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=picture_formats()) as image:
             image.load()
             return image if image.mode == "RGB" else image.convert("RGB")
 

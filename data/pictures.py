@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ..utils.errors import DataError
-from .images import PILLOW_ERRORS, why_unreadable
+from .images import PILLOW_ERRORS, picture_formats, why_unreadable
 
 PictureSource = str | os.PathLike | bytes | Image.Image | np.ndarray
 
@@ -51,7 +51,7 @@ def _from_bytes(data: bytes, where: str) -> Image.Image:
     if len(data) > MAX_BYTES:
         raise DataError(f"{where}: holds more than {MAX_BYTES} bytes")
     try:
-        image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data), formats=picture_formats())
     except PILLOW_ERRORS as error:
         raise _unreadable(error, where) from error
     with image:

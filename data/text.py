@@ -74,6 +74,11 @@ class TextEncoder:
                 ids.append(torch.tensor([self.vocabulary.index(part)]) if is_symbol else self.encode(" " + part))
         return torch.cat(ids)
 
+    def unknown_symbols(self, text: str) -> list[str]:
+        """The `<bin_k>` and `<code_k>` of a text that the vocabulary does not have."""
+        found = SYMBOL.findall(text.lower())
+        return [symbol for symbol in found if self.vocabulary.index(symbol) == self.vocabulary.unk()]
+
     def encode_instruction(self, text: str) -> Tensor:
         """What a user asks, in lower case and word by word, between bos and eos: int64 [N]."""
         ids = self.encode_words(text.lower().strip())

@@ -53,19 +53,22 @@ def _is_picture(path: Path) -> bool:
 def read_pairs(path: Path) -> list[tuple[str, str]]:
     """(picture, text) of each line of a CSV or TSV file in UTF-8.
 
-    With a header they are the columns that `HEADERS` name, without one the first two. A .tsv file has tabs, a .csv
+    With a header they are the columns that `HEADERS` name, without one the only two. A .tsv file has tabs, a .csv
     file commas, any other what its first line has. A picture's path starts at the table's folder, or, where there is
-    no such file, at the working folder. DataError names the line of what is missing.
+    no such file, at the working folder. DataError names the line of what is missing or too much.
     """
     lines = list(_cells(path))
     if not lines:
         raise DataError(f"{path}: holds no line")
-    columns = _columns(lines[0][1], where=f"{path}:{lines[0][0]}")
+    columns, width = _columns(lines[0][1], where=f"{path}:{lines[0][0]}"), 2
     if columns is not None:
-        lines = lines[1:]
+        width, lines = len(lines[0][1]), lines[1:]
     picture, text = columns or (0, 1)
     pairs = []
     for number, cells in lines:
+        if any(cell.strip() for cell in cells[width:]):
+            rule = "a text that holds a comma needs quotes; with other columns, a header names picture and text"
+            raise DataError(f"{path}:{number}: has {len(cells)} columns, not {width} ({rule}): {_short(cells)}")
         if len(cells) <= max(picture, text):
             raise DataError(f"{path}:{number}: needs two columns, picture and text, got {_short(cells)}")
         if not cells[picture].strip() or not cells[text].strip():

@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,8 +13,9 @@ from ..data.columns import parse_keypoints
 from ..data.text import TextEncoder
 from ..models.generation import GenerationSettings
 from ..models.vqgan import VQTokenizer
-from ..utils.errors import DataError
+from ..utils.errors import DataError, UserError
 from .base import Annotation, Generated, Prediction, Task
+from .questions import check_text
 from .reading import Parts, answered, keypoints_problem, parsing_problem, split
 from .rhrc import ReferringCaption
 from .rkpt import ReferringKeypoints
@@ -48,6 +50,14 @@ class Instruction(Task):
         self.keypoints = ReferringKeypoints(text, settings)
         self.parsing = ReferringParsing(text, settings, with_labels=with_labels)
         self.caption = ReferringCaption(text, settings)
+
+    def check(self, text: Any, where: str) -> dict[str, Any]:
+        """A text whose symbols the model has. Raises UserError."""
+        given, unknown = check_text(text, where), self.text.unknown_symbols(text)
+        if unknown:
+            last = len(self.vocabulary.bin_ids) - 1
+            raise UserError(f"{where}: {unknown[0]} is no symbol of this model, which has <bin_0> to <bin_{last}>")
+        return given
 
     def source(self, annotation: Annotation, placed: Placed) -> Tensor:
         """The instruction as the demos encode it, without bos and eos."""

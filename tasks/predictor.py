@@ -39,7 +39,6 @@ from .questions import (
     Questions,
     check_box,
     check_expression,
-    check_text,
     clip_to_picture,
     is_list,
     is_list_of_boxes,
@@ -127,13 +126,13 @@ class Predictor:
     ) -> Answer | list[Answer]:
         """Any instruction in the user's words, `<bin_3>` and `<code_3>` being symbols; what comes back follows from it.
 
+        Raises UserError for a symbol that the model does not have.
         generation: how to search; None: beam 5, 4 to 200 symbols.
         """
         task = self._instruction()
         settings = generation or task.generation_settings()
-        return self._all(
-            image, instruction, lambda rows: self._answer(task, rows, settings), name="instruction", check=check_text
-        )
+        answer = partial(self._answer, task, settings=settings)
+        return self._all(image, instruction, answer, name="instruction", check=task.check)
 
     def chain(
         self,

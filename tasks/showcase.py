@@ -36,11 +36,12 @@ KINDS = 6  # of answers, at most
 
 @dataclass(frozen=True)
 class Question:
-    """A picture and who is meant in it."""
+    """A picture and who is meant in it. drawn: for this occasion, so that there is no file of it yet."""
 
     name: str
     image: Image.Image
     expression: str
+    drawn: bool = False
 
 
 def drawn_questions(seed: int, count: int) -> list[Question]:
@@ -54,7 +55,7 @@ def drawn_questions(seed: int, count: int) -> list[Question]:
         person = rng.randrange(len(scene.views))
         said = expressions_for(scene, person, rng, names=names_in(scene, rng), count=1, held_out=False)
         if len(scene.views) > 1 and said:
-            questions.append(Question(name, scene.picture, said[0].text))
+            questions.append(Question(name, scene.picture, said[0].text, drawn=True))
     return questions
 
 
@@ -73,11 +74,12 @@ def answers(model: Predictor, question: Question) -> Iterator[tuple[str, str, Im
 
 
 def show(model: Predictor, questions: list[Question], out: Path) -> None:
-    """Writes a picture and a JSON file for each answer, and contact_sheet.png; prints the answers."""
+    """Writes drawn pictures, a card and a JSON file for each answer, and contact_sheet.png; prints the answers."""
     out.mkdir(parents=True, exist_ok=True)
     tiles = []
     for question in tqdm(questions, desc="showcase", unit="picture"):
-        question.image.save(out / f"{question.name}.jpg", quality=92)
+        if question.drawn:
+            question.image.save(out / f"{question.name}.jpg", quality=92)
         row: list[Image.Image] = []
         for kind, asked, picture, answer in answers(model, question):
             stem = f"{question.name}_{kind.replace(' ', '_')}"
@@ -115,8 +117,8 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"--pictures needs a number from 1 on, got {args.pictures}")
     began = time.monotonic()
     model = load(args.checkpoint)
-    pairs = zip(args.image, args.text, strict=True)
-    own = [Question(Path(path).stem, open_picture(path), text) for path, text in pairs]
+    pairs = enumerate(zip(args.image, args.text, strict=True), start=1)
+    own = [Question(f"{k}_{Path(path).stem}", open_picture(path), text) for k, (path, text) in pairs]
     show(model, own or drawn_questions(args.seed, args.pictures), args.out)
     print(f"\n{args.out}/contact_sheet.png: everything at a glance ({time.monotonic() - began:.0f} s)")
     print(f"{args.out}/*.png, *.json: each answer, drawn and as data")

@@ -3,6 +3,9 @@
 import asyncio
 import json
 import os
+import re
+import subprocess
+import sys
 
 import pytest
 from PIL import Image
@@ -233,6 +236,38 @@ def test_mistakes_are_one_line(options, message, capsys, monkeypatch, tmp_path):
     assert err.startswith("error: ")
     assert message in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("ignored", "stopped"), [(False, True), (True, False)])
+def test_a_terminal_that_closes_leaves_no_picture(ignored, stopped, tmp_path):
+    """Under nohup it ends nothing."""
+    program = f"""
+import os, signal, sys
+from pathlib import Path
+from refhcm import gradio_demo
+def run(args):
+    Path(os.environ["GRADIO_TEMP_DIR"], "visitor.jpg").touch()
+    signal.raise_signal(signal.SIGHUP)
+    print("went on")
+gradio_demo.run = run
+if {ignored}:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+sys.exit(gradio_demo.main([]))
+"""
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert ("went on" in done.stdout) != stopped
+    assert not list(tmp_path.rglob("visitor.jpg"))
+
+
+def test_what_the_page_says_of_symbols_is_the_model_s(model):
+    """The shipped model has 128 bins, the golden one 1000."""
+    for chosen, last in ((model, 999), (load(), 127)):
+        page = built(lambda chosen=chosen: make_page(chosen, about=""))
+        said = str(page.get_config_file())
+        assert f"<bin_0> to <bin_{last}>" in said
+        (region,) = set(re.findall(r"what does the region ((?:<bin_\d+> ?){4})describe", said))
+        assert chosen._instruction().check(region, "example") == {"text": region}
 
 
 def test_the_shipped_model_says_so(model):

@@ -106,6 +106,7 @@ MISTAKES = [
     ("/refer", {"image": 3}, "image: needs an uploaded picture"),
     ("/refer", {"image": "/etc/passwd"}, "image: needs an uploaded picture, got the name of another file"),
     ("/refer", {"image": {"path": "/etc/passwd"}}, "image: needs an uploaded picture, got the name of another file"),
+    ("/refer", {"image": {"path": "http://203.0.113.9/x.jpg", "meta": {"_type": "gradio.FileData"}}}, "got an address"),
     ("/refer", {"keypoints": "often"}, "keypoints: needs true or false"),
     ("/describe", {"box": "nan, 0, nan, 3"}, "box: needs 4 finite numbers"),
     ("/describe", {"box": [1, 2]}, "box: needs 4 finite numbers"),
@@ -115,6 +116,11 @@ MISTAKES = [
     ("/chain", {"beam": 1000}, "beam: needs a whole number from 1 to 20"),
     ("/chain", {"temperature": "hot"}, "temperature: needs a number"),
     ("/instruct", {"instruction": " "}, "instruction: needs a text"),
+    (
+        "/instruct",
+        {"instruction": "<bin_1000>"},
+        "<bin_1000> is no symbol of this model, which has <bin_0> to <bin_999>",
+    ),
     ("/instruct", {"instruction": "a", "min_len": -1}, "min_len: needs a whole number"),
 ]
 

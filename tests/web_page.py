@@ -103,6 +103,7 @@ def broken_pictures():
         "thin.png": png_claiming(70_000, 1),
         "zeros.gif": b"GIF89a" + bytes(200),
         "svg.svg": b"<svg xmlns='http://www.w3.org/2000/svg'><rect width='9' height='9'/></svg>",
+        "eps.jpg": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n{} loop\n%%EOF\n",
         "exe.png": b"MZ" + bytes(5000),
         "zip.jpg": b"PK\x03\x04" + bytes(300),
         "webp.webp": b"RIFF\x00\x00\x00\x00WEBPVP8 " + bytes(50),

@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 from gradio.data_classes import GradioRootModel, ImageData
+from gradio_client.utils import is_http_url_like
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -25,6 +26,12 @@ class Picture(gr.Image):
         """The path; what is no uploaded file comes as it is."""
         value = None if payload is None else payload.root
         return value.get("path") if isinstance(value, dict) else value
+
+    async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
+        """An upload is there already; an address, which a program may send, is not fetched."""
+        if url_or_file_path is not None and is_http_url_like(str(url_or_file_path)):
+            raise gr.Error("image: needs an uploaded picture, got an address", print_exception=False)
+        return await super().async_move_resource_to_block_cache(url_or_file_path)
 
     def api_info(self) -> dict[str, Any]:
         """A picture, as gr.Image says it."""

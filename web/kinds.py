@@ -90,4 +90,4 @@ KINDS: dict[str, Kind] = {
     ),
 }
 # What an instruction of one's own may start from.
-TEMPLATES = {kind.label: kind.template for name, kind in KINDS.items() if name not in ("parallel", "instruction")}
+TEMPLATES = {kind.label: kind for name, kind in KINDS.items() if name not in ("parallel", "instruction")}

@@ -36,14 +36,14 @@ photo = handle_file("street.jpg")
 page.predict(photo, "the woman in red", keypoints=True, parsing=True, api_name="/refer")
 page.predict(photo, "10, 20, 200, 400", api_name="/describe")
 page.predict(photo, "the woman in red", keypoints=True, parsing=True, api_name="/chain")
-page.predict(photo, "what does the region <bin_10> <bin_20> <bin_500> <bin_990> describe?", api_name="/instruct")
+page.predict(photo, "what does the region {region} describe?", api_name="/instruct")
 ```
 """
 
 
 def make_page(model: Predictor, *, about: str, concurrency: int = 2) -> gr.Blocks:
     """The page about a model. about: Markdown, which model it is; concurrency: questions that are read at once."""
-    asking = Asking(model)
+    asking, bins = Asking(model), len(model.text.vocabulary.bin_ids)
     limit = {"concurrency_id": "model", "concurrency_limit": concurrency}
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(KEPT_SECONDS // 4, KEPT_SECONDS)) as page:
         gr.Markdown(
@@ -54,14 +54,14 @@ def make_page(model: Predictor, *, about: str, concurrency: int = 2) -> gr.Block
         gr.Markdown(about, elem_id="model")
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=5):
-                fields = _question()
+                fields = _question(bins)
                 button = gr.Button("Ask", variant="primary", elem_id="ask")
                 settings = _settings()
             with gr.Column(scale=6):
                 outputs = _answer()
         _examples(fields)
         with gr.Accordion("Use it from a program", open=False):
-            gr.Markdown(PROGRAM)
+            gr.Markdown(PROGRAM.format(region=_region(bins, (0.01, 0.02, 0.5, 0.99))))
         inputs = [fields[name] for name in ("kind", "picture", "words", "box", "instruction", "wanted")] + settings
         gr.on(
             [button.click, fields["words"].submit, fields["box"].submit],
@@ -73,14 +73,24 @@ def make_page(model: Predictor, *, about: str, concurrency: int = 2) -> gr.Block
             **limit,
         )
         outputs[2].switched(
-            asking.redraw, [outputs[5], outputs[2]], outputs[1], show_progress="hidden", api_visibility="private"
+            asking.redraw,
+            [outputs[5], outputs[2]],
+            outputs[1],
+            show_progress="hidden",
+            api_visibility="private",
+            trigger_mode="always_last",  # of quick clicks the last one shows
         )
         _endpoints(asking, settings, limit)
     return page
 
 
-def _question() -> dict[str, Any]:
-    """The fields of a question, by name."""
+def _region(bins: int, shares: Sequence[float]) -> str:
+    """A box in the model's symbols. shares: of the picture's width and height, x0, y0, x1, y1."""
+    return " ".join(f"<bin_{round(share * (bins - 1))}>" for share in shares)
+
+
+def _question(bins: int) -> dict[str, Any]:
+    """The fields of a question, by name. bins: how many the model has."""
     picture = Picture(
         type="filepath",
         image_mode=None,
@@ -109,7 +119,7 @@ def _question() -> dict[str, Any]:
         instruction = Text(
             label="3 · Instruction",
             lines=3,
-            info="Bins are written <bin_0> to <bin_999>",
+            info=f"Bins are written <bin_0> to <bin_{bins - 1}>",
             placeholder='which region does the text " the woman in red " describe?',
             elem_id="instruction",
         )
@@ -124,10 +134,17 @@ def _question() -> dict[str, Any]:
             gr.update(visible=chosen.asks == "instruction"),
         ]
 
+    def start_from(name: str | None, who: str) -> Any:
+        if not name:
+            return gr.skip()
+        chosen = TEMPLATES[name]
+        middle = _region(bins, (0.25, 0.25, 0.75, 0.75))
+        return chosen.template.format(middle if chosen.asks == "box" else who or "the woman in red")
+
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     kind.change(show_fields, kind, [kind, words, wanted, box_group, own_group], **quiet)
     template.input(
-        lambda name, who: TEMPLATES[name].format(who or "the woman in red") if name else gr.skip(),
+        start_from,
         [template, words],
         instruction,
         **quiet,

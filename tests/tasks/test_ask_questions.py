@@ -23,6 +23,7 @@ def model(monkeypatch):
         ("a.csv", "\ufeffid,Text,File\n1,the man,x.jpg\n\n", [("x.jpg", "the man")]),
         ("a.tsv", "x.jpg\tred, tall\r\n", [("x.jpg", "red, tall")]),
         ("a.txt", "x.jpg\tred, tall\n", [("x.jpg", "red, tall")]),
+        ("a.csv", "x.jpg,the man,\n", [("x.jpg", "the man")]),
         ("a.txt", "x.jpg,größer\n", [("x.jpg", "größer")]),
     ],
 )
@@ -41,6 +42,12 @@ def test_tables(tmp_path, name, text, pairs):
         (b"id,text\n1,a\n", r"the header names no column of the picture"),
         (b"x.jpg,a\n\ny.jpg, \n", r"a.csv:3: the text is empty"),
         (b",a\n", r"a.csv:1: the picture is empty"),
+        (
+            b"x.jpg,a\ny.jpg,the man, in red\n",
+            r"a.csv:2: has 3 columns, not 2 \(a text that holds a comma needs quotes",
+        ),
+        (b"image,text\nx.jpg,the man, in red\n", r"a.csv:2: has 3 columns, not 2"),
+        (b"id,image,text\n1,x.jpg,the man, in red\n", r"a.csv:2: has 4 columns, not 3"),
         (b"x.jpg,caf\xe9\n", "is not UTF-8"),
         (b"x.jpg,a\0\n" + b'"' + b"x" * 200_000, "is no table|needs two columns"),
     ],

@@ -22,6 +22,20 @@ def test_every_kind_of_answer(tmp_path, capsys):
     assert f"{tmp_path}/contact_sheet.png" in capsys.readouterr().out
 
 
+def test_pictures_of_one_s_own_are_left_as_they_are(tmp_path):
+    """In their own folder, with one name, and asked about twice."""
+    for folder, shade in (("a", 40), ("b", 200)):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (40, 30), (shade, shade, shade)).save(tmp_path / folder / "me.jpg")
+    own = [tmp_path / "a" / "me.jpg", tmp_path / "b" / "me.jpg", tmp_path / "a" / "me.jpg"]
+    before = own[0].read_bytes()
+    flags = [flag for k, path in enumerate(own) for flag in ("--image", str(path), "--text", f"person {k}")]
+    assert main([*flags, "--out", str(tmp_path / "a")]) == 0
+    assert own[0].read_bytes() == before
+    assert [path.name for path in (tmp_path / "a").glob("*.jpg")] == ["me.jpg"]
+    assert {path.name for path in (tmp_path / "a").glob("*_box.json")} == {f"{k}_me_box.json" for k in (1, 2, 3)}
+
+
 def test_pictures_hold_a_choice_and_are_always_the_same():
     one, two = drawn_questions(7, 2), drawn_questions(7, 2)
     assert [(q.name, q.expression, q.image.tobytes()) for q in one] == [
