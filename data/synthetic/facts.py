@@ -228,14 +228,7 @@ def _negations(scene: Scene, index: int) -> list[Fact]:
         if garment and garment.kind in KINDS["bottom"] + KINDS["dress"]:
             words = tuple(f"not wearing {name}" for name in garment_words(garment, pattern=False))
             asked = {"kind": garment.kind, "colour": garment.colour}
-            facts.append(
-                no(
-                    slot,
-                    "doing",
-                    words,
-                    _not_of_view(told.wears, garment.slot, **asked),
-                )
-            )
+            facts.append(no(garment.slot, "doing", words, _not_of_view(told.wears, garment.slot, **asked)))
     return facts
 
 

@@ -76,6 +76,14 @@ def test_expressions_are_of_all_families_and_hardly_repeat(said):
     assert {1, 2, 3} <= {text.count(" in ") + text.count(" with ") + text.count(" wearing ") + 1 for text in direct}
 
 
+def test_what_is_not_worn_is_of_the_topic_of_what_is(said):
+    """Nobody is "in the red dress, not wearing green trousers": of a topic one fact is said."""
+    denied = [fact for *_, one in said for fact in one.facts if fact.words[0].startswith("not wearing ")]
+    topics = {fact.topic for fact in denied if not fact.topic.startswith("no ")}
+    assert topics
+    assert topics <= {"bottom", "dress"}
+
+
 def test_texts_are_fit_for_a_table(said, scenes):
     texts = [expression.text for *_, expression in said]
     texts += [text for scene in scenes for text in captions_for(scene, 0, Random(0), count=3)]
