@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
     except ModuleNotFoundError as error:
         if error.name != "gradio":
             raise
-        raise UserError("the page needs gradio: pip install 'gradio>=6,<7'") from error
+        raise UserError("the page needs gradio: pip install 'gradio>=6.24,<7'") from error
     model = load(args.checkpoint, tokenizer=args.tokenizer, bpe_dir=args.bpe_dir, device=args.device, dtype=args.dtype)
     page = make_page(model, about=_about(args.checkpoint, model), concurrency=args.concurrency)
     page.queue(max_size=args.queue_size)

@@ -5,7 +5,10 @@
 #   TRAIN, VALID      training and validation TSV (EVAL: the TSV that an evaluation reads)
 #   INIT              weights to start from; CHECKPOINT: weights to evaluate
 #   SIZE=large|small|test   `small` and `test` are networks on 128 px pictures from nothing, for a CPU; ARCH: another size
-#   PRECISION=fp16    fp16, bf16, autocast (products in bfloat16) or fp32 (fp16 on a GPU, fp32 without one)
+#   NUM_WORKERS=4     processes that read data; PATCH_IMAGE_SIZE: px that pictures are resized to
+#   ANNOTATION_ROOT=$DATA/rpar/annos      the imgs/ and gts/ that tables name
+#   VQ_CONFIG, VQ_CKPT=$CHECKPOINTS/vqgan/model.yaml, model.ckpt     the tokenizer of parsing maps
+#   PRECISION=fp16    fp16, bf16, autocast (training's products in bfloat16) or fp32 (fp16 on a GPU, else fp32)
 #   GPUS, NNODES, NODE_RANK, MASTER_ADDR, MASTER_PORT      processes for torchrun
 #   PYTHON            interpreter (.venv/bin/python where there is one)
 #   DRY_RUN=1         print the command and stop

@@ -6,13 +6,13 @@ here, the hub says that of its large files. A file that is there already is left
 
 import argparse
 import fnmatch
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from ..utils.errors import UserError
-from ..utils.fetch import copy, digest, fetch, readable, require_space, unpack
+from ..utils.fetch import begun, copy, digest, fetch, readable, require_space, unpack
 from ..utils.hub import RemoteFile, Repository
 
 GPT2_BPE = "https://dl.fbaipublicfiles.com/fairseq/gpt2_bpe"
@@ -69,6 +69,10 @@ class Folder:
             raise UserError(f"--from {self.root}: holds no {documented} and no {documented.name}")
         copy(source, path, sha256=SHA256.get(path.name))
 
+    def take(self, name: str, path: Path) -> None:
+        """Copies one of `everything`."""
+        copy(self._data() / name, path)
+
     def _data(self) -> Path:
         if not self.root.is_dir():
             raise UserError(f"--from {self.root}: no such folder")
@@ -84,6 +88,10 @@ class Web:
     def everything(self) -> list[str]:
         """An address can not be listed."""
         raise UserError(f"--from {self.url}: the data needs a folder or a repository of the hub, which can be listed")
+
+    def take(self, name: str, path: Path) -> None:
+        """See `everything`."""
+        self.everything()
 
     def get(self, documented: PurePosixPath, path: Path) -> None:
         """Downloads the file of that name."""
@@ -110,7 +118,11 @@ class Hub:
 
     def get(self, documented: PurePosixPath, path: Path) -> None:
         """Downloads the file whose place is `documented`."""
-        file = self._files[self._locate(documented)]
+        self.take(self._locate(documented), path)
+
+    def take(self, name: str, path: Path) -> None:
+        """Downloads one of `everything`."""
+        file = self._files[name]
         self.repository.fetch(replace(file, sha256=file.sha256 or SHA256.get(path.name)), path)
 
     def _locate(self, documented: PurePosixPath) -> str:
@@ -163,9 +175,17 @@ def is_data(path: PurePosixPath) -> bool:
     return inside and path.name != "README.md" and path.suffix != ".part"
 
 
-def is_there(path: Path) -> bool:
+def unpacked(path: Path, others: Container[Path]) -> bool:
+    """Whether the folder of a zip file's name holds a file that is none of the others."""
+    if path.suffix != ".zip":
+        return False
+    inside = (file for file in path.with_suffix("").rglob("*") if file.is_file() and file.suffix != ".part")
+    return any(file not in others for file in inside)
+
+
+def is_there(path: Path, others: Container[Path]) -> bool:
     """Whether there is nothing to get: the file, or what was unpacked of it. UserError if it is another file."""
-    if path.suffix == ".zip" and path.with_suffix("").is_dir():
+    if unpacked(path, others):
         return True
     if path.is_file() and path.name in SHA256 and digest(path) != SHA256[path.name]:
         raise UserError(f"{path}: is there, and is another file than the published one: move it away first")
@@ -175,18 +195,25 @@ def is_there(path: Path) -> bool:
 def download(source: Source, origin: Origin, folder: Path, *, include: Sequence[str] = ()) -> list[str]:
     """Gets what is missing in `folder`; a line for each file."""
     names = wanted(source, origin, include)
-    missing = [name for name in names if not is_there(folder / name)]
+    paths = [folder / name for name in names]
+    missing = [name for name in names if not is_there(folder / name, paths)]
     if isinstance(origin, Hub) and not source.files:
-        require_space(folder, origin.size(missing))
+        require_space(folder, origin.size(missing) - sum(begun(folder / name) for name in missing))
     lines = [f"{folder / name}: is there already" for name in names if name not in missing]
     for name in missing:
         path = folder / name
-        origin.get(PurePosixPath(source.folder, name), path)
+        if source.files:
+            origin.get(PurePosixPath(source.folder, name), path)
+        else:
+            origin.take(name, path)
         lines.append(f"{path}: {readable(path.stat().st_size)}")
-    for path in (folder / name for name in names):
-        if path.suffix == ".zip" and not path.with_suffix("").is_dir():
-            unpack(path, path.with_suffix(""))
-            lines.append(f"{path.with_suffix('')}: unpacked")
+    for path in (path for path in paths if path.suffix == ".zip" and not unpacked(path, paths)):
+        place = path.with_suffix("")
+        if place.is_dir() and any(place.iterdir()):
+            lines.append(f"{path}: left packed, for {place} holds other files: unpack it by hand")
+        else:
+            unpack(path, place)
+            lines.append(f"{place}: unpacked")
     return lines
 
 

@@ -86,7 +86,7 @@ class ReferringCaption(Task):
         return {"caption": prediction.caption, "references": references, "invalid": not prediction.valid}
 
     def summarize(self, statistics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """CIDEr-D of the whole set, x100; BLEU with `--eval-bleu`; the rate of empty captions."""
+        """CIDEr-D of the whole set, x100; with flags BLEU, ROUGE-L and METEOR; the rate of empty captions."""
         if not statistics:
             return {}
         scores = caption_scores(
@@ -94,5 +94,6 @@ class ReferringCaption(Task):
             [row["references"] for row in statistics],
             document_frequency=self.frequencies,
             with_bleu=self.settings.eval_bleu,
+            with_meteor=self.settings.eval_meteor,
         )
         return {**scores, "invalid": mean_of(statistics, "invalid")}

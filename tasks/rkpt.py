@@ -63,13 +63,14 @@ class ReferringKeypoints(Task):
         return Prediction(valid=valid and box is not None, box_xyxy=box, keypoints=keypoints.ravel())
 
     def record(self, prediction: Prediction, labels: Labels) -> dict[str, Any]:
-        """Box and keypoints in image px."""
+        """Box and keypoints in image px, and the answer's score, which average precision ranks by."""
         found = self.in_image(prediction, labels)
         return {
             "uniq_id": str(labels["id"]),
             "box": found.box_xyxy.tolist(),
             "keypoints": found.keypoints.tolist(),
             "oks_score": float(self._oks(prediction, labels) >= OKS_THRESHOLD),
+            "score": float(prediction.score),
         }
 
     def _oks(self, prediction: Prediction, labels: Labels) -> float:

@@ -2,7 +2,8 @@
 
     python -m refhcm.tasks.score_coco annotations.json results/rkpt/refhuman_predict.json
 
-The `uniq_id` of a result is the id of an image entry (spec/evaluation.md).
+The `uniq_id` of a result is the id of an image entry (spec/evaluation.md); its `score` ranks it. Without scores all
+results rank alike, which gives another number.
 """
 
 import argparse
@@ -16,20 +17,31 @@ from ..utils.errors import DataError, exit_status
 from ..utils.keypoints import NUM_KEYPOINTS, evaluate_coco_json
 
 
-def read_predictions(path: str | Path) -> dict[int, np.ndarray]:
-    """Keypoints [17, 2], image px, of each image id. Raises DataError naming the record that can not be read."""
+def read_predictions(path: str | Path) -> tuple[dict[int, np.ndarray], dict[int, float] | None]:
+    """Keypoints [17, 2], image px, and score of each image id; None for scores that are not in all records.
+
+    Raises DataError naming the record that can not be read.
+    """
     try:
         records = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: can not be read as a result file ({error})") from error
-    predictions = {}
+    predictions, scores = {}, {}
     for number, record in enumerate(records if isinstance(records, list) else [records]):
         try:
             points = np.array(record["keypoints"], np.float64).reshape(NUM_KEYPOINTS, 2)
             predictions[int(record["uniq_id"])] = points
+            if "score" in record:
+                scores[int(record["uniq_id"])] = float(record["score"])
         except (TypeError, KeyError, ValueError) as error:
             raise DataError(f"{path}: record {number}: needs a whole `uniq_id` and 34 `keypoints` ({error})") from error
-    return predictions
+    return predictions, scores if len(scores) == len(predictions) else None
+
+
+def score(annotations: str | Path, results: str | Path) -> dict[str, float]:
+    """The metrics of a result file."""
+    predictions, scores = read_predictions(results)
+    return evaluate_coco_json(annotations, predictions, scores=scores)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("annotations", help="COCO-style JSON")
     parser.add_argument("results", help="result file of evaluate.py --task rkpt")
     args = parser.parse_args(arguments)
-    return exit_status(lambda: print(json.dumps(evaluate_coco_json(args.annotations, read_predictions(args.results)))))
+    return exit_status(lambda: print(json.dumps(score(args.annotations, args.results))))
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ class TaskSettings:
     eval_args: str = option("{}", 'generation settings of validation, JSON, such as {"beam": 5, "max_len_b": 4}')
     eval_print_samples: bool = option(False, "log an answer of each validation batch")
     eval_bleu: bool = option(False, "score captions by BLEU, too")
+    eval_meteor: bool = option(False, "score captions by ROUGE-L, and by METEOR where Java is present, too")
     eval_cider: bool = option(False, "answer the validation set by generation, and score the captions")
     eval_cider_cached_tokens: str | None = option(None, "file of document frequencies (default: the evaluated set's)")
     vq_config: str = option("", "model.yaml of the parsing-map tokenizer")

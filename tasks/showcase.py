@@ -3,7 +3,7 @@
     python -m refhcm.tasks.showcase [--out demo] [--seed 2026] [--pictures 4]
 
 The pictures are drawn for the occasion, from the test split of a seed that no training has seen. With --checkpoint and
---images it shows another model on pictures of your own.
+--image it shows another model on pictures of your own, each with its --text.
 """
 
 import argparse

@@ -24,6 +24,7 @@ from ..utils.devices import pick_device
 from ..utils.errors import exit_status
 from ..utils.flags import positive, rate, whole
 from ..utils.parsing import CLASS_NAMES, NUM_CLASSES, confusion_matrix, paste_label_map, segmentation_scores
+from .evaluation import write_json
 from .settings import TaskSettings
 from .tokenizer_rows import CANVAS_SIZE, COLUMNS, Person, Persons, batches, open_table, replacing
 from .tokenizer_training import Settings, Trainer, train
@@ -135,8 +136,9 @@ def _run_train(args: argparse.Namespace) -> None:
     if checkpoint.exists():
         trainer.resume(checkpoint)
         logger.info("%s: goes on at update %d of %d", checkpoint, trainer.step, settings.updates)
-    if not (args.save_dir / "model.yaml").exists():
-        shutil.copyfile(args.vq_config, args.save_dir / "model.yaml")
+    beside = args.save_dir / "model.yaml"
+    if not (checkpoint.exists() or (beside.exists() and beside.samefile(args.vq_config))):
+        shutil.copyfile(args.vq_config, beside)
     if not train(trainer, persons, checkpoint=checkpoint, save_every=args.save_every, num_workers=args.num_workers):
         print(f"{checkpoint}: stopped at update {trainer.step} of {settings.updates}; the same command goes on")
         return
@@ -151,10 +153,9 @@ def _persons(args: argparse.Namespace, data: Path | None = None) -> Persons:
 
 
 def _report(scores: dict[str, Any], out: Path | None) -> None:
-    text = json.dumps(scores, indent=2)
+    print(json.dumps(scores, indent=2))
     if out is not None:
-        out.write_text(text + "\n", encoding="utf-8")
-    print(text)
+        write_json(scores, out)
 
 
 def parser() -> argparse.ArgumentParser:

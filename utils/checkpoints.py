@@ -2,6 +2,7 @@
 
 import argparse
 import pickle
+import zipfile
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ def load_file(path: str | Path, *, mmap: bool = False) -> Any:
         raise CheckpointError(f"{path}: no such file")
     try:
         with torch.serialization.safe_globals(ALLOWED_GLOBALS):
+            mmap = mmap and zipfile.is_zipfile(path)  # torch's old format can not be mapped
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         first = next(

@@ -131,6 +131,11 @@ def _part(path: Path) -> Path:
     return path.with_name(path.name + ".part")
 
 
+def begun(path: Path) -> int:
+    """Bytes of `path` that an earlier run left behind."""
+    return _part(path).stat().st_size if _part(path).is_file() else 0
+
+
 def _etag(path: Path) -> Path:
     """Holds which version of the file the part is of."""
     return path.with_name(path.name + ".part.etag")

@@ -34,7 +34,7 @@ from .scene import MOST_PEOPLE, Scene, sample_scene
 from .views import View
 from .wardrobe import HELD_OUT
 
-VERSION = 1  # of the drawing: the same seed gives the same world only within one version
+VERSION = 2  # of the drawing: the same seed gives the same world only within one version
 SPLITS = ("train", "val", "test", "unseen")
 TABLES = ("rkpt", "rpar", "rhrc", "facts")
 _EXPRESSIONS, _REFERENCES, _RIDDLE_CHANCE = 2, 3, 0.5

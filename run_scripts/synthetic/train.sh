@@ -2,6 +2,7 @@
 # A small model like the shipped one, from nothing: train.sh [RUN]. A finished step is not done again; a training goes on where it was.
 # SEED=1 PATCH_IMAGE_SIZE=192 PICTURES=24000 LOOK_PICTURES=10000 TOKENIZER_UPDATES=1600 TRUNK_UPDATES=1800 ENCODER_UPDATES=8000 UPDATES=12800
 # choose another run. START=checkpoints/synthetic goes on from a model, on other worlds (SEED=7), with its words and codes.
+set -euo pipefail
 run=${1:-runs/synthetic}
 mkdir -p "$run" && run=$(cd "$run" && pwd)
 start=${START:+$(cd "$START" && pwd)}

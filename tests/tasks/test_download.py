@@ -180,6 +180,38 @@ def test_the_dataset_is_chosen_and_unpacked(server, tmp_path, capsys):
     assert sorted(tree(tmp_path / "dataset")) == ["rkpt/rkpt_train.tsv", "rpar/annos/picture", "rpar/refcihp_val.tsv"]
 
 
+def test_files_of_one_name_in_the_dataset(server, tmp_path, capsys):
+    """Each is the one that the list names. A folder of an archive's name may hold others."""
+    server.hub["datasets/JJJYmmm/RefHCM-dataset"] = files = {
+        "v.tsv": b"1",
+        "rpar/v.tsv": b"2",
+        "dataset/rpar/v.tsv": b"3",
+        "old/rpar/v.tsv": b"4",
+        "rpar.zip": archive(picture="p"),
+    }
+    (tmp_path / "dataset" / "old").mkdir(parents=True)
+    assert run("dataset", "--root", tmp_path) == 0
+    assert tree(tmp_path / "dataset") == files
+    assert "rpar.zip: left packed" in capsys.readouterr().out
+
+
+def test_an_empty_folder_is_nothing_unpacked(server, tmp_path):
+    server.hub["datasets/JJJYmmm/RefHCM-dataset"] = {"annos.zip": archive(picture="p")}
+    (tmp_path / "dataset" / "annos").mkdir(parents=True)
+    assert run("dataset", "--root", tmp_path) == 0
+    assert (tmp_path / "dataset" / "annos" / "picture").is_file()
+
+
+def test_what_is_there_of_a_file_needs_no_room(server, tmp_path, monkeypatch):
+    server.hub["datasets/JJJYmmm/RefHCM-dataset"] = {"rec/x.tsv": b"0123456789"}
+    (tmp_path / "dataset" / "rec").mkdir(parents=True)
+    (tmp_path / "dataset" / "rec" / "x.tsv.part").write_bytes(b"01234567")
+    asked = []
+    monkeypatch.setattr(download, "require_space", lambda folder, size: asked.append(size))
+    run("dataset", "--root", tmp_path)
+    assert asked == [2]
+
+
 def test_the_dataset_from_a_copy(tmp_path):
     (tmp_path / "copy" / "dataset" / "rec").mkdir(parents=True)
     (tmp_path / "copy" / "dataset" / "rec" / "refcoco_train.tsv").write_bytes(b"rows")

@@ -41,6 +41,16 @@ def test_half_are_found(files, capsys):
     assert scores["oks_ap50"] == pytest.approx(51 / 101)
 
 
+@pytest.mark.parametrize(("scores", "expected"), [([0.9, 0.1], 51 / 101), ([0.1, 0.9], 51 / 101 / 2)])
+def test_scores_rank_the_results(files, scores, expected, capsys):
+    """The wrong one first: half of what is there at the recall of 1/2 is right."""
+    records = json.loads((files / "found.json").read_text())
+    ranked = [record | {"score": value} for record, value in zip(records, scores, strict=True)]
+    (files / "ranked.json").write_text(json.dumps(ranked))
+    assert main([str(files / "truth.json"), str(files / "ranked.json")]) == 0
+    assert json.loads(capsys.readouterr().out)["oks_ap50"] == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("wrong", ["[1]", "{", '[{"uniq_id": "7", "keypoints": [1, 2]}]'])
 def test_wrong_result_files(files, wrong, capsys):
     (files / "wrong.json").write_text(wrong)

@@ -53,6 +53,7 @@ def test_keypoint_scores_by_hand(make_task, nose):
     assert metrics["oks_ap50"] > metrics["oks_ap"] > 0
     record = task.record(beside, nose)
     assert record["box"] == [10, 10, 60, 110]
+    assert task.record(replace(beside, score=-0.25), nose)["score"] == -0.25
     assert record["keypoints"] == nose_at(33, 20).tolist()
     assert (record["oks_score"], task.record(wrong, nose)["oks_score"]) == (1.0, 0.0)
     assert task.record(wrong, nose)["box"] == [0, 0, 0, 0]
@@ -87,7 +88,7 @@ def test_eos_ends_a_keypoint_answer(make_task):
 
 
 def test_caption_scores(make_task):
-    task = make_task("rhrc", eval_bleu=False)
+    task = make_task("rhrc", eval_bleu=False, eval_meteor=True)
     references = ["A man, sitting.&&the player", "a woman in red", "two dogs run"]
     answers = ["a man sitting!", "a woman in red", ""]
     rows = []
@@ -100,6 +101,8 @@ def test_caption_scores(make_task):
     metrics = task.summarize(rows)
     assert metrics["invalid"] == pytest.approx(1 / 3)
     assert 0 < metrics["cider"] < 1000
+    assert 0 < metrics["rouge_l"] < 100
+    assert "bleu4" not in metrics
     assert task.summarize(rows[1:])["cider"] != metrics["cider"]  # the whole set gives the frequencies
 
 

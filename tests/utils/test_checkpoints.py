@@ -68,6 +68,8 @@ def test_averaged_weights(tmp_path):
 def test_mapped_files_read_alike(tmp_path):
     torch.save({"args": {}, "model": {"w": torch.arange(5.0)}}, tmp_path / "a.pt")
     assert torch.equal(load_file(tmp_path / "a.pt", mmap=True)["model"]["w"], torch.arange(5.0))
+    torch.save(load_file(tmp_path / "a.pt"), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    assert torch.equal(load_file(tmp_path / "old.pt", mmap=True)["model"]["w"], torch.arange(5.0))
 
 
 @pytest.mark.parametrize(
