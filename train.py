@@ -19,7 +19,7 @@ from refhcm.criterions import adjust_label_smoothed_cross_entropy  # noqa: F401 
 from refhcm.models.refhcm import fairseq_model  # noqa: F401  registers it
 from refhcm.tasks import fairseq_adapter, optimizer  # noqa: F401  register the tasks and an optimiser
 from refhcm.tasks.training import train
-from refhcm.utils.devices import ranks
+from refhcm.utils.devices import choose_kernels, ranks
 from refhcm.utils.errors import UserError, exit_status
 from refhcm.utils.memory import keep_freed_memory
 
@@ -45,6 +45,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     args.tpu = False  # fairseq takes --bf16 for a TPU
     if getattr(args, "total_num_update", 0) is None:
         args.total_num_update = args.max_update or 1_000_000  # the published default
+    if args.amp:
+        raise UserError("--amp: fairseq divides its gradients by the loss scale twice; use --autocast-bf16 or --fp16")
     if args.fp16 and args.bf16:
         raise UserError("--fp16 and --bf16 exclude each other")
     return args
@@ -53,6 +55,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def configure(args: argparse.Namespace) -> FairseqConfig:
     """fairseq's configuration for this machine and for the ranks that torchrun started."""
     cfg = convert_namespace_to_omegaconf(args)
+    choose_kernels()
     rank, world = ranks()
     on_cpu = args.cpu or not torch.cuda.is_available()
     with open_dict(cfg):
@@ -63,6 +66,7 @@ def configure(args: argparse.Namespace) -> FairseqConfig:
             cfg.distributed_training.device_id = int(os.environ["LOCAL_RANK"])
             cfg.distributed_training.distributed_init_method = "env://"
             cfg.distributed_training.distributed_no_spawn = True
+            cfg.checkpoint.load_checkpoint_on_all_dp_ranks = True  # sent around, a file is refused as code
             if on_cpu:
                 cfg.distributed_training.distributed_backend = "gloo"
             if on_cpu or cfg.distributed_training.ddp_backend in TORCH_DDP:

@@ -18,6 +18,7 @@ from ..models.refhcm.config import NetworkConfig  # noqa: E402
 from ..models.refhcm.loading import load_network  # noqa: E402
 from ..models.refhcm.network import Network  # noqa: E402
 from ..utils.checkpoints import read_checkpoint  # noqa: E402
+from ..utils.devices import choose_kernels  # noqa: E402
 from ..utils.memory import keep_freed_memory  # noqa: E402
 from . import dataset  # noqa: E402
 from .cases import CASES, Setting  # noqa: E402
@@ -26,6 +27,7 @@ from .machine import measure, timed  # noqa: E402
 
 def setting_of(order: dict[str, Any]) -> Setting:
     """Loads the network as a user's program does. A training has float32 weights; its dtype is autocast's."""
+    choose_kernels()
     device, dtype = torch.device(order["device"]), getattr(torch, order["dtype"])
     training = order["case"].startswith("train")
     weights_dtype = torch.float32 if training else dtype

@@ -140,24 +140,23 @@ class ReferringTask(FairseqTask):
     def train_step(
         self, sample: Any, model: Any, criterion: Any, optimizer: Any, update_num: int, ignore_grad: bool = False
     ) -> Any:
-        """fairseq's step, with `--autocast-bf16`, too; the criterion learns the number of the update."""
+        """fairseq's step, with `--autocast-bf16`, too; the criterion learns the number of the update.
+
+        What stands in for an empty batch is computed, for other ranks wait for it, and counts for nothing.
+        """
         criterion.update_num = update_num
         model.train()
         model.set_num_updates(update_num)
         bf16 = getattr(self.args, "autocast_bf16", False)
-        dtype = torch.bfloat16 if bf16 else torch.float16
-        with torch.autocast(sample["target"].device.type, dtype, enabled=bf16 or getattr(self.args, "amp", False)):
-            loss, sample_size, logged = criterion(model, sample)
+        with torch.autocast(sample["target"].device.type, torch.bfloat16, enabled=bf16):
+            loss, sample_size, logged = _counted(criterion(model, sample), sample)
         optimizer.backward(loss * 0 if ignore_grad else loss)
         return loss, sample_size, logged
 
     def valid_step(self, sample: dict[str, Any], model: Any, criterion: Any) -> Any:
         """Loss, and with `--eval-acc` or `--eval-cider` an answer to each row, kept for `end_validation`."""
-        result = super().valid_step(sample, model, criterion)
-        if sample.get("stands_in"):
-            loss, _, logged = result
-            return 0 * loss, 0, {name: 0 * value for name, value in logged.items()}
-        if self.settings.eval_acc or self.settings.eval_cider:
+        result = _counted(super().valid_step(sample, model, criterion), sample)
+        if (self.settings.eval_acc or self.settings.eval_cider) and not sample.get("stands_in"):
             answers = answer(self.plain, model, sample, self.generation)
             self.answers += answers
             if self.settings.eval_print_samples:
@@ -171,6 +170,14 @@ class ReferringTask(FairseqTask):
             return {}
         metrics, _ = summarize(self.plain, answers)
         return {name: value for name, value in metrics.items() if isinstance(value, int | float)}
+
+
+def _counted(result: tuple[Any, Any, dict[str, Any]], sample: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
+    """Loss, sample size and logs of a step: nothing where the sample stands in for an empty one."""
+    if not sample.get("stands_in"):
+        return result
+    loss, size, logged = result
+    return 0 * loss, 0 * size, {name: 0 * value for name, value in logged.items()}
 
 
 def register(plain_class: type[Task]) -> type[ReferringTask]:

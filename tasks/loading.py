@@ -11,7 +11,7 @@ from ..data.vocabulary import Vocabulary
 from ..models.refhcm.loading import load_network
 from ..models.vqgan import VQTokenizer, load_tokenizer
 from ..utils.checkpoints import read_checkpoint
-from ..utils.devices import pick_device
+from ..utils.devices import choose_kernels, pick_device
 from ..utils.errors import CheckpointError, UserError
 from ..utils.memory import keep_freed_memory
 from .predictor import Predictor
@@ -107,6 +107,7 @@ def _device(given: str | torch.device) -> torch.device:
     if given == "auto":
         return pick_device()
     try:
+        choose_kernels()
         device = torch.device(given)
         torch.empty(0, device=device)
     except (RuntimeError, TypeError, AssertionError) as error:  # AssertionError: torch built without that device

@@ -1,40 +1,98 @@
-"""fairseq's trainer where it does not know our batches and networks."""
+"""fairseq's trainer where it does not know our batches and networks, or would lose what it has."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
+from fairseq import utils as fairseq_utils
 from fairseq.models.ema.ema import EMA
 from fairseq.trainer import Trainer
+from omegaconf import open_dict
+from torch import Tensor, nn
+
+from ..utils.checkpoints import read_checkpoint
+
+RANKS_APART = 1_000_003  # between the seeds of two ranks
 
 
 class Average(EMA):
     """Averaged weights (`--store-ema`): each weight once, and counters, which have no average, as they are."""
 
-    def step(self, new_model: torch.nn.Module, updates: int | None = None) -> None:
+    def step(self, new_model: nn.Module, updates: int | None = None) -> None:
         """One update of the average."""
         super().step(_Weights(new_model), updates)
         counters = {name: value for name, value in new_model.state_dict().items() if not value.is_floating_point()}
         self.restore(counters)
 
+    def restore(self, state_dict: Mapping[str, Tensor], build_fp32_params: bool = False) -> None:
+        """Takes over weights, some or all."""
+        nn.Module.load_state_dict(self.model, state_dict, strict=False)  # the network's own says what it was not given
+        if build_fp32_params:
+            self.build_fp32_params(state_dict)
+
 
 class _Weights:
     """A network's floating weights and buffers. One that has several names, as the embedding has, is there once."""
 
-    def __init__(self, model: torch.nn.Module) -> None:
+    def __init__(self, model: nn.Module) -> None:
         self.model = model
 
-    def state_dict(self) -> dict[str, torch.Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         every = {name: value for name, value in self.model.state_dict().items() if value.is_floating_point()}
         return {name: every[name] for name in {value.data_ptr(): name for name, value in every.items()}.values()}
 
 
 class ReferringTrainer(Trainer):
-    """With `Average`, and with a stand-in for empty batches that may be answered like any other."""
+    """With `Average`; a stand-in for empty batches counts for nothing; checkpoints hold what half precision rounds."""
 
     def _build_ema(self) -> None:
         if self.cfg.ema.store_ema:
+            with open_dict(self.cfg):  # steps of an average are too small for half precision
+                self.cfg.ema.ema_fp32 |= self.cfg.common.fp16 or self.cfg.common.bf16
             self._ema = Average(self._model, self.cfg.ema, self.device)
 
     def reset_dummy_batch(self, batch: dict[str, Any]) -> None:
         """batch: the first one of the data, as it was collated."""
         super().reset_dummy_batch(self.task.stand_in(batch))
+
+    def _prepare_sample(self, sample: Any, is_dummy: bool = False) -> tuple[Any, bool]:
+        """Never a dummy to fairseq, which counts it or forgets the rest of its update; the task's steps know it."""
+        return super()._prepare_sample(sample, is_dummy)[0], False
+
+    def _set_seed(self) -> None:
+        """Dropout by seed, update and rank: fairseq's is the same on all ranks."""
+        apart = RANKS_APART * self.data_parallel_rank
+        fairseq_utils.set_torch_seed(self.cfg.common.seed + self.get_num_updates() + apart)
+
+    def state_dict(self) -> dict[str, Any]:
+        """With float32 weights also where the network's are half as long."""
+        state = super().state_dict()
+        state["model"] = dict(state["model"]) | self._masters()
+        return state
+
+    def load_checkpoint(self, filename: str, reset_optimizer: bool = False, *given: Any, **named: Any) -> Any:
+        """Goes on with float32 weights, too."""
+        extra = super().load_checkpoint(filename, reset_optimizer, *given, **named)
+        masters = self._masters()
+        if extra is not None and masters:
+            weights = read_checkpoint(filename, mmap=True).weights
+            for name, master in masters.items():
+                if name in weights and weights[name].shape == master.shape:
+                    master.copy_(weights[name])
+        return extra
+
+    @torch.no_grad()
+    def _masters(self) -> dict[str, Tensor]:
+        """The float32 weights that `--fp16` and `--bf16` train, by name; none where the network's own are trained."""
+        masters = getattr(self.optimizer, "fp32_params", None)
+        if masters is None:
+            return {}
+        trained = self.optimizer.fp16_params
+        if self.optimizer.has_flat_params:
+            (flat,) = masters.values()
+            masters = [
+                part.view_as(p) for part, p in zip(flat.split([p.numel() for p in trained]), trained, strict=True)
+            ]
+        of = {id(weight): master.detach() for weight, master in zip(trained, masters, strict=True)}
+        names = self.get_model().named_parameters(remove_duplicate=False)
+        return {name: of[id(weight)] for name, weight in names if id(weight) in of}

@@ -45,14 +45,12 @@ def train(cfg: FairseqConfig, args: argparse.Namespace) -> None:
     total_updates = fill_schedule(cfg, task, args.warmup_ratio)
     start = starting_weights(cfg)
     if start is not None:
-        checkpoint = read_checkpoint(start)
-        model.load_state_dict(checkpoint.ema_weights() if args.use_ema_weights_to_init_param else checkpoint.weights)
-        logger.info("starting from the weights of %s", start)
+        start_from(start, model, ema=args.use_ema_weights_to_init_param)
     trainer = ReferringTrainer(cfg, task, model, criterion)
     saver = Saver(cfg.checkpoint, trainer)
     epochs = resume(cfg, trainer, saver, fresh=start is not None)
     if cfg.ema.store_ema and args.use_latest_weights_to_init_ema:
-        trainer.ema.restore(trainer.get_model().state_dict())
+        trainer.ema.restore(trainer.get_model().state_dict(), build_fp32_params=trainer.cfg.ema.ema_fp32)
     Run(cfg, task, trainer, saver, subsets, total_updates).epochs(epochs)
 
 
@@ -96,6 +94,13 @@ def starting_weights(cfg: FairseqConfig) -> str | None:
         return None if started else options.finetune_from_model
     resets = options.reset_optimizer and options.reset_dataloader and options.reset_meters
     return options.restore_file if options.restore_file != "checkpoint_last.pt" and resets else None
+
+
+def start_from(path: str, model: torch.nn.Module, *, ema: bool) -> None:
+    """Takes the weights, or averaged weights, of a checkpoint, of which nothing stays in memory."""
+    checkpoint = read_checkpoint(path, mmap=True)
+    model.load_state_dict(checkpoint.ema_weights() if ema else checkpoint.weights)
+    logger.info("starting from the weights of %s", path)
 
 
 def resume(cfg: FairseqConfig, trainer: Trainer, saver: Saver, *, fresh: bool) -> iterators.EpochBatchIterator:
@@ -180,6 +185,8 @@ class Run:
                 stats = self._with_time(metrics.get_smoothed_values("train_inner"))
                 progress.log(stats, tag="train_inner", step=self.trainer.get_num_updates())
                 metrics.reset_meters("train_inner")
+            if logged is None and grouped.has_next():  # fp16 overflowed: the weights are what they were
+                continue
             stop, valid_loss = self._validate_and_save(epochs, end_of_epoch=not grouped.has_next())
             if stop:
                 break

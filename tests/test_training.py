@@ -78,6 +78,38 @@ def test_two_processes_equal_twice_the_update_freq(world, tmp_path):
         assert float(a["loss"]) == pytest.approx(float(b["loss"]), rel=1e-5)
 
 
+def test_two_processes_go_on(world, tmp_path):
+    """Each reads the checkpoint; with dropout, which is another in each of them."""
+    losses = {}
+    for name, parts in (("whole", [[]]), ("parts", [["--max-update=2"], []])):
+        found = []
+        for flags in parts:
+            python, *rest = training_command(world, tmp_path / name, "--dropout=0.1", "--max-epoch=1", *flags)
+            port = str(21000 + os.getpid() % 20000)
+            found += updates(
+                run([python, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port", port, *rest]).stdout
+            )
+        losses[name] = [update["loss"] for update in found]
+    assert losses["parts"] == losses["whole"]
+    assert len(losses["whole"]) > 2
+
+
+@pytest.mark.parametrize("flags", [["--bf16", "--fp16-no-flatten-grads"]])
+def test_half_precision_resumes_from_float32_weights(world, tmp_path, flags):
+    """Bit for bit: the checkpoint holds what bfloat16 rounds, and its average, whose steps are smaller still."""
+    flags = [*flags, "--store-ema", "--ema-decay=0.99", "--dropout=0"]
+    whole = updates(run(training_command(world, tmp_path / "whole", *flags)).stdout)
+    first = updates(run(training_command(world, tmp_path / "parts", *flags, "--max-update=3")).stdout)
+    second = updates(run(training_command(world, tmp_path / "parts", *flags)).stdout)
+    assert [u["loss"] for u in first + second] == [u["loss"] for u in whole]
+    checkpoint = read_checkpoint(tmp_path / "parts" / "checkpoint_last.pt")
+    theirs = read_checkpoint(tmp_path / "whole" / "checkpoint_last.pt")
+    name = "decoder.layers.0.fc1.weight"
+    assert torch.equal(checkpoint.weights[name], theirs.weights[name])
+    assert not torch.equal(checkpoint.weights[name], checkpoint.weights[name].bfloat16().float())
+    assert not torch.equal(checkpoint.ema_weights()[name], checkpoint.weights[name])
+
+
 def test_a_rank_without_rows_to_validate(world, tmp_path):
     """One batch for two processes; weights are averaged, the trunk's counters, too."""
     flags = ["--eval-acc", "--batch-size-valid=100", "--max-epoch=1", "--store-ema", "--ema-decay=0.5"]
@@ -128,6 +160,7 @@ def test_validation_chooses_the_best(world, tmp_path):
         ("--finetune-from-model=/nowhere.pt", "/nowhere.pt: no such file"),
         ("--restore-file=/nowhere.pt", "/nowhere.pt: no such file"),
         ("--eval-args={", "--eval-args is no JSON"),
+        ("--amp", "--amp: fairseq divides its gradients by the loss scale twice"),
     ],
 )
 def test_mistakes_are_one_line(world, tmp_path, change, message):

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -10,14 +11,22 @@ from torch import Tensor
 
 from .errors import UserError
 
+PATIENCE = timedelta(days=1)  # for the slowest rank; one that fails ends all, for torchrun sees to that
+
 
 def pick_device(*, cpu: bool = False) -> torch.device:
     """This rank's GPU, or the CPU where there is none or `cpu` asks for it."""
     if cpu or not torch.cuda.is_available():
         return torch.device("cpu")
+    choose_kernels()
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     torch.cuda.set_device(device)
     return device
+
+
+def choose_kernels() -> None:
+    """Attention without cuDNN's kernels: those of torch 2.11 plan anew for each shape, and decoding has one a step."""
+    torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def pick_dtype(*, fp16: bool, bf16: bool) -> torch.dtype:
@@ -36,7 +45,7 @@ def start_ranks(device: torch.device) -> tuple[int, int]:
     """Joins the process group that `torchrun` describes, if any; returns `ranks()`."""
     rank, world = ranks()
     if world > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     return rank, world
 
 

@@ -1,5 +1,6 @@
 """What fairseq's trainer would do wrong: averages of shared and of whole numbers, and patience between two saves."""
 
+import argparse
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +12,8 @@ from fairseq.dataclass.configs import CheckpointConfig, EMAConfig
 
 from refhcm.models.refhcm import Network, NetworkConfig
 from refhcm.tasks.checkpointing import Saver
-from refhcm.tasks.trainer import Average
+from refhcm.tasks.fairseq_adapter import ReferringTask
+from refhcm.tasks.trainer import Average, ReferringTrainer
 
 SIZE = {"arch": "refhcm_test", "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 64, "resnet_width": 8}
 
@@ -44,3 +46,60 @@ def test_the_best_and_patience(tmp_path):
     other.restore({"best": 0.9, "without_improvement": 2})
     assert not other.note(0.8)
     assert other.without_improvement == 3
+
+
+@pytest.mark.parametrize("kind", ["training", "validation"])
+def test_what_stands_in_counts_for_nothing(kind):
+    """In every place of an update, and in its logs; the batch itself is what is computed."""
+    task = object.__new__(ReferringTask)
+    task.args, task.settings = argparse.Namespace(), SimpleNamespace(eval_acc=True, eval_cider=False)
+    weight = torch.nn.Parameter(torch.ones(()))
+    model = torch.nn.Module()
+    model.set_num_updates = lambda number: None
+    optimizer = SimpleNamespace(backward=lambda loss: loss.backward())
+
+    def criterion(model, sample):
+        return weight * 3, 7, {"loss": torch.tensor(3.0), "sample_size": 7}
+
+    stand_in = task_with_rows().stand_in({"target": torch.zeros(2), "bad_rows": [], "clipped_rows": ["x:1"]})
+    assert stand_in.keys() == {"target", "stands_in"}
+    if kind == "training":
+        loss, size, logged = task.train_step(stand_in, model, criterion, optimizer, 5)
+        assert weight.grad == 0
+    else:
+        loss, size, logged = task.valid_step(stand_in, model, criterion)
+    assert (float(loss.detach()), size, float(logged["loss"]), logged["sample_size"]) == (0, 0, 0, 0)
+
+
+class Rows(list):
+    """A dataset of one batch for each row."""
+
+    def collater(self, items):
+        return items[0]
+
+
+def task_with_rows(*batches):
+    """A task whose data are rows that become these batches."""
+    task = object.__new__(ReferringTask)
+    task.datasets = {"train": Rows(batches)}
+    return task
+
+
+def test_a_good_row_stands_in_for_a_batch_of_bad_ones():
+    good = {"target": torch.ones(1), "bad_rows": []}
+    found = task_with_rows({"bad_rows": ["a"]}, good).stand_in({"bad_rows": ["b", "c"]})
+    assert found == {"target": good["target"], "stands_in": True}
+
+
+def test_ranks_drop_other_units():
+    """One seed for each update and rank; that of the first rank is fairseq's."""
+    drawn = []
+    for rank, update in ((0, 5), (1, 5), (1, 6), (1, 5)):
+        cfg = SimpleNamespace(common=SimpleNamespace(seed=3))
+        trainer = SimpleNamespace(cfg=cfg, data_parallel_rank=rank, get_num_updates=lambda update=update: update)
+        ReferringTrainer._set_seed(trainer)
+        drawn.append(float(torch.rand(())))
+    torch.manual_seed(8)
+    assert drawn[0] == float(torch.rand(()))
+    assert len(set(drawn)) == 3
+    assert drawn[1] == drawn[3]

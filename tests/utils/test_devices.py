@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from refhcm.utils.devices import gather, move, pick_device, pick_dtype, ranks, start_ranks
+from refhcm.utils.devices import choose_kernels, gather, move, pick_device, pick_dtype, ranks, start_ranks
 from refhcm.utils.errors import UserError
 
 
@@ -13,6 +13,12 @@ def test_number_formats():
     assert pick_dtype(fp16=False, bf16=True) is torch.bfloat16
     with pytest.raises(UserError, match="--fp16 and --bf16 exclude each other"):
         pick_dtype(fp16=True, bf16=True)
+
+
+def test_attention_does_without_cudnn():
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    choose_kernels()
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
 
 
 def test_the_cpu_on_request():
