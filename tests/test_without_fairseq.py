@@ -11,6 +11,7 @@ TRAINING = {
     "refhcm.models.refhcm.fairseq_model",
     "refhcm.criterions.adjust_label_smoothed_cross_entropy",
     "refhcm.tasks.fairseq_adapter",
+    "refhcm.tasks.trainer",
     "refhcm.tasks.training",
     "refhcm.tasks.checkpointing",
     "refhcm.tasks.optimizer",
