@@ -70,6 +70,7 @@ def configure(args: argparse.Namespace) -> FairseqConfig:
             if on_cpu:
                 cfg.distributed_training.distributed_backend = "gloo"
             if on_cpu or cfg.distributed_training.ddp_backend in TORCH_DDP:
+                logger.info("gradients are shared by fairseq's legacy_ddp")
                 cfg.distributed_training.ddp_backend = "legacy_ddp"
     return cfg
 

@@ -18,7 +18,7 @@ MAX_SIDE = 65_535  # px, JPEG's own limit; a thin picture of all pixels would gr
 
 
 def open_picture(source: PictureSource, *, where: str = "image") -> Image.Image:
-    """An RGB picture as a viewer shows it: turned by its EXIF orientation, the first frame of an animation.
+    """An RGB picture as a viewer shows it: turned by its EXIF orientation, on white, the first frame of an animation.
 
     source: path, encoded bytes, Pillow picture, or array, uint8 [H, W, 3] in RGB.
     Raises DataError, naming `where`, for what is none of these, can not be read to its end, or holds more than
@@ -71,7 +71,7 @@ def _upright(image: Image.Image, where: str) -> Image.Image:
         image.load()
         if image.mode.startswith("I;16"):  # Pillow would cut 16 bits at 255
             return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-        return _turned(image).convert("RGB")
+        return _opaque(_turned(image))
     except PILLOW_ERRORS as error:
         raise _unreadable(error, where) from error
 
@@ -81,6 +81,15 @@ def _turned(image: Image.Image) -> Image.Image:
         return ImageOps.exif_transpose(image)
     except PILLOW_ERRORS:  # corrupt EXIF does not spoil the pixels
         return image
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """In RGB, on white where it is transparent: the colours there are often black."""
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    ground = Image.new("RGBA", image.size, "white")
+    ground.alpha_composite(image.convert("RGBA"))
+    return ground.convert("RGB")
 
 
 def _check_size(size_wh: tuple[int, int], where: str) -> None:

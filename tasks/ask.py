@@ -6,12 +6,14 @@
 
 A run goes on where an earlier one with the same --out stopped: a question that is answered there is not asked again.
 A picture that can not be read, and a question that can not be asked, become a line with `error`. Exports and drawings
-are of all answers in --out. Exit status 0: all is answered; 1: not all; 2: a mistake.
+are of all this model's answers in --out. Exit status 0: all is answered; 1: not all; 2: a mistake.
 """
 
 import argparse
 import math
+import os
 import sys
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +24,8 @@ from .ask_questions import Question, pictures, read_pairs
 if TYPE_CHECKING:  # imported when something is asked: a mistake on the command line is said at once
     from .predictor import Predictor
 
+MARKED = 2**20  # bytes at the end of a model's file
 PARTS = ("keypoints", "parsing", "parallel", "caption")  # what can be asked for beside the box
-SHIPPED = "shipped"  # what lines call the model that comes with the project
 EXPORTS = {  # of `ask_exports`
     "coco": ("FILE", "write COCO results: FILE.bbox.json, .keypoints.json and .segm.json"),
     "openpose": ("DIR", "write OpenPose's JSON of each picture, with all its people"),
@@ -31,7 +33,7 @@ EXPORTS = {  # of `ask_exports`
     "save_images": ("DIR", "write the pictures with the answers drawn on them"),
 }
 PAIRS = """CSV or TSV file in UTF-8 of pictures and texts. Its header names the columns, image and expression; without
-one they are the first two. A picture's path starts at the file's folder, or else at the working folder"""
+one they are its only two. A picture's path starts at the file's folder, or else at the working folder"""
 
 
 def questions(args: argparse.Namespace) -> list[Question]:
@@ -107,7 +109,7 @@ def _box(text: str) -> list[float]:
 
 def run(args: argparse.Namespace) -> int:
     """Exit status: 0 when all is answered, else 1."""
-    name = args.checkpoint or SHIPPED
+    name = model_name(args.checkpoint)
     asked = list({question.key(name): question for question in questions(args)}.values())
     from .ask_answers import answer_all
     from .ask_exports import EXPORTERS
@@ -117,13 +119,29 @@ def run(args: argparse.Namespace) -> int:
         left = [question for question in asked if not records.has_answer(question, name)]
         known = len(asked) - len(left)
         errors = answer_all(_model(args), records, left, name=name, known=known) if left else 0
-        answers = records.answered()
+        answers = records.answered(name)
     where = "" if args.out is None else f"{args.out}: "
     print(f"{where}{len(left) - errors} answered, {known} were there, {errors} without an answer", file=sys.stderr)
     for flag, export in EXPORTERS.items():
         if (place := getattr(args, flag)) is not None:
             print(f"{place}: {len(export(answers, place))} files", file=sys.stderr)
     return 1 if errors else 0
+
+
+def model_name(checkpoint: str | None) -> str:
+    """What lines call a model: its file, and a mark of the content, for training may write it anew.
+
+    The end of torch's files holds the checksum of each tensor. Without a file `load` says what is wrong.
+    """
+    from .loading import SHIPPED
+
+    path, name = (Path(checkpoint), checkpoint) if checkpoint else (SHIPPED, "shipped")
+    if not path.is_file():
+        return name
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - MARKED, 0))
+        return f"{name}#{sha256(file.read()).hexdigest()[:8]}"
 
 
 def _model(args: argparse.Namespace) -> "Predictor":

@@ -16,24 +16,31 @@ from .ask_records import Record, answer_of
 
 
 def export_coco(records: Sequence[Record], path: Path) -> list[Path]:
-    """One file for each of COCO's kinds that has results: results.json is results.bbox.json, .keypoints, .segm.
-
-    A picture's id is its file's name when that is a number, as COCO's are, else its path.
-    """
-    ids = (image_id(record["image"]) for record in records)
-    results = coco_results(map(answer_of, records), image_ids=ids)
+    """One file for each of COCO's kinds that has results: results.json is results.bbox.json, .keypoints, .segm."""
     written = []
-    for kind, rows in results.items():
+    for kind, rows in coco_rows(records).items():
         if rows:
             written.append(path.with_suffix(f".{kind}{path.suffix or '.json'}"))
             _write_json(rows, written[-1])
     return written
 
 
+def coco_rows(records: Sequence[Record]) -> dict[str, list[dict[str, Any]]]:
+    """COCO's results by kind.
+
+    A picture's id is the number that its file's name is or, as RefCOCO's, ends with; its path where it has none, or
+    has another picture's.
+    """
+    number_of = {record["image"]: image_id(record["image"]) for record in records}
+    times = Counter(number_of.values())
+    ids = (number_of[image] if times[number_of[image]] == 1 else image for image in (r["image"] for r in records))
+    return coco_results(map(answer_of, records), image_ids=ids)
+
+
 def image_id(image: str) -> int | str:
-    """COCO's id of a picture."""
-    stem = Path(image).stem
-    return int(stem) if stem.isdecimal() else image
+    """COCO's id of a picture: 581857 of COCO_train2014_000000581857.jpg."""
+    number = re.fullmatch(r"(?:COCO_\w+_)?([0-9]+)", Path(image).stem)
+    return int(number[1]) if number else image
 
 
 def export_openpose(records: Sequence[Record], folder: Path) -> list[Path]:
@@ -60,17 +67,24 @@ def export_masks(records: Sequence[Record], folder: Path) -> list[Path]:
 
 
 def export_drawn(records: Sequence[Record], folder: Path) -> list[Path]:
-    """The picture of each answer with the answer drawn on it."""
-    written = []
+    """The picture of each answer with the answer drawn on it. Raises UserError after all others are drawn."""
+    written, problems = [], []
     for name, record in named(records):
         path = folder / f"{name}.jpg"
-        drawn = draw_answer(open_picture(record["image"]), answer_of(record))
+        try:
+            drawn = draw_answer(open_picture(record["image"]), answer_of(record))
+        except UserError as error:  # of an earlier run, say, whose pictures are not there any more
+            problems.append(f"{record['image']}: not drawn ({error})")
+            continue
         try:
             folder.mkdir(parents=True, exist_ok=True)
             drawn.save(path, quality=92)
         except OSError as error:
             raise UserError(f"{path}: can not be written: {error.strerror or error}") from error
         written.append(path)
+    if problems:
+        others = f", and {len(problems) - 1} others" if len(problems) > 1 else ""
+        raise UserError(f"{problems[0]}{others}; {folder}: {len(written)} files")
     return written
 
 

@@ -35,9 +35,9 @@ class Records:
         """Whether the question needs not be asked; after an error it is asked again."""
         return "error" not in self._by_key.get(question.key(model), {"error": None})
 
-    def answered(self) -> list[Record]:
-        """The lines of all answers."""
-        return [record for record in self._by_key.values() if "error" not in record]
+    def answered(self, model: str) -> list[Record]:
+        """The lines of all answers of a model."""
+        return [record for record in self._by_key.values() if "error" not in record and record["model"] == model]
 
     def add(self, question: Question, model: str, found: Answer | str) -> None:
         """Writes the line of an answer, or of an error, at once; an error that is there already is not said twice."""

@@ -196,7 +196,8 @@ def download(source: Source, origin: Origin, folder: Path, *, include: Sequence[
     """Gets what is missing in `folder`; a line for each file."""
     names = wanted(source, origin, include)
     paths = [folder / name for name in names]
-    missing = [name for name in names if not is_there(folder / name, paths)]
+    others = paths if source.files else [folder / name for name in origin.everything()]
+    missing = [name for name in names if not is_there(folder / name, others)]
     if isinstance(origin, Hub) and not source.files:
         require_space(folder, origin.size(missing) - sum(begun(folder / name) for name in missing))
     lines = [f"{folder / name}: is there already" for name in names if name not in missing]
@@ -207,7 +208,7 @@ def download(source: Source, origin: Origin, folder: Path, *, include: Sequence[
         else:
             origin.take(name, path)
         lines.append(f"{path}: {readable(path.stat().st_size)}")
-    for path in (path for path in paths if path.suffix == ".zip" and not unpacked(path, paths)):
+    for path in (path for path in paths if path.suffix == ".zip" and not unpacked(path, others)):
         place = path.with_suffix("")
         if place.is_dir() and any(place.iterdir()):
             lines.append(f"{path}: left packed, for {place} holds other files: unpack it by hand")

@@ -1,4 +1,4 @@
-"""Each plain task as a registered fairseq task: the only file of `tasks/` that knows fairseq."""
+"""Each plain task as a registered fairseq task: where tasks meet fairseq."""
 
 import argparse
 import json

@@ -16,7 +16,7 @@ from ..models.vqgan import VQTokenizer
 from ..utils.errors import DataError, UserError
 from .base import Annotation, Generated, Prediction, Task
 from .questions import check_text
-from .reading import Parts, answered, keypoints_problem, parsing_problem, split
+from .reading import Parts, keypoints_problem, parsing_problem, split
 from .rhrc import ReferringCaption
 from .rkpt import ReferringKeypoints
 from .rpar import NO_EXPRESSION, ReferringParsing
@@ -176,13 +176,12 @@ def _parts(task: Instruction, answer: Generated) -> Parts:
 
 def _with_map_of(task: Instruction, answer: Generated, first: Generated) -> Generated:
     """`answer`, and after it box and codes of `first`, which has the same box: one answer, as S1 decoding has it."""
-    parts, end = _parts(task, first), len(answered(answer.ids.tolist(), task.text))
-    places = torch.tensor(parts.box + parts.parsing)
-    eos = torch.tensor([task.vocabulary.eos()])
-    ids = torch.cat([answer.ids[:end], first.ids[places], eos])
+    before, after = _parts(task, answer), _parts(task, first)
+    kept, added = torch.tensor(before.box + before.keypoints), torch.tensor(after.box + after.parsing)
+    ids = torch.cat([answer.ids[kept], first.ids[added], torch.tensor([task.vocabulary.eos()])])
     log_probs = None
     if answer.log_probs is not None and first.log_probs is not None:
-        log_probs = torch.cat([answer.log_probs[:end], first.log_probs[places], first.log_probs[-1:]])
+        log_probs = torch.cat([answer.log_probs[kept], first.log_probs[added], first.log_probs[-1:]])
     return replace(answer, ids=ids, log_probs=log_probs)
 
 

@@ -10,7 +10,7 @@ from fairseq.trainer import Trainer
 from omegaconf import open_dict
 from torch import Tensor, nn
 
-from ..utils.checkpoints import read_checkpoint
+from ..utils.checkpoints import ALLOWED_GLOBALS, read_checkpoint
 
 RANKS_APART = 1_000_003  # between the seeds of two ranks
 
@@ -29,6 +29,13 @@ class Average(EMA):
         nn.Module.load_state_dict(self.model, state_dict, strict=False)  # the network's own says what it was not given
         if build_fp32_params:
             self.build_fp32_params(state_dict)
+
+    def build_fp32_params(self, state_dict: Mapping[str, Tensor] | None = None) -> None:
+        """Float32 averages; all names of a weight have one."""
+        super().build_fp32_params(state_dict)
+        first: dict[int, str] = {}
+        for name, value in self.model.state_dict().items():
+            self.fp32_params[name] = self.fp32_params[first.setdefault(value.data_ptr(), name)]
 
 
 class _Weights:
@@ -70,15 +77,19 @@ class ReferringTrainer(Trainer):
         state["model"] = dict(state["model"]) | self._masters()
         return state
 
-    def load_checkpoint(self, filename: str, reset_optimizer: bool = False, *given: Any, **named: Any) -> Any:
-        """Goes on with float32 weights, too."""
-        extra = super().load_checkpoint(filename, reset_optimizer, *given, **named)
-        masters = self._masters()
-        if extra is not None and masters:
-            weights = read_checkpoint(filename, mmap=True).weights
-            for name, master in masters.items():
-                if name in weights and weights[name].shape == master.shape:
-                    master.copy_(weights[name])
+    def load_checkpoint(self, filename: str, *given: Any, **named: Any) -> Any:
+        """Goes on with float32 weights, and begins an average that the run had not."""
+        stored, average = read_checkpoint(filename, mmap=True), self.cfg.ema  # a clear error before fairseq's
+        begins = average.store_ema and "ema" not in (stored.rest.get("extra_state") or {})
+        with open_dict(self.cfg), torch.serialization.safe_globals(ALLOWED_GLOBALS):
+            average.store_ema = average.store_ema and not begins  # fairseq has deleted what it would begin with
+            extra = super().load_checkpoint(filename, *given, **named)
+            average.store_ema = average.store_ema or begins
+        for name, master in self._masters().items():
+            if name in stored.weights and stored.weights[name].shape == master.shape:
+                master.copy_(stored.weights[name])
+        if begins:
+            self._build_ema()
         return extra
 
     @torch.no_grad()

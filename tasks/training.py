@@ -19,7 +19,7 @@ from fairseq.logging import metrics, progress_bar
 from fairseq.trainer import Trainer
 from omegaconf import open_dict
 
-from ..utils.checkpoints import ALLOWED_GLOBALS, read_checkpoint
+from ..utils.checkpoints import read_checkpoint
 from ..utils.errors import CheckpointError, UserError
 from .checkpointing import Saver
 from .fairseq_adapter import ReferringTask
@@ -112,15 +112,13 @@ def resume(cfg: FairseqConfig, trainer: Trainer, saver: Saver, *, fresh: bool) -
     elif not os.path.isfile(path):
         raise CheckpointError(f"--restore-file {path}: no such file")
     if not fresh and os.path.isfile(path):
-        read_checkpoint(path, mmap=True)  # a clear error before fairseq's
-        with torch.serialization.safe_globals(ALLOWED_GLOBALS):
-            state = trainer.load_checkpoint(
-                path,
-                options.reset_optimizer,
-                options.reset_lr_scheduler,
-                ast.literal_eval(options.optimizer_overrides),
-                reset_meters=options.reset_meters,
-            )
+        state = trainer.load_checkpoint(
+            path,
+            options.reset_optimizer,
+            options.reset_lr_scheduler,
+            ast.literal_eval(options.optimizer_overrides),
+            reset_meters=options.reset_meters,
+        )
     if state is not None and not (options.reset_optimizer or options.reset_meters):
         saver.restore(state)
     place = state["train_iterator"] if state is not None and not options.reset_dataloader else {"epoch": 1}

@@ -250,8 +250,7 @@ def run(args):
     signal.raise_signal(signal.SIGHUP)
     print("went on")
 gradio_demo.run = run
-if {ignored}:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+signal.signal(signal.SIGHUP, signal.SIG_IGN if {ignored} else signal.SIG_DFL)
 sys.exit(gradio_demo.main([]))
 """
     environment = os.environ | {"TMPDIR": str(tmp_path)}
@@ -266,6 +265,7 @@ def test_what_the_page_says_of_symbols_is_the_model_s(model):
         page = built(lambda chosen=chosen: make_page(chosen, about=""))
         said = str(page.get_config_file())
         assert f"<bin_0> to <bin_{last}>" in said
+        assert 'role="status" aria-live="polite"' in said
         (region,) = set(re.findall(r"what does the region ((?:<bin_\d+> ?){4})describe", said))
         assert chosen._instruction().check(region, "example") == {"text": region}
 

@@ -97,6 +97,7 @@ def test_many_at_once_are_answered_as_if_alone(client, options, picture):
     assert answers == [in_python(model).to_dict() for _, _, in_python in asked]
 
 
+ELSEWHERE = {"path": "http://203.0.113.9/x.jpg", "meta": {"_type": "gradio.FileData"}}
 MISTAKES = [
     ("/refer", {"expression": ""}, "expression: needs a text"),
     ("/refer", {"expression": 7}, "expression: needs a text, got int"),
@@ -106,7 +107,12 @@ MISTAKES = [
     ("/refer", {"image": 3}, "image: needs an uploaded picture"),
     ("/refer", {"image": "/etc/passwd"}, "image: needs an uploaded picture, got the name of another file"),
     ("/refer", {"image": {"path": "/etc/passwd"}}, "image: needs an uploaded picture, got the name of another file"),
-    ("/refer", {"image": {"path": "http://203.0.113.9/x.jpg", "meta": {"_type": "gradio.FileData"}}}, "got an address"),
+    ("/refer", {"image": ELSEWHERE}, "got an address"),
+    ("/refer", {"expression": ELSEWHERE}, "got an address"),
+    ("/refer", {"parallel": ELSEWHERE}, "got an address"),
+    ("/describe", {"box": ELSEWHERE}, "got an address"),
+    ("/chain", {"beam": ELSEWHERE}, "got an address"),
+    ("/instruct", {"instruction": ELSEWHERE}, "got an address"),
     ("/refer", {"keypoints": "often"}, "keypoints: needs true or false"),
     ("/describe", {"box": "nan, 0, nan, 3"}, "box: needs 4 finite numbers"),
     ("/describe", {"box": [1, 2]}, "box: needs 4 finite numbers"),

@@ -1,6 +1,7 @@
 """How the page shows an answer: the drawing and its legend, the table, the sentence, the files."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,8 @@ def test_parts_are_switched_off_without_the_model():
     with pytest.raises(gr.Error, match="legend: needs"):
         asking.redraw(shown, "hair")
     assert asking.redraw(None, []) is None
+    with pytest.raises(gr.Error, match="not kept any longer"):
+        asking.redraw(None, entries)
 
 
 def test_a_thin_picture_is_drawn():
@@ -71,7 +74,9 @@ def test_table_sentence_and_colours():
 def test_downloads(tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     files = showing.write_downloads(person(), "street.jpg")
-    coco, pose = (json.loads(Path(files[name]).read_bytes()) for name in ("COCO", "OpenPose"))
+    pose = json.loads(Path(files["OpenPose"]).read_bytes())
+    with zipfile.ZipFile(files["COCO"]) as archive:
+        coco = {name.split(".")[1]: json.loads(archive.read(name)) for name in archive.namelist()}
     assert {len(coco[kind]) for kind in ("bbox", "keypoints")} == {1}
     assert coco["bbox"][0]["image_id"] == "street.jpg"
     assert pose["people"][0]["pose_keypoints_2d"][:2] == [20, 10]

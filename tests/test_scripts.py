@@ -77,8 +77,10 @@ def test_half_precision_on_request():
 @pytest.mark.parametrize(
     ("visible", "processes"), [(None, 3), ("0,1", 2), ("GPU-1a, GPU-2b,GPU-3c", 3), ("", 1), ("-1", 1)]
 )
-def test_as_many_processes_as_gpus_may_be_used(tmp_path, visible, processes):
+def test_as_many_processes_as_gpus_may_be_used(tmp_path, monkeypatch, visible, processes):
     """Of three, one of them parted."""
+    for name in ("CUDA_VISIBLE_DEVICES", "GPUS", "PRECISION"):
+        monkeypatch.delenv(name, raising=False)
     listing = "".join(f"GPU {k}: NVIDIA H100 (UUID: GPU-{k})\\n" for k in range(3)) + "  MIG 1g.10gb Device 0: (x)\\n"
     program = tmp_path / "nvidia-smi"
     program.write_text(f"#!/bin/sh\nprintf '{listing}'\n")

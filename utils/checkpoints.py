@@ -33,10 +33,10 @@ class Checkpoint:
 
     def ema_weights(self) -> dict[str, Tensor]:
         """The averaged weights. Raises CheckpointError when training did not keep any."""
-        weights = (self.rest.get("extra_state") or {}).get("ema")
-        if not weights:
+        extra = self.rest.get("extra_state") or {}
+        if not extra.get("ema"):
             raise CheckpointError(f"{self.path}: holds no averaged weights; train with --store-ema")
-        return dict(weights)
+        return extra["ema"] | (extra.get("ema_fp32_params") or {})  # these are not rounded to the network's format
 
 
 def load_file(path: str | Path, *, mmap: bool = False) -> Any:

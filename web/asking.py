@@ -128,9 +128,11 @@ class Asking:
 
     def redraw(self, shown: showing.Shown | None, legend: Any) -> Image.Image | None:
         """The answer that is there with what is switched on; the model is not asked."""
-        if shown is None:
-            return None
         with in_a_sentence():
+            if shown is None and legend:
+                raise UserError("this answer is not kept any longer: ask again")
+            if shown is None:
+                return None
             if not isinstance(legend, list) or not all(isinstance(entry, dict) for entry in legend):
                 raise UserError("legend: needs a list of names, each with `on`")
             return showing.draw(shown, {str(entry.get("name")) for entry in legend if entry.get("on")})

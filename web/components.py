@@ -27,15 +27,21 @@ class Picture(gr.Image):
         value = None if payload is None else payload.root
         return value.get("path") if isinstance(value, dict) else value
 
-    async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
-        """An upload is there already; an address, which a program may send, is not fetched."""
-        if url_or_file_path is not None and is_http_url_like(str(url_or_file_path)):
-            raise gr.Error("image: needs an uploaded picture, got an address", print_exception=False)
-        return await super().async_move_resource_to_block_cache(url_or_file_path)
-
     def api_info(self) -> dict[str, Any]:
         """A picture, as gr.Image says it."""
         return ImageData.model_json_schema()
+
+
+def fetch_nothing(block: Any) -> None:
+    """Files that a block is given are there: gradio would download what a program names by its address."""
+    move = block.async_move_resource_to_block_cache
+
+    async def moved(url_or_file_path: str | Path | None) -> str | None:
+        if url_or_file_path is not None and is_http_url_like(str(url_or_file_path)):
+            raise gr.Error("a file is needed, got an address: nothing is fetched from elsewhere", print_exception=False)
+        return await move(url_or_file_path)
+
+    block.async_move_resource_to_block_cache = moved
 
 
 class Text(gr.Textbox):

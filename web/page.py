@@ -10,7 +10,7 @@ import gradio as gr
 from ..data.pictures import MAX_BYTES, MAX_PIXELS
 from ..tasks.predictor import Predictor
 from .asking import Asking
-from .components import BoxDrawer, Legend, Picture, Setting, Text
+from .components import BoxDrawer, Legend, Picture, Setting, Text, fetch_nothing
 from .given import HOTTEST, LONGEST, WIDEST
 from .kinds import DEFAULTS, KINDS, PARTS, TEMPLATES
 from .showing import DOWNLOADS
@@ -81,6 +81,8 @@ def make_page(model: Predictor, *, about: str, concurrency: int = 2) -> gr.Block
             trigger_mode="always_last",  # of quick clicks the last one shows
         )
         _endpoints(asking, settings, limit)
+    for block in page.blocks.values():
+        fetch_nothing(block)
     return page
 
 
@@ -188,7 +190,11 @@ def _settings() -> list[gr.Slider]:
 
 def _answer() -> list[Any]:
     """What shows an answer, in the order of `Asking.ask`'s result."""
-    status = gr.HTML("<p>Nothing was asked yet. Click on an example below, then on “Ask”.</p>", elem_id="status")
+    status = gr.HTML(
+        "<p>Nothing was asked yet. Click on an example below, then on “Ask”.</p>",
+        html_template='<div role="status" aria-live="polite">${value}</div>',  # read aloud when it changes
+        elem_id="status",
+    )
     drawn = gr.Image(
         label="Answer", interactive=False, format="png", height=460, elem_id="drawn", buttons=["download", "fullscreen"]
     )

@@ -3,6 +3,7 @@
 import html
 import json
 import uuid
+import zipfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,13 +15,14 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from ..tasks.answers import Answer
+from ..tasks.ask_exports import image_id
 from ..utils.answer_drawing import CARD_PX, draw_answer
 from ..utils.drawing import PREDICTION, SIDES, Colour
 from ..utils.exports import coco_results, label_map_image, openpose
 from ..utils.parsing import CLASS_NAMES, PALETTE, resize_label_map
 
 BOX, KEYPOINTS = "box", f"keypoints ({', '.join(SIDES)})"
-DOWNLOADS = {"JSON": "answer.json", "COCO": "coco.json", "OpenPose": "openpose.json", "Parts (PNG)": "parts.png"}
+DOWNLOADS = {"JSON": "answer.json", "COCO": "coco.zip", "OpenPose": "openpose.json", "Parts (PNG)": "parts.png"}
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,11 @@ def write_downloads(answer: Answer, name: str) -> dict[str, str | None]:
     folder.mkdir(parents=True)
     paths = {label: folder / file for label, file in DOWNLOADS.items()}
     paths["JSON"].write_text(answer.to_json(indent=2), encoding="utf-8")
-    coco = coco_results([answer], image_ids=[name])
-    if any(coco.values()):
-        paths["COCO"].write_text(json.dumps(coco), encoding="utf-8")
+    coco = {kind: rows for kind, rows in coco_results([answer], image_ids=[image_id(name)]).items() if rows}
+    if coco:
+        with zipfile.ZipFile(paths["COCO"], "w") as archive:  # COCO's results are a file for each kind
+            for kind, rows in coco.items():
+                archive.writestr(f"coco.{kind}.json", json.dumps(rows))
     if answer.keypoints is not None:
         paths["OpenPose"].write_text(json.dumps(openpose(answer)), encoding="utf-8")
     if answer.label_map is not None:

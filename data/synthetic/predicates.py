@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from .scene import Scene
-from .skeleton import GESTURES
+from .skeleton import GESTURES, JOINTS
 from .views import View
 from .wardrobe import Garment
 
@@ -135,6 +135,8 @@ def gestures(view: View, gesture: str, *, hand: str | None = None) -> Truth:
     pose = view.actor.pose
     if "arms" not in view.regions or (gesture == "crossed" and pose.view == "back"):
         return None
+    if pose.gesture == gesture in ("waving", "pointing") and f"{pose.hand}_hand" not in view.regions:
+        return None  # behind the own body
     if pose.gesture == gesture and hand:
         return pose.hand == hand
     if pose.stance == "jumping" and pose.gesture != gesture:
@@ -222,12 +224,12 @@ def is_cut(view: View) -> Truth:
 
 
 def knees_bare(view: View) -> Truth:
-    """Whether skin is seen at the knees."""
+    """Whether skin is seen at both knees; of one it is hard to say."""
     if "legs" not in view.regions:
         return None
-    worn = view.actor.person.garments
-    long_dress = "dress" in worn and worn["dress"].long
-    return not long_dress and (worn.get("bottom") is None or worn["bottom"].kind != "pants")
+    knees = [view.keypoints[JOINTS.index(f"{side}_knee")].astype(int) for side in ("left", "right")]
+    bare = [view.label_map[y, x] in (16, 17) for x, y in knees]  # CIHP's legs
+    return all(bare) or (None if any(bare) else False)
 
 
 def turned_away(view: View) -> Truth:

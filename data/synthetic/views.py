@@ -23,6 +23,7 @@ _REGIONS = {
     "legs": ("left_hip", "right_hip", "left_knee", "right_knee"),
     "feet": ("left_ankle", "right_ankle"),
 }
+_ARMS, _GLOVE = {"left": 14, "right": 15}, 3  # CIHP classes
 # px of the label map from which one can tell what it is
 _MIN_AREAS = {"top": 70, "outer": 90, "dress": 110, "bottom": 70, "hair": 14, "prop": 25}
 _MIN_AREA = 14
@@ -36,7 +37,8 @@ class View:
     label_map: uint8 [h, w], CIHP classes of this person alone. keypoints: [17, 2], (0, 0) where not visible.
     box_xyxy: tight around the label map, its far edges exclusive. whole_area: px if nobody stood in front.
     outside: joints (of 17) beyond the border. `behind`: who stands in front of this person.
-    `slots`: what is worn (or held) and seen; `regions`: of the body, where nothing is hidden.
+    `slots`: what is worn (or held) and seen; `regions`: of the body, where nothing is hidden, and left_hand and
+    right_hand where that is not behind the own body either.
     """
 
     actor: Actor
@@ -72,6 +74,7 @@ def look_at(canvas: Canvas, actors: list[Actor], skeletons: list[Skeleton], whol
             if part.owner == number or slot == "prop":
                 areas[slot] = areas.get(slot, 0) + count
         free = own | ((owners == NOBODY) & ~things)
+        hands = {f"{side}_hand": own & np.isin(labels, (label, _GLOVE)) for side, label in _ARMS.items()}
         views.append(
             View(
                 actor=actor,
@@ -82,7 +85,8 @@ def look_at(canvas: Canvas, actors: list[Actor], skeletons: list[Skeleton], whol
                 whole_area=whole[number],
                 size=skeleton.size,
                 slots=frozenset(slot for slot, area in areas.items() if area >= _threshold(slot)),
-                regions=frozenset(name for name, points in _REGIONS.items() if _seen(skeleton, points, free)),
+                regions=frozenset(name for name, points in _REGIONS.items() if _seen(skeleton, points, free))
+                | {name for name, of_hand in hands.items() if _seen(skeleton, (name,), of_hand)},
                 behind=_coverers(skeleton, owners, number),
                 outside=sum(not _inside(skeleton.xy(name), own) for name in JOINTS),
             )

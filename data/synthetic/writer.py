@@ -104,7 +104,10 @@ def _holds(out: Path, world: World) -> bool:
         raise UserError(f"{out / 'world.json'}: expected the record of a world, got {error}") from error
     asked = {"max_people": None, "looks": None, **world.record()}
     if not isinstance(found, dict) or {key: found.get(key) for key in asked} != asked:
-        raise UserError(f"{out}: holds another world (see its world.json): give another folder, or remove it")
+        which = "another world"
+        if isinstance(found, dict) and found.get("version") != VERSION:
+            which = f"a world of version {found.get('version')}, not {VERSION}"
+        raise UserError(f"{out}: holds {which} (see its world.json): give another folder, or remove it")
     return True
 
 

@@ -33,6 +33,16 @@ def test_all_forms_are_the_same_picture(array, tmp_path):
         assert (np.asarray(found) == array).all()
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_is_white(mode):
+    """Its colours are often black; half of it is half as dark."""
+    image = Image.new("RGBA", (3, 1), (0, 0, 0, 0))
+    image.putpixel((1, 0), (0, 0, 0, 255))
+    image.putpixel((2, 0), (0, 0, 0, 128) if mode != "P" else (0, 0, 0, 255))
+    found = np.asarray(open_picture(encoded(image.convert(mode))))[0, :, 0].tolist()
+    assert found == [255, 0, 127 if mode != "P" else 0]
+
+
 def test_an_array_of_another_layout(array):
     view = array[::-1, :, ::-1]
     assert (np.asarray(open_picture(view)) == view).all()

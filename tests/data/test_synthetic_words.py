@@ -8,7 +8,7 @@ import pytest
 from refhcm.data.synthetic.captions import captions_for
 from refhcm.data.synthetic.expressions import expressions_for, fits_only, names_in, word
 from refhcm.data.synthetic.facts import Fact, garment_words, noun_facts, wearing_facts
-from refhcm.data.synthetic.predicates import all_of, has_rank, negate, same, wears
+from refhcm.data.synthetic.predicates import all_of, gestures, has_rank, knees_bare, negate, same, wears
 from refhcm.data.synthetic.reasoning import riddle_for
 from refhcm.data.synthetic.scene import sample_scene
 from refhcm.data.synthetic.wardrobe import Garment
@@ -82,6 +82,31 @@ def test_what_is_not_worn_is_of_the_topic_of_what_is(said):
     topics = {fact.topic for fact in denied if not fact.topic.startswith("no ")}
     assert topics
     assert topics <= {"bottom", "dress"}
+
+
+def test_a_wave_behind_the_own_body_is_unknown():
+    """Most are of the far arm, from the side."""
+    seen = {True: [], None: []}
+    for seed in range(150):
+        for view in sample_scene(Random(seed)).views:
+            pose = view.actor.pose
+            if pose.gesture == "waving" and "arms" in view.regions:
+                truth = gestures(view, "waving")
+                assert gestures(view, "waving", hand=pose.hand) is truth
+                seen[truth].append(pose.view)
+    assert seen[None]
+    assert seen[None].count("front") < 0.5 * len(seen[None])
+    assert len(seen[True]) > len(seen[None])
+
+
+def test_bare_knees_are_seen(scenes):
+    """A dress covers them, and so may a skirt or shorts."""
+    bare = [view for scene in scenes for view in scene.views if knees_bare(view)]
+    assert bare
+    for view in bare:
+        assert "dress" not in view.actor.person.garments
+        for x, y in view.keypoints[13:15].astype(int):
+            assert view.label_map[y, x] in (16, 17)
 
 
 def test_texts_are_fit_for_a_table(said, scenes):

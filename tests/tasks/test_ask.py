@@ -3,6 +3,7 @@
 import argparse
 import fcntl
 import json
+import re
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 
 from refhcm.models.refhcm import Network, NetworkConfig
 from refhcm.tasks import loading
+from refhcm.tasks.ask_exports import coco_rows, image_id
 from refhcm.tasks.ask_records import answer_of
 from refhcm.utils.parsing import CLASS_NAMES
 
@@ -35,7 +37,8 @@ def test_a_folder_is_answered_once(model, photos, tmp_path, capsys):
         for text in ("the woman in red", "a man")
     ]
     assert lines(out)[0]["box"] == [0, 0, 21, 30]
-    assert {line["model"] for line in lines(out)} == {"shipped"}
+    (name,) = {line["model"] for line in lines(out)}
+    assert re.fullmatch("shipped#[0-9a-f]{8}", name)
     assert [len(asked) for _, asked in model.calls] == [4, 2]
     before = out.read_bytes()
     assert run(photos, "--text", "a man", "--text", "the woman in red", "--out", out) == 0
@@ -54,7 +57,7 @@ def test_other_questions_and_models_are_asked(model, photos, tmp_path):
         {"refer": "a man", "keypoints": True},
         {"refer": "a man"},
     ]
-    assert [line["model"] for line in lines(out)] == ["shipped", "shipped", "b.pt"]
+    assert [line["model"].partition("#")[0] for line in lines(out)] == ["shipped", "shipped", "b.pt"]
 
 
 def test_a_torn_line_is_asked_again(model, photos, tmp_path):
@@ -145,6 +148,35 @@ def test_exports_are_of_all_answers(model, photos, tmp_path, capsys):
     assert len(drawn) == 5  # the two pictures called a.png, too
     with Image.open(exports["drawn"] / "b-0-the-man.jpg") as image:
         assert image.size == (20, 30)
+
+
+def test_a_picture_that_is_gone_is_not_drawn_and_the_others_are(model, photos, tmp_path, capsys):
+    out, folder = tmp_path / "a.jsonl", tmp_path / "drawn"
+    assert run(photos, "--text", "a man", "--out", out) == 0
+    (photos / "a.png").unlink()
+    assert run(photos / "b.jpg", "--text", "a man", "--out", out, "--save-images", folder) == 2
+    assert "a.png: not drawn" in failed(capsys)
+    assert sorted(path.name for path in folder.iterdir()) == ["b-0-a-man.jpg", "c-0-a-man.jpg"]
+
+
+def test_a_model_that_was_trained_on_is_another(model, photos, tmp_path):
+    weights, out = tmp_path / "b.pt", tmp_path / "a.jsonl"
+    ask_for = (photos / "a.png", "--text", "a man", "--checkpoint", weights, "--out", out)
+    for content in (b"1", b"1", b"2" * 3_000_000, b"2" * 2_999_999 + b"3"):
+        weights.write_bytes(content)
+        assert run(*ask_for, "--coco", tmp_path / "c.json") == 0
+        assert len(json.loads((tmp_path / "c.bbox.json").read_text())) == 1
+    assert len(model.calls) == 3
+
+
+def test_pictures_of_coco_and_of_one_number():
+    assert image_id("t/COCO_train2014_000000581857.jpg") == 581857
+    assert image_id("000012.png") == 12
+    assert image_id("a/12b.png") == "a/12b.png"
+    boxes = Model.person(Image.new("RGB", (9, 9))).to_dict()
+    records = [{"image": image, **boxes} for image in ("a/0001.png", "b/0001.png", "a/0001.png", "2.png")]
+    results = [record["image_id"] for record in coco_rows(records)["bbox"]]
+    assert results == ["a/0001.png", "b/0001.png", "a/0001.png", 2]
 
 
 def test_a_line_is_the_whole_answer():

@@ -193,6 +193,9 @@ def test_files_of_one_name_in_the_dataset(server, tmp_path, capsys):
     assert run("dataset", "--root", tmp_path) == 0
     assert tree(tmp_path / "dataset") == files
     assert "rpar.zip: left packed" in capsys.readouterr().out
+    (tmp_path / "dataset" / "rpar.zip").unlink()
+    assert run("dataset", "--root", tmp_path, "--include", "rpar.zip") == 0  # rpar/v.tsv is none of its content
+    assert (tmp_path / "dataset" / "rpar.zip").is_file()
 
 
 def test_an_empty_folder_is_nothing_unpacked(server, tmp_path):

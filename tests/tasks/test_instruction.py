@@ -80,6 +80,13 @@ def test_a_map_that_was_there_before_the_keypoints_is_kept(task, second):
         assert chained.generated.log_probs[-53:].tolist() == before
 
 
+def test_a_kept_map_is_the_only_one(task):
+    """Where the keypoints' answer ended in codes of its own."""
+    ends = f"{POINTS} {BOX} <code_1> <code_2>"
+    texts, notes, _ = induced(task, f"{BOX} {CODES}", ends, BOX, keypoints=True, parsing=True)
+    assert (texts, notes) == ([f"{POINTS} {BOX} {CODES}"], [()])
+
+
 def test_nothing_is_induced_without_a_box(task):
     texts, notes, starts = induced(task, "a man", keypoints=True, parsing=True)
     assert texts == ["a man"]

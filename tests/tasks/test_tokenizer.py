@@ -202,16 +202,11 @@ def test_interrupt_saves_and_goes_on(world, capsys):
     assert torch.load(world / "run" / "model.ckpt", weights_only=True)["step"] == 4
 
 
-def test_the_yaml_beside_the_weights_is_theirs(world):
-    """Not that of a run which was stopped before its first checkpoint."""
+def test_other_settings_are_not_resumed(world, capsys):
     (world / "run").mkdir()
-    (world / "run" / "model.yaml").write_text("model: of another run")
+    (world / "run" / "model.yaml").write_text("model: of a run that was stopped before its first checkpoint")
     assert train(world) == 0
     assert (world / "run" / "model.yaml").read_text() == (world / "model.yaml").read_text()
-
-
-def test_other_settings_are_not_resumed(world, capsys):
-    assert train(world) == 0
     assert train(world, "--seed", "3") == 2
     assert "was trained with seed 0, now it is 3" in capsys.readouterr().err
 

@@ -19,9 +19,10 @@ SIZE = {"arch": "refhcm_test", "encoder_embed_dim": 32, "encoder_ffn_embed_dim":
 
 
 @pytest.mark.parametrize("exact", [False, True])
-def test_average_by_hand(exact):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_average_by_hand(exact, dtype):
     """0.9 of the old and 0.1 of the new, of the matrix with three names, too; counters are the new ones."""
-    network = Network(NetworkConfig.from_args(SIZE), 40)
+    network = Network(NetworkConfig.from_args(SIZE), 40).to(dtype)
     average = Average(network, EMAConfig(store_ema=True, ema_decay=0.9, ema_fp32=exact))
     before = {name: value.clone() for name, value in network.state_dict().items()}
     with torch.no_grad():
@@ -34,6 +35,9 @@ def test_average_by_hand(exact):
     assert len(shared) == 3
     for name in [*shared, "decoder.layer_norm.weight"]:
         torch.testing.assert_close(found[name], before[name] + 0.1)
+        if exact:
+            now = network.state_dict()[name].float()
+            torch.testing.assert_close(average.fp32_params[name], 0.9 * before[name].float() + 0.1 * now)
     assert found["encoder.embed_images.bn1.num_batches_tracked"] == 7
 
 
@@ -69,6 +73,25 @@ def test_what_stands_in_counts_for_nothing(kind):
     else:
         loss, size, logged = task.valid_step(stand_in, model, criterion)
     assert (float(loss.detach()), size, float(logged["loss"]), logged["sample_size"]) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_float32_weights_by_name(flat):
+    """Of all names of a matrix; not of what is frozen."""
+    network = Network(NetworkConfig.from_args(SIZE), 40).bfloat16()
+    frozen = network.decoder.embed_image_positions.weight.requires_grad_(False)
+    trained = [weight for weight in network.parameters() if weight.requires_grad]
+    masters = [torch.full_like(weight, number, dtype=torch.float32) for number, weight in enumerate(trained)]
+    given = {0: torch.cat([master.flatten() for master in masters])} if flat else masters
+    optimizer = SimpleNamespace(fp16_params=trained, fp32_params=given, has_flat_params=flat)
+    found = ReferringTrainer._masters(SimpleNamespace(optimizer=optimizer, get_model=lambda: network))
+    expected = {id(weight): number for number, weight in enumerate(trained)}
+    named = dict(network.named_parameters(remove_duplicate=False))
+    assert named.keys() - found.keys() == {"decoder.embed_image_positions.weight"}
+    assert not frozen.requires_grad
+    for name, master in found.items():
+        assert master.shape == named[name].shape
+        assert bool((master == expected[id(named[name])]).all())
 
 
 class Rows(list):
