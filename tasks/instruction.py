@@ -13,6 +13,7 @@ from ..data.columns import parse_keypoints
 from ..data.text import TextEncoder
 from ..models.generation import GenerationSettings
 from ..models.vqgan import VQTokenizer
+from ..models.vqgan_config import NUM_CODES
 from ..utils.errors import DataError, UserError
 from .base import Annotation, Generated, Prediction, Task
 from .questions import check_text
@@ -137,7 +138,8 @@ class Chained:
     notes: tuple[str, ...] = ()
 
 
-Ask = Callable[[list[int], list[Tensor]], list[Generated]]  # (questions, forced starts) -> their answers
+# (questions, forced starts, how many symbols follow a start; None: as many as come) -> their answers
+Ask = Callable[[list[int], list[Tensor], int | None], list[Generated]]
 
 
 def induce(
@@ -145,18 +147,19 @@ def induce(
 ) -> list[Chained]:
     """S1 decoding: where a part is missing, the answer is written again from a start that forces the part's beginning.
 
-    Naming the first keypoint induces the others, a first code induces the map. Beam search always gives the same
+    Naming the first keypoint induces the others, a first code induces the map, which has as many codes as parsing's
+    own answers are made to have. Beam search always gives the same
     answer to the same start, so each part is tried once; where that fails the answer keeps what it had.
     """
     chained = [Chained(answer) for answer in answers]
-    stages = [("keypoints", keypoints, _keypoints_start, _keypoints_missing)]
-    stages += [("parsing map", parsing, _parsing_start, _parsing_missing)]
-    for name, wanted, start, missing in stages:
+    stages = [("keypoints", keypoints, _keypoints_start, _keypoints_missing, None)]
+    stages += [("parsing map", parsing, _parsing_start, _parsing_missing, NUM_CODES - 1)]
+    for name, wanted, start, missing, more in stages:
         if not wanted:
             continue
         rows = [k for k, one in enumerate(chained) if missing(task, one.generated)]
         able = [k for k in rows if _parts(task, chained[k].generated).box]
-        again = ask(able, [start(task, chained[k].generated) for k in able]) if able else []
+        again = ask(able, [start(task, chained[k].generated) for k in able], more) if able else []
         found = dict(zip(able, again, strict=True))
         for k in rows:
             problem = missing(task, found[k]) if k in found else "the answer has no box to go on from"

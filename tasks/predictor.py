@@ -229,8 +229,12 @@ class Predictor:
             for row in rows
         ]
 
-        def again(which: list[int], starts: list[Tensor]) -> list[Generated]:
-            return self._generate(task, [rows[k] for k in which], settings, starts=starts)
+        def again(which: list[int], starts: list[Tensor], more: int | None) -> list[Generated]:
+            if more is None:
+                return self._generate(task, [rows[k] for k in which], settings, starts=starts)
+            lengths = [{"min_len": n, "max_len_b": n} for n in (len(start) + more for start in starts)]
+            alone = zip(which, starts, lengths, strict=True)  # for each has a length of its own
+            return [self._generate(task, [rows[k]], replace(settings, **n), starts=[start])[0] for k, start, n in alone]
 
         chained = induce(task, self._generate(task, rows, settings), again, **parts)
         answers = self._read(task, rows, [one.generated for one in chained])

@@ -25,7 +25,8 @@ class Model:
     def __init__(self, task, *answers):
         self.task, self.answers, self.starts = task, list(answers), []
 
-    def __call__(self, rows, starts):
+    def __call__(self, rows, starts, more):
+        assert more == (47 if self.task.text.transcribe(starts[0]).endswith("<code_0>") else None)
         self.starts += [self.task.text.transcribe(start) for start in starts]
         return [written(self.task, self.answers.pop(0)) for _ in rows]
 
