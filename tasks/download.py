@@ -196,7 +196,7 @@ def download(source: Source, origin: Origin, folder: Path, *, include: Sequence[
     """Gets what is missing in `folder`; a line for each file."""
     names = wanted(source, origin, include)
     paths = [folder / name for name in names]
-    others = paths if source.files else [folder / name for name in origin.everything()]
+    others = set(paths) if source.files else {folder / name for name in origin.everything()}
     missing = [name for name in names if not is_there(folder / name, others)]
     if isinstance(origin, Hub) and not source.files:
         require_space(folder, origin.size(missing) - sum(begun(folder / name) for name in missing))

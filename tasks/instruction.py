@@ -138,7 +138,7 @@ class Chained:
     notes: tuple[str, ...] = ()
 
 
-# (questions, forced starts, how many symbols follow a start; None: as many as come) -> their answers
+# (questions, forced starts, symbols of a whole answer; None: as many as come) -> their answers
 Ask = Callable[[list[int], list[Tensor], int | None], list[Generated]]
 
 
@@ -148,8 +148,8 @@ def induce(
     """S1 decoding: where a part is missing, the answer is written again from a start that forces the part's beginning.
 
     Naming the first keypoint induces the others, a first code induces the map, which has as many codes as parsing's
-    own answers are made to have. Beam search always gives the same
-    answer to the same start, so each part is tried once; where that fails the answer keeps what it had.
+    own answers are made to have. Beam search always gives the same answer to the same start, so each part is tried
+    once; where that fails the answer keeps what it had.
     """
     chained = [Chained(answer) for answer in answers]
     stages = [("keypoints", keypoints, _keypoints_start, _keypoints_missing, None)]
@@ -159,8 +159,12 @@ def induce(
             continue
         rows = [k for k, one in enumerate(chained) if missing(task, one.generated)]
         able = [k for k in rows if _parts(task, chained[k].generated).box]
-        again = ask(able, [start(task, chained[k].generated) for k in able], more) if able else []
-        found = dict(zip(able, again, strict=True))
+        starts = {k: start(task, chained[k].generated) for k in able}
+        lengths = {k: None if more is None else len(starts[k]) + more for k in able}
+        found: dict[int, Generated] = {}
+        for length in dict.fromkeys(lengths.values()):  # answers of one length are asked for together
+            which = [k for k in able if lengths[k] == length]
+            found |= zip(which, ask(which, [starts[k] for k in which], length), strict=True)
         for k in rows:
             problem = missing(task, found[k]) if k in found else "the answer has no box to go on from"
             if not problem:

@@ -229,12 +229,9 @@ class Predictor:
             for row in rows
         ]
 
-        def again(which: list[int], starts: list[Tensor], more: int | None) -> list[Generated]:
-            if more is None:
-                return self._generate(task, [rows[k] for k in which], settings, starts=starts)
-            lengths = [{"min_len": n, "max_len_b": n} for n in (len(start) + more for start in starts)]
-            alone = zip(which, starts, lengths, strict=True)  # for each has a length of its own
-            return [self._generate(task, [rows[k]], replace(settings, **n), starts=[start])[0] for k, start, n in alone]
+        def again(which: list[int], starts: list[Tensor], length: int | None) -> list[Generated]:
+            exact = {} if length is None else {"min_len": length, "max_len_b": length}
+            return self._generate(task, [rows[k] for k in which], replace(settings, **exact), starts=starts)
 
         chained = induce(task, self._generate(task, rows, settings), again, **parts)
         answers = self._read(task, rows, [one.generated for one in chained])

@@ -74,7 +74,11 @@ def look_at(canvas: Canvas, actors: list[Actor], skeletons: list[Skeleton], whol
             if part.owner == number or slot == "prop":
                 areas[slot] = areas.get(slot, 0) + count
         free = own | ((owners == NOBODY) & ~things)
-        hands = {f"{side}_hand": own & np.isin(labels, (label, _GLOVE)) for side, label in _ARMS.items()}
+        seen = {name for name, points in _REGIONS.items() if _seen(skeleton, points, free)}
+        for side, label in _ARMS.items():
+            hand = f"{side}_hand"
+            if _seen(skeleton, (hand,), own) and _at(skeleton.xy(hand), labels) in (label, _GLOVE):
+                seen.add(hand)
         views.append(
             View(
                 actor=actor,
@@ -85,8 +89,7 @@ def look_at(canvas: Canvas, actors: list[Actor], skeletons: list[Skeleton], whol
                 whole_area=whole[number],
                 size=skeleton.size,
                 slots=frozenset(slot for slot, area in areas.items() if area >= _threshold(slot)),
-                regions=frozenset(name for name, points in _REGIONS.items() if _seen(skeleton, points, free))
-                | {name for name, of_hand in hands.items() if _seen(skeleton, (name,), of_hand)},
+                regions=frozenset(seen),
                 behind=_coverers(skeleton, owners, number),
                 outside=sum(not _inside(skeleton.xy(name), own) for name in JOINTS),
             )

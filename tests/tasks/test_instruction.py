@@ -25,8 +25,9 @@ class Model:
     def __init__(self, task, *answers):
         self.task, self.answers, self.starts = task, list(answers), []
 
-    def __call__(self, rows, starts, more):
-        assert more == (47 if self.task.text.transcribe(starts[0]).endswith("<code_0>") else None)
+    def __call__(self, rows, starts, length):
+        codes = [self.task.text.transcribe(start).endswith("<code_0>") for start in starts]
+        assert {len(start) + 47 if code else None for start, code in zip(starts, codes, strict=True)} == {length}
         self.starts += [self.task.text.transcribe(start) for start in starts]
         return [written(self.task, self.answers.pop(0)) for _ in rows]
 
@@ -79,6 +80,21 @@ def test_a_map_that_was_there_before_the_keypoints_is_kept(task, second):
     assert len(chained.generated.log_probs) == len(chained.generated.ids)
     if again != second:
         assert chained.generated.log_probs[-53:].tolist() == before
+
+
+def test_maps_of_one_length_are_induced_together(task):
+    """Those behind other keypoints apart, for an answer has one length."""
+    more = f"{POINTS} left eye <bin_3> <bin_4>"
+    sizes, firsts = [], [written(task, answer) for answer in (POINTS, more, POINTS)]
+
+    def ask(rows, starts, length):
+        sizes.append(len(rows))
+        return [written(task, f"{task.text.transcribe(start)} {CODES[len('<code_3> ') :]}") for start in starts]
+
+    chained = induce(task, firsts, ask, keypoints=False, parsing=True)
+    assert sizes == [2, 1]
+    assert [one.notes for one in chained] == [()] * 3
+    assert ["<bin_3>" in task.text.transcribe(one.generated.ids) for one in chained] == [False, True, False]
 
 
 def test_a_kept_map_is_the_only_one(task):
