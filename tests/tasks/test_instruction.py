@@ -84,7 +84,7 @@ def test_a_map_that_was_there_before_the_keypoints_is_kept(task, second):
 
 def test_maps_of_one_length_are_induced_together(task):
     """Those behind other keypoints apart, for an answer has one length."""
-    more = f"{POINTS} left eye <bin_3> <bin_4>"
+    more = f"{POINTS} left_eye <bin_3> <bin_4>"
     sizes, firsts = [], [written(task, answer) for answer in (POINTS, more, POINTS)]
 
     def ask(rows, starts, length):
