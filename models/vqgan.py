@@ -105,10 +105,15 @@ class VQTokenizer(nn.Module):
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
         """Codes [B, 48], clamped to 0..n_embed-1 -> label maps, int64 [B, *input_size_hw]."""
+        return self.decode_logits(codes).argmax(dim=1)
+
+    def decode_logits(self, codes: Tensor) -> Tensor:
+        """The same, class logits [B, n_labels, *input_size_hw], with gradients of the decoder."""
         if codes.dim() != 2 or codes.shape[1] != NUM_CODES:
             raise DataError(f"codes are {list(codes.shape)}, expected [B, {NUM_CODES}]")
         grid = codes.to(self.device).long().clamp(0, self.n_embed - 1).view(-1, *GRID_HW)
-        return self.logits(self.quantize.embedding(grid).permute(0, 3, 1, 2).contiguous()).argmax(dim=1)
+        rows = self.quantize.embedding(grid).detach()
+        return self.logits(rows.permute(0, 3, 1, 2).contiguous())
 
     def forward(self, label_maps: Tensor, *, quantized: bool = True) -> TokenizerLoss:
         """Training loss of label maps, int64 [B, H, W]: mean BCE with logits against the one-hot map + codebook loss.

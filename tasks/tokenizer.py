@@ -1,7 +1,7 @@
-"""The parsing-map tokenizer as a command: `python -m refhcm.tasks.tokenizer {encode,score,train} --help`.
+"""The parsing-map tokenizer as a command: `python -m refhcm.tasks.tokenizer {encode,score,train,adapt} --help`.
 
-encode writes the codes column of an RPar table, score says how good answers made of codes can get at all, and train
-makes a tokenizer from a table's masks (spec tokenizer.md).
+encode writes the codes column of an RPar table, score says how good answers made of codes can get at all, train
+makes a tokenizer from a table's masks (spec tokenizer.md), and adapt trains its decoder on a network's answers.
 """
 
 import argparse
@@ -18,15 +18,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..data.columns import parse_codes
-from ..models.vqgan import VQTokenizer, load_tokenizer
+from ..models.vqgan import VQTokenizer, load_tokenizer, read_checkpoint
 from ..models.vqgan_config import GRID_HW, read_config
 from ..utils.devices import pick_device
 from ..utils.errors import exit_status
 from ..utils.flags import positive, rate, whole
 from ..utils.parsing import CLASS_NAMES, NUM_CLASSES, confusion_matrix, paste_label_map, segmentation_scores
 from .evaluation import write_json
+from .result_files import read_results
 from .settings import TaskSettings
-from .tokenizer_rows import CANVAS_SIZE, COLUMNS, Person, Persons, batches, open_table, replacing
+from .tokenizer_adapting import AnsweredCrops, DecoderTrainer
+from .tokenizer_rows import CANVAS_SIZE, COLUMNS, Draws, Person, Persons, TrainingCrops, batches, open_table, replacing
 from .tokenizer_training import Settings, Trainer, train
 
 logger = logging.getLogger(__name__)
@@ -127,20 +129,49 @@ def _run_score(args: argparse.Namespace) -> None:
 
 
 def _run_train(args: argparse.Namespace) -> None:
+    persons = _persons(args)
+    trainer = Trainer(read_config(args.vq_config), _settings(args), device=pick_device(cpu=args.cpu))
+    _train(trainer, TrainingCrops(persons, trainer.tokenizer.input_size_hw, seed=args.seed), args)
+
+
+def _run_adapt(args: argparse.Namespace) -> None:
     config, persons = read_config(args.vq_config), _persons(args)
-    scored = _persons(args, args.valid) if args.valid else persons  # opened now: an error must not wait for the end
-    settings = Settings(updates=args.updates, batch_size=args.batch_size, lr=args.lr, seed=args.seed)
-    trainer = Trainer(config, settings, device=pick_device(cpu=args.cpu))
+    trainer = DecoderTrainer(
+        config,
+        read_checkpoint(args.vq_ckpt),
+        _settings(args),
+        where=f"{args.vq_ckpt} does not match {args.vq_config}",
+        device=pick_device(cpu=args.cpu),
+    )
+    crops = AnsweredCrops(
+        persons,
+        trainer.tokenizer.input_size_hw,
+        n_embed=trainer.tokenizer.n_embed,
+        records=read_results(args.answers, len(persons), data=args.data),
+        where=str(args.answers),
+        seed=args.seed,
+    )
+    logger.info("%s: %d of %d answers have found their person", args.answers, len(crops.rows), len(persons))
+    _train(trainer, crops, args)
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    return Settings(updates=args.updates, batch_size=args.batch_size, lr=args.lr, seed=args.seed)
+
+
+def _train(trainer: Trainer, crops: Draws, args: argparse.Namespace) -> None:
+    """Goes on to the last update; then its score is printed and written beside the checkpoint."""
+    scored = _persons(args, args.valid) if args.valid else crops.persons  # opened now: an error must not wait
     args.save_dir.mkdir(parents=True, exist_ok=True)
     checkpoint = args.save_dir / "model.ckpt"
     if checkpoint.exists():
         trainer.resume(checkpoint)
-        logger.info("%s: goes on at update %d of %d", checkpoint, trainer.step, settings.updates)
+        logger.info("%s: goes on at update %d of %d", checkpoint, trainer.step, args.updates)
     beside = args.save_dir / "model.yaml"
     if not (checkpoint.exists() or (beside.exists() and beside.samefile(args.vq_config))):
         shutil.copyfile(args.vq_config, beside)
-    if not train(trainer, persons, checkpoint=checkpoint, save_every=args.save_every, num_workers=args.num_workers):
-        print(f"{checkpoint}: stopped at update {trainer.step} of {settings.updates}; the same command goes on")
+    if not train(trainer, crops, checkpoint=checkpoint, save_every=args.save_every, num_workers=args.num_workers):
+        print(f"{checkpoint}: stopped at update {trainer.step} of {args.updates}; the same command goes on")
         return
     _report(
         score(trainer.tokenizer.eval(), scored, batch_size=args.batch_size, num_workers=args.num_workers),
@@ -161,7 +192,7 @@ def _report(scores: dict[str, Any], out: Path | None) -> None:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="python -m refhcm.tasks.tokenizer", description=__doc__)
-    commands = top.add_subparsers(required=True, metavar="{encode,score,train}")
+    commands = top.add_subparsers(required=True, metavar="{encode,score,train,adapt}")
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--data", type=Path, required=True, help="RPar table (TSV), with the codes column or without")
     shared.add_argument(
@@ -177,19 +208,23 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--vq-n-embed", type=positive, help="number of codes used; None: the file's")
         command.add_argument("--out", type=Path, required=name == "encode", help=out)
         command.set_defaults(run=run)
-    _add_train(commands, shared)
+    for name, run, updates in (("train", _run_train, 50000), ("adapt", _run_adapt, 2000)):
+        command = commands.add_parser(name, parents=[shared], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        if name == "adapt":
+            command.add_argument("--vq-ckpt", type=Path, required=True, help="model.ckpt to begin with")
+            command.add_argument("--answers", type=Path, required=True, help="result file of evaluate.py for --data")
+        _add_training(command, updates)
+        command.set_defaults(run=run)
     return top
 
 
-def _add_train(commands: "argparse._SubParsersAction[Any]", shared: argparse.ArgumentParser) -> None:
-    command = commands.add_parser("train", parents=[shared], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+def _add_training(command: argparse.ArgumentParser, updates: int) -> None:
     command.add_argument("--save-dir", type=Path, required=True, help="for model.ckpt, gone on from if it is there")
     command.add_argument("--valid", type=Path, help="table to score at the end; None: --data")
-    command.add_argument("--updates", type=positive, default=50000, help="steps of Adam in all")
+    command.add_argument("--updates", type=positive, default=updates, help="steps of Adam in all")
     command.add_argument("--lr", type=rate, default=1e-3, help="falls to 0 over the second half")
     command.add_argument("--seed", type=whole, default=0, help="of weights and draws")
     command.add_argument("--save-every", type=positive, default=1000, help="updates between checkpoints")
-    command.set_defaults(run=_run_train)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,10 +1,12 @@
 """Persons' masks by the rows of an RPar table, for the tokenizer's commands (spec tokenizer.md and data.md)."""
 
 import os
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -105,27 +107,42 @@ class Persons(Dataset):
             return BadRow(i, str(error))
 
 
-class TrainingCrops(Dataset):
-    """Draw k of an endless shuffled stream, a function of (seed, k) alone: so a resumed run sees what it would have.
+class Draws(Dataset, ABC):
+    """Draw k of an endless shuffled stream, a function of (seed, k) alone: so a resumed run sees what it would have."""
 
-    Half of the draws have the edges of their box moved, half are mirrored.
-    """
-
-    def __init__(self, persons: Persons, size_hw: tuple[int, int], *, seed: int) -> None:
+    def __init__(
+        self, persons: Persons, size_hw: tuple[int, int], *, seed: int, rows: Sequence[int] | None = None
+    ) -> None:
+        """rows: those to draw from; all of them when None."""
         self.persons = persons
         self.size_hw = size_hw
         self.seed = seed
+        self.rows = range(len(persons)) if rows is None else rows
         self._epoch, self._order = -1, np.empty(0, np.int64)
 
-    def __getitem__(self, draw: int) -> Tensor | BadRow:
-        epoch, position = divmod(draw, len(self.persons))
+    @abstractmethod
+    def draw(self, row: int, person: Person, rng: np.random.Generator) -> Any:
+        """What is learned from, of tensors."""
+
+    def __getitem__(self, draw: int) -> Any:
+        epoch, position = divmod(draw, len(self.rows))
         if epoch != self._epoch:
-            self._order = np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.persons))
+            self._order = np.random.default_rng((self.seed, 0, epoch)).permutation(self.rows)
             self._epoch = epoch
-        person = self.persons[int(self._order[position])]
-        if isinstance(person, BadRow):
-            return person
-        rng = np.random.default_rng((self.seed, 1, draw))
+        row = int(self._order[position])
+        person = self.persons[row]
+        return (
+            person
+            if isinstance(person, BadRow)
+            else self.draw(row, person, np.random.default_rng((self.seed, 1, draw)))
+        )
+
+
+class TrainingCrops(Draws):
+    """Crops, int64 [*size_hw]. Half of the draws have the edges of their box moved, half are mirrored."""
+
+    def draw(self, row: int, person: Person, rng: np.random.Generator) -> Tensor:
+        """A crop."""
         box_xyxy = person.box_xyxy
         if rng.random() < 0.5:
             box_xyxy = _jittered(box_xyxy, rng)

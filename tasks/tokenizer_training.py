@@ -5,18 +5,20 @@ decoder without it, then it is placed by k-means on the latents, and rows that g
 """
 
 import signal
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, default_collate
 from tqdm import tqdm
 
 from ..models.vqgan import VQTokenizer, load_weights, read_checkpoint
 from ..models.vqgan_config import VQConfig
 from ..utils.errors import CheckpointError, UserError
-from .tokenizer_rows import Persons, TrainingCrops, refuse_bad, replacing
+from .tokenizer_rows import Draws, refuse_bad, replacing
 
 WARM_UP = 0.2  # share of the updates that train without the codebook
 SETTLED = 0.8  # share after which no row of the codebook is moved any more by hand
@@ -47,26 +49,44 @@ class Trainer:
         torch.manual_seed(settings.seed)
         self.settings = settings
         self.tokenizer = VQTokenizer(config).to(device)
-        self.optimizer = torch.optim.Adam(self.tokenizer.parameters(), lr=settings.lr)
+        self.optimizer = torch.optim.Adam(self.trained(), lr=settings.lr)
         self.step = 0
         self.use = torch.zeros(config.n_embed, dtype=torch.int64, device=device)  # of each code, of late
 
-    def update(self, label_maps: Tensor) -> dict[str, float]:
-        """One step of Adam on int64 [B, H, W]: the loss terms, and the share of the codebook that is in use."""
+    def trained(self) -> Iterable[nn.Parameter]:
+        """The weights that are trained."""
+        return self.tokenizer.parameters()
+
+    def begin(self, crops: Draws) -> None:
+        """What an update needs before it: the codebook is placed when the warm-up is over."""
+        if self.step == self.settings.warm_up:
+            self.place_codebook(_first_crops(crops, self.settings.seed))
+
+    def update(self, drawn: Any) -> dict[str, float]:
+        """One step of Adam on a batch of draws. Returns what the progress bar shows of it: the loss, and more."""
         torch.manual_seed(self.settings.seed + self.step)  # dropout and revived rows do not depend on the past
         self._learning_rate()
         self.tokenizer.train()
-        loss = self.tokenizer(label_maps, quantized=self.step >= self.settings.warm_up)
-        if not loss.total.isfinite():
-            raise UserError(f"update {self.step + 1}: the loss is {loss.total.item()}: try a smaller --lr")
+        loss = self.loss(drawn)
+        if not loss.isfinite():
+            raise UserError(f"update {self.step + 1}: the loss is {loss.item()}: try a smaller --lr")
         self.optimizer.zero_grad()
-        loss.total.backward()
+        loss.backward()
         self.optimizer.step()
-        self.use += torch.bincount(loss.codes.flatten(), minlength=len(self.use))
         self.step += 1
-        shown = {"loss": loss.total.item(), "codes": (self.use > 0).float().mean().item()}
+        return {"loss": loss.item()} | self.end(drawn)
+
+    def loss(self, drawn: Tensor) -> Tensor:
+        """The tokenizer's own loss of label maps, int64 [B, H, W]; a scalar."""
+        loss = self.tokenizer(drawn, quantized=self.step >= self.settings.warm_up)
+        self.use += torch.bincount(loss.codes.flatten(), minlength=len(self.use))
+        return loss.total
+
+    def end(self, drawn: Tensor) -> dict[str, float]:
+        """After an update: unused rows of the codebook are moved from time to time. Returns the share in use."""
+        shown = {"codes": (self.use > 0).float().mean().item()}
         if self.step % REVIVE_EVERY == 0:
-            self._revive(label_maps)
+            self._revive(drawn)
         return shown
 
     def place_codebook(self, label_maps: Tensor) -> None:
@@ -167,10 +187,9 @@ def _let_parent_handle_interrupts(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def train(trainer: Trainer, persons: Persons, *, checkpoint: Path, save_every: int, num_workers: int) -> bool:
+def train(trainer: Trainer, crops: Draws, *, checkpoint: Path, save_every: int, num_workers: int) -> bool:
     """Runs to the end of the settings' updates, saving on the way; False if Ctrl-C ended it before (it has saved)."""
     settings = trainer.settings
-    crops = TrainingCrops(persons, trainer.tokenizer.input_size_hw, seed=settings.seed)
     draws = range(trainer.step * settings.batch_size, settings.updates * settings.batch_size)
     loader = DataLoader(
         crops,
@@ -184,9 +203,8 @@ def train(trainer: Trainer, persons: Persons, *, checkpoint: Path, save_every: i
     with Interrupt() as interrupt, progress:
         for batch in loader:
             refuse_bad(batch)
-            if trainer.step == settings.warm_up:
-                trainer.place_codebook(_first_crops(crops, trainer))
-            progress.set_postfix(trainer.update(torch.stack(batch)), refresh=False)
+            trainer.begin(crops)
+            progress.set_postfix(trainer.update(default_collate(batch)), refresh=False)
             progress.update()
             if trainer.step % save_every == 0 or interrupt.asked or trainer.step == settings.updates:
                 trainer.save(checkpoint)
@@ -195,9 +213,9 @@ def train(trainer: Trainer, persons: Persons, *, checkpoint: Path, save_every: i
     return True
 
 
-def _first_crops(crops: TrainingCrops, trainer: Trainer) -> Tensor:
+def _first_crops(crops: Draws, seed: int) -> Tensor:
     """Enough label maps of the stream's beginning for k-means, int64 [N, H, W]."""
-    torch.manual_seed(trainer.settings.seed)
+    torch.manual_seed(seed)
     batch = [crops[draw] for draw in range(KMEANS_VECTORS // 48)]
     refuse_bad(batch)
     return torch.stack(batch)

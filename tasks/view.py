@@ -6,7 +6,6 @@ Needs no vocabulary. The parsing maps of a result file are decoded from its code
 """
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
@@ -46,6 +45,7 @@ from ..utils.keypoints import NUM_KEYPOINTS, oks
 from ..utils.parsing import confusion_matrix, label_map_in_picture, segmentation_scores
 from . import TASKS, Task
 from .base import Annotation
+from .result_files import check_row, read_numbers, read_results
 from .settings import TaskSettings
 from .tokenizer_rows import replacing
 
@@ -98,45 +98,20 @@ def read_rows(task: Task, path: str | Path, *, rows: slice, results: str | Path 
     return found
 
 
-def read_results(path: str | Path, count: int, *, data: str | Path) -> list[Mapping[str, Any]]:
-    """The records of a result file, one for each of the `count` rows of the TSV (spec/evaluation.md)."""
-    try:
-        records = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: can not be read as a result file: {error}") from error
-    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        raise DataError(f"{path}: a result file is a JSON list of objects")
-    if len(records) != count:
-        raise DataError(f"{path}: has {len(records)} records, {data} has {count} rows: it answers another file")
-    return records
-
-
 def answer(task: Task, annotation: Annotation, record: Mapping[str, Any], *, where: str) -> Shown:
     """What a record of a result file says, in image px; checked against the row that it answers."""
-    name = record.get("uniq_id", record.get("image_id"))
-    if str(name) != annotation.id:
-        raise DataError(f"{where}: answers {name!r}, the row ({annotation.where}) is {annotation.id!r}")
+    check_row(record, annotation.id, where=where, row=annotation.where)
     if "caption" in record:
         return Shown(caption=str(record["caption"]))
-    box = _numbers(record, "bbox" if "bbox" in record else "box", count=4, where=where)
+    box = read_numbers(record, "bbox" if "bbox" in record else "box", count=4, where=where)
     keypoints = label_map = None
     if annotation.keypoints is not None:
-        keypoints = _numbers(record, "keypoints", count=2 * NUM_KEYPOINTS, where=where)
+        keypoints = read_numbers(record, "keypoints", count=2 * NUM_KEYPOINTS, where=where)
     if annotation.codes is not None:
-        codes = _numbers(record, "image_code", count=len(annotation.codes), where=where)
+        codes = read_numbers(record, "image_code", count=len(annotation.codes), where=where)
         decoded = task.tokenizer.decode(torch.from_numpy(codes).long()[None])[0]
         label_map = label_map_in_picture(decoded, box, size_wh=annotation.image.size)
     return Shown(box, keypoints, label_map)
-
-
-def _numbers(record: Mapping[str, Any], field: str, *, count: int, where: str) -> np.ndarray:
-    try:
-        numbers = np.asarray(record.get(field), np.float32)
-    except (TypeError, ValueError):
-        numbers = np.empty(0, np.float32)
-    if numbers.shape != (count,) or not np.isfinite(numbers).all():
-        raise DataError(f"{where}: {field}: needs {count} finite numbers, got {str(record.get(field))[:60]}")
-    return numbers
 
 
 def scores(row: Row) -> dict[str, float]:

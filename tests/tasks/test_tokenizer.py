@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from PIL import Image
+from drawn_masks import TINY, draw_person, make_table, make_world, run_tokenizer
 
 from refhcm.models.vqgan import load_tokenizer
 from refhcm.models.vqgan_config import VQConfig
@@ -18,100 +18,16 @@ from refhcm.tasks.tokenizer_rows import Persons, TrainingCrops, open_table
 from refhcm.tasks.tokenizer_training import Settings, Trainer, kmeans
 from refhcm.utils.parsing import NUM_CLASSES, mirror_label_map
 
-TINY = {
-    "n_labels": 20,
-    "n_embed": 32,
-    "embed_dim": 16,
-    "ddconfig": {
-        "double_z": False,
-        "z_channels": 32,
-        "resolution": 32,
-        "in_channels": 20,
-        "out_ch": 20,
-        "ch": 32,
-        "ch_mult": [1, 1, 1],
-        "num_res_blocks": 1,
-        "attn_resolutions": [],
-        "dropout": 0.0,
-    },
-}
-
-
-def draw_person(seed: int, height: int = 128, width: int = 96) -> np.ndarray:
-    """A person that fills the picture, uint8 [height, width]; every class comes up among a few dozen seeds."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[0:height, 0:width] + 0.5
-    y, x = y / height, x / width
-    mask = np.zeros((height, width), dtype=np.uint8)
-
-    def ellipse(center, radii, label):
-        mask[((x - center[0]) / radii[0]) ** 2 + ((y - center[1]) / radii[1]) ** 2 < 1] = label
-
-    def limb(start, end, radius, label):
-        start, along = np.array(start), np.array(end) - start
-        t = np.clip(((x - start[0]) * along[0] + (y - start[1]) * along[1]) / (along @ along), 0, 1)
-        mask[(x - start[0] - t * along[0]) ** 2 + (y - start[1] - t * along[1]) ** 2 < radius**2] = label
-
-    middle, hip, spread = rng.uniform(0.42, 0.58), rng.uniform(0.48, 0.56), rng.uniform(0.08, 0.2)
-    skirt, dress, coat = rng.random(3) < (0.3, 0.2, 0.3)
-    hat, sunglasses, scarf = rng.random(3) < 0.4
-    for side, arm, leg, shoe in ((1, 14, 16, 18), (-1, 15, 17, 19)):
-        foot = (middle + side * spread, rng.uniform(0.9, 0.94))
-        limb((middle + side * 0.09, hip), foot, 0.075, leg if skirt or dress else 9)
-        if rng.random() < 0.4:
-            limb((foot[0], foot[1] - 0.1), foot, 0.07, 8)
-        ellipse((foot[0] + side * 0.03, 0.955), (0.11, 0.042), shoe)
-        hand = (middle + side * rng.uniform(0.25, 0.42), rng.uniform(0.3, 0.62))
-        limb((middle + side * 0.18, 0.26), hand, 0.05, arm)
-        if rng.random() < 0.4:
-            ellipse(hand, (0.07, 0.05), 3)
-    limb((middle, 0.3), (middle, 0.62 if dress else hip), 0.18, 6 if dress else 7 if coat else 5)
-    if coat and not dress:
-        limb((middle, 0.32), (middle, hip), 0.06, 5)
-    if skirt and not dress:
-        ellipse((middle, hip + 0.07), (0.24, 0.12), 12)
-    ellipse((middle, 0.24), (0.11, 0.08), 10)
-    if scarf:
-        ellipse((middle, 0.22), (0.15, 0.04), 11)
-    ellipse((middle, 0.11), (0.15, 0.105), 2)
-    ellipse((middle, 0.125), (0.11, 0.08), 13)
-    if sunglasses:
-        ellipse((middle, 0.11), (0.1, 0.025), 4)
-    if hat:
-        ellipse((middle, 0.035), (0.16, 0.045), 1)
-    return mask
-
-
-def make_table(folder: Path, name: str, seeds: range) -> Path:
-    """A table without codes below `folder`, each person with a margin of background around its box."""
-    rows = []
-    for kind in ("imgs", "gts"):
-        (folder / kind).mkdir(exist_ok=True)
-    for seed in seeds:
-        mask = np.pad(draw_person(seed), ((8, 4), (10, 6)))  # [140, 112]
-        np.save(folder / "gts" / f"{seed}.npy", mask)
-        Image.new("1", (112, 140)).save(folder / "imgs" / f"{seed}.png")
-        rows.append(f"{seed}\tsomeone\t10,8,106,136\t{seed}.npy\t{seed}.png\n")
-    (folder / name).write_text("".join(rows))
-    return folder / name
-
 
 @pytest.fixture
 def world(tmp_path):
     """A folder with a table of 6 persons, model.yaml, and weights of an untrained tokenizer."""
-    make_table(tmp_path, "rows.tsv", range(6))
-    (tmp_path / "model.yaml").write_text(yaml.safe_dump({"model": {"params": TINY}}))
-    return tmp_path
-
-
-def run(world: Path, name: str, *arguments: str, data: str = "rows.tsv") -> int:
-    shared = ["--data", world / data, "--annotation-root", world, "--vq-config", world / "model.yaml", "--cpu"]
-    return command.main([name, *map(str, shared), *map(str, arguments)])
+    return make_world(tmp_path)
 
 
 def train(world: Path, *arguments: str, updates: int = 4, to: str = "run") -> int:
     shared = ["--save-dir", world / to, "--updates", updates, "--batch-size", 2, "--num-workers", 0]
-    return run(world, "train", *shared, *arguments)
+    return run_tokenizer(world, "train", *shared, *arguments)
 
 
 def test_drawn_people_have_every_class():
@@ -121,7 +37,7 @@ def test_drawn_people_have_every_class():
 def test_encode_then_score(world, capsys):
     assert train(world) == 0
     weights = ("--vq-ckpt", world / "run" / "model.ckpt")
-    assert run(world, "encode", *weights, "--out", world / "coded.tsv", "--batch-size", "4") == 0
+    assert run_tokenizer(world, "encode", *weights, "--out", world / "coded.tsv", "--batch-size", "4") == 0
     rows = [line.split("\t") for line in (world / "coded.tsv").read_text().splitlines()]
     assert [row[0] for row in rows] == list("012345")
     assert [row[1:3] + row[4:] for row in rows][2] == ["someone", "10,8,106,136", "2.npy", "2.png"]
@@ -131,11 +47,11 @@ def test_encode_then_score(world, capsys):
     assert list(map(int, rows[2][3].split(","))) == tokenizer.encode(person.crop((32, 24))[None])[0].tolist()
 
     again = world / "again.tsv"  # a table with codes is encoded anew
-    assert run(world, "encode", *weights, "--out", again, data="coded.tsv") == 0
+    assert run_tokenizer(world, "encode", *weights, "--out", again, data="coded.tsv") == 0
     assert again.read_bytes() == (world / "coded.tsv").read_bytes()
 
     capsys.readouterr()
-    assert run(world, "score", *weights, "--out", world / "score.json", data="coded.tsv") == 0
+    assert run_tokenizer(world, "score", *weights, "--out", world / "score.json", data="coded.tsv") == 0
     scores = json.loads((world / "score.json").read_text())
     assert scores == json.loads(capsys.readouterr().out)
     assert scores["rows"] == 6
@@ -274,14 +190,14 @@ def test_score_refuses_codes_that_are_none(world, capsys, codes):
     assert train(world) == 0
     row = "\t".join(["a", "b", "10,8,106,136", codes, "0.npy", "0.png"])
     (world / "coded.tsv").write_text(row + "\n")
-    assert run(world, "score", "--vq-ckpt", world / "run" / "model.ckpt", data="coded.tsv") == 2
+    assert run_tokenizer(world, "score", "--vq-ckpt", world / "run" / "model.ckpt", data="coded.tsv") == 2
     assert "coded.tsv:1: column parsing codes: needs 48 whole numbers in 0..8191" in capsys.readouterr().err
 
 
 def test_yaml_and_weights_of_two_tokenizers(world, capsys):
     assert train(world) == 0
     (world / "model.yaml").write_text(yaml.safe_dump({"model": {"params": TINY | {"n_embed": 16}}}))
-    assert run(world, "score", "--vq-ckpt", world / "run" / "model.ckpt") == 2
+    assert run_tokenizer(world, "score", "--vq-ckpt", world / "run" / "model.ckpt") == 2
     assert "quantize.embedding.weight is [32, 16] in the checkpoint, [16, 16] by" in capsys.readouterr().err
 
 
@@ -291,7 +207,7 @@ def test_trained_tokenizer_beats_the_nearest_grid(tmp_path):
     make_table(tmp_path, "valid.tsv", range(1000, 1060))
     (tmp_path / "model.yaml").write_text(yaml.safe_dump({"model": {"params": TINY}}))
     shared = ["--save-dir", tmp_path, "--updates", 300, "--batch-size", 8, "--valid"]
-    assert run(tmp_path, "train", *shared, tmp_path / "valid.tsv", data="train.tsv") == 0
+    assert run_tokenizer(tmp_path, "train", *shared, tmp_path / "valid.tsv", data="train.tsv") == 0
     scores = json.loads((tmp_path / "score.json").read_text())
     assert scores["crop_miou"] > scores["nearest_crop_miou"]
     assert scores["miou"] > 0.9 * scores["nearest_miou"]  # at 32 x 24, cropping costs the canvas half a coarse pixel
