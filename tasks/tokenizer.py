@@ -151,7 +151,7 @@ def _run_adapt(args: argparse.Namespace) -> None:
         where=str(args.answers),
         seed=args.seed,
     )
-    logger.info("%s: %d of %d answers have found their person", args.answers, len(crops.rows), len(persons))
+    logger.info("%s: %d of %d answers have found their person", args.answers, sum(crops.found), len(persons))
     _train(trainer, crops, args)
 
 

@@ -16,7 +16,6 @@ from ..data.columns import parse_box, parse_codes
 from ..models.vqgan import load_weights
 from ..models.vqgan_config import NUM_CODES, VQConfig
 from ..utils.boxes import box_hits
-from ..utils.errors import DataError
 from ..utils.parsing import crop_label_map
 from .result_files import check_row, read_numbers
 from .tokenizer_rows import Draws, Person, Persons
@@ -34,7 +33,7 @@ class Drawn(NamedTuple):
 
 
 class AnsweredCrops(Draws):
-    """Codes as answered with the mask in the answered box, of the rows whose person was found."""
+    """Codes as answered, with the mask in the answered box; of persons that were not found, the table's own codes."""
 
     def __init__(
         self,
@@ -47,7 +46,8 @@ class AnsweredCrops(Draws):
         seed: int,
     ) -> None:
         """records: of a result file of RPar or its parallel form, one for each row of the table; where: the file."""
-        self.boxes, self.codes, self.true_codes, found = [], [], [], []
+        super().__init__(persons, size_hw, seed=seed)
+        self.boxes, self.codes, self.true_codes, self.found = [], [], [], []
         for k, record in enumerate(records):
             row, row_at, at = persons.file[k], persons.file.where(k), f"{where}: record {k}"
             check_row(record, row["id"], where=at, row=row_at)
@@ -55,15 +55,11 @@ class AnsweredCrops(Draws):
             self.boxes.append(read_numbers(record, "bbox", count=4, where=at))
             self.codes.append(read_numbers(record, "image_code", count=NUM_CODES, where=at).astype(np.int64))
             known = ((self.codes[k] >= 0) & (self.codes[k] < n_embed)).all()
-            if known and box_hits(self.boxes[k], parse_box(row["box"], row_at)):
-                found.append(k)
-        if not found:
-            raise DataError(f"{where}: none of {len(records)} answers has its person's box and {NUM_CODES} known codes")
-        super().__init__(persons, size_hw, seed=seed, rows=found)
+            self.found.append(bool(known and box_hits(self.boxes[k], parse_box(row["box"], row_at))))
 
     def draw(self, row: int, person: Person, rng: np.random.Generator) -> Drawn:
         """The answer with what would have been right in its box; or the truth, now and then."""
-        if rng.random() < TRUE_CODES:
+        if not self.found[row] or rng.random() < TRUE_CODES:
             return Drawn(torch.from_numpy(self.true_codes[row]), person.crop(self.size_hw))
         crop = crop_label_map(person.mask, self.boxes[row], self.size_hw)
         return Drawn(torch.from_numpy(self.codes[row]), crop)

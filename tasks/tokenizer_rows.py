@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -110,14 +110,10 @@ class Persons(Dataset):
 class Draws(Dataset, ABC):
     """Draw k of an endless shuffled stream, a function of (seed, k) alone: so a resumed run sees what it would have."""
 
-    def __init__(
-        self, persons: Persons, size_hw: tuple[int, int], *, seed: int, rows: Sequence[int] | None = None
-    ) -> None:
-        """rows: those to draw from; all of them when None."""
+    def __init__(self, persons: Persons, size_hw: tuple[int, int], *, seed: int) -> None:
         self.persons = persons
         self.size_hw = size_hw
         self.seed = seed
-        self.rows = range(len(persons)) if rows is None else rows
         self._epoch, self._order = -1, np.empty(0, np.int64)
 
     @abstractmethod
@@ -125,9 +121,9 @@ class Draws(Dataset, ABC):
         """What is learned from, of tensors."""
 
     def __getitem__(self, draw: int) -> Any:
-        epoch, position = divmod(draw, len(self.rows))
+        epoch, position = divmod(draw, len(self.persons))
         if epoch != self._epoch:
-            self._order = np.random.default_rng((self.seed, 0, epoch)).permutation(self.rows)
+            self._order = np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.persons))
             self._epoch = epoch
         row = int(self._order[position])
         person = self.persons[row]

@@ -66,10 +66,13 @@ def test_training_from_a_model(tmp_path):
     assert first.bpe_dir == str(start / "bpe")
     assert commands("synthetic/train.sh", tmp_path, name="refhcm.tasks.make_vocabulary", START=start) == []
     tokenizer = commands("synthetic/train.sh", tmp_path, name="refhcm.tasks.tokenizer", START=start)
-    assert [given[0] for given in tokenizer] == ["encode", "encode"]
+    assert [given[0] for given in tokenizer] == ["encode", "encode", "adapt"]
     assert {given[given.index("--vq-ckpt") + 1] for given in tokenizer} == {str(start / "vqgan/model.ckpt")}
+    (asked,) = commands("synthetic/train.sh", tmp_path, name="evaluate.py", START=start)
+    assert asked[0] == tokenizer[2][tokenizer[2].index("--data") + 1] == str(tmp_path / "answered.tsv")
+    assert asked[asked.index("--path") + 1] == str(tmp_path / "network/checkpoint_last.pt")
     exported = commands("synthetic/train.sh", tmp_path, name="refhcm.tasks.export", START=start)
-    assert exported[0][0] == str(start / "vqgan/model.ckpt")
+    assert exported[0][0] == str(tmp_path / "adapted/model.ckpt")
 
 
 def test_a_folder_without_a_world(tmp_path):
@@ -127,7 +130,7 @@ def test_export_of_a_tokenizer(golden, tmp_path):
 def test_the_whole_recipe(tmp_path):
     pytest.importorskip("fairseq")
     few = {"PICTURES": 340, "LOOK_PICTURES": 24, "TOKENIZER_UPDATES": 10}
-    few |= {"TRUNK_UPDATES": 3, "ENCODER_UPDATES": 3, "UPDATES": 4}
+    few |= {"TRUNK_UPDATES": 3, "ENCODER_UPDATES": 3, "UPDATES": 4, "ADAPT_UPDATES": 3}
     run = tmp_path / "run"
     log = run_script("synthetic/train.sh", run, **few, timeout=1800)
     assert "done: 4 updates" in log.stdout
