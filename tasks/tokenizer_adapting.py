@@ -13,12 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data.columns import parse_box, parse_codes
+from ..data.dataset import BadRow
 from ..models.vqgan import load_weights
 from ..models.vqgan_config import NUM_CODES, VQConfig
 from ..utils.boxes import box_hits
 from ..utils.parsing import crop_label_map
 from .result_files import check_row, read_numbers
-from .tokenizer_rows import Draws, Person, Persons
+from .tokenizer_rows import Draws, Persons
 from .tokenizer_training import Settings, Trainer
 
 TRUE_CODES = 0.3  # share of draws with the table's codes in the table's box: maps of true codes must stay good
@@ -48,6 +49,7 @@ class AnsweredCrops(Draws):
         """records: of a result file of RPar or its parallel form, one for each row of the table; where: the file."""
         super().__init__(persons, size_hw, seed=seed)
         self.boxes, self.codes, self.true_codes, self.found = [], [], [], []
+        self._kept: dict[int, Tensor] = {}
         for k, record in enumerate(records):
             row, row_at, at = persons.file[k], persons.file.where(k), f"{where}: record {k}"
             check_row(record, row["id"], where=at, row=row_at)
@@ -57,12 +59,19 @@ class AnsweredCrops(Draws):
             known = ((self.codes[k] >= 0) & (self.codes[k] < n_embed)).all()
             self.found.append(bool(known and box_hits(self.boxes[k], parse_box(row["box"], row_at))))
 
-    def draw(self, row: int, person: Person, rng: np.random.Generator) -> Drawn:
+    def __getitem__(self, draw: int) -> Drawn | BadRow:
         """The answer with what would have been right in its box; or the truth, now and then."""
+        row, rng = self.row(draw)
+        if row not in self._kept:
+            person = self.persons[row]
+            if isinstance(person, BadRow):
+                return person
+            crops = person.crop(self.size_hw), crop_label_map(person.mask, self.boxes[row], self.size_hw)
+            self._kept[row] = torch.stack(crops).to(torch.uint8)  # nothing is moved or mirrored: read once
+        true, answered = self._kept[row].long()
         if not self.found[row] or rng.random() < TRUE_CODES:
-            return Drawn(torch.from_numpy(self.true_codes[row]), person.crop(self.size_hw))
-        crop = crop_label_map(person.mask, self.boxes[row], self.size_hw)
-        return Drawn(torch.from_numpy(self.codes[row]), crop)
+            return Drawn(torch.from_numpy(self.true_codes[row]), true)
+        return Drawn(torch.from_numpy(self.codes[row]), answered)
 
 
 class DecoderTrainer(Trainer):

@@ -116,29 +116,27 @@ class Draws(Dataset, ABC):
         self.seed = seed
         self._epoch, self._order = -1, np.empty(0, np.int64)
 
-    @abstractmethod
-    def draw(self, row: int, person: Person, rng: np.random.Generator) -> Any:
-        """What is learned from, of tensors."""
-
-    def __getitem__(self, draw: int) -> Any:
+    def row(self, draw: int) -> tuple[int, np.random.Generator]:
+        """The row of a draw, and the generator of all else that is random about it."""
         epoch, position = divmod(draw, len(self.persons))
         if epoch != self._epoch:
             self._order = np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.persons))
             self._epoch = epoch
-        row = int(self._order[position])
-        person = self.persons[row]
-        return (
-            person
-            if isinstance(person, BadRow)
-            else self.draw(row, person, np.random.default_rng((self.seed, 1, draw)))
-        )
+        return int(self._order[position]), np.random.default_rng((self.seed, 1, draw))
+
+    @abstractmethod
+    def __getitem__(self, draw: int) -> Any:
+        """What is learned from, of tensors; or a BadRow."""
 
 
 class TrainingCrops(Draws):
     """Crops, int64 [*size_hw]. Half of the draws have the edges of their box moved, half are mirrored."""
 
-    def draw(self, row: int, person: Person, rng: np.random.Generator) -> Tensor:
-        """A crop."""
+    def __getitem__(self, draw: int) -> Tensor | BadRow:
+        row, rng = self.row(draw)
+        person = self.persons[row]
+        if isinstance(person, BadRow):
+            return person
         box_xyxy = person.box_xyxy
         if rng.random() < 0.5:
             box_xyxy = _jittered(box_xyxy, rng)

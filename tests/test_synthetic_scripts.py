@@ -71,6 +71,8 @@ def test_training_from_a_model(tmp_path):
     (asked,) = commands("synthetic/train.sh", tmp_path, name="evaluate.py", START=start)
     assert asked[0] == tokenizer[2][tokenizer[2].index("--data") + 1] == str(tmp_path / "answered.tsv")
     assert asked[asked.index("--path") + 1] == str(tmp_path / "network/checkpoint_last.pt")
+    last = len(asked) - asked[::-1].index("--annotation-root")  # the last one wins
+    assert asked[last] == str(tmp_path / "world/rpar/annos")
     exported = commands("synthetic/train.sh", tmp_path, name="refhcm.tasks.export", START=start)
     assert exported[0][0] == str(tmp_path / "adapted/model.ckpt")
 
