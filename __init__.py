@@ -14,6 +14,9 @@ _HOMES = {
     "UserError": ".utils.errors",
     "open_picture": ".data.pictures",
     "draw_answer": ".utils.answer_drawing",
+    # ComfyUI asks its plug-ins for these (see web/comfyui.py).
+    "NODE_CLASS_MAPPINGS": ".web.comfyui",
+    "NODE_DISPLAY_NAME_MAPPINGS": ".web.comfyui",
 }
 __all__ = list(_HOMES)
 

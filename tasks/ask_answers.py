@@ -25,10 +25,10 @@ def ask(model: Predictor, asked: Sequence[Question], images: Sequence[Image.Imag
         return model.describe(list(images), [question.asked["describe"] for question in asked])
     options = {name: first.get(name, False) for name in ("keypoints", "parsing", "parallel")}
     answers = model.refer(list(images), [question.asked["refer"] for question in asked], **options)
-    return _described(model, answers, images) if first.get("caption") else answers
+    return described(model, answers, images) if first.get("caption") else answers
 
 
-def _described(model: Predictor, answers: Sequence[Answer], images: Sequence[Image.Image]) -> list[Answer]:
+def described(model: Predictor, answers: Sequence[Answer], images: Sequence[Image.Image]) -> list[Answer]:
     """The answers with a caption of each box that was found."""
     boxed = [k for k, answer in enumerate(answers) if answer.box_xyxy is not None]
     answers = list(answers)

@@ -1,1 +1,1 @@
-"""The web page: asking a model in a browser, and from programs through gradio's client."""
+"""Where people ask: the web page with its API, which gradio serves, and nodes for ComfyUI."""

@@ -1,0 +1,273 @@
+"""Nodes for ComfyUI: the folder of this project, cloned into `ComfyUI/custom_nodes`, is a pack of nodes.
+
+ComfyUI finds `NODE_CLASS_MAPPINGS` in the package and calls the method that `FUNCTION` names with the inputs by name.
+IMAGE is float [B, H, W, 3] in 0..1, MASK float [B, H, W] in 0..1, POSE_KEYPOINT a list of OpenPose's JSON objects.
+A mistake of the user's is a UserError, which ComfyUI shows at the node.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..tasks.answers import Answer
+from ..tasks.ask_answers import described
+from ..tasks.loading import DTYPES, ROOT, SHIPPED, load
+from ..tasks.predictor import Predictor
+from ..utils.answer_drawing import draw_answer
+from ..utils.errors import UserError
+from ..utils.exports import openpose
+from ..utils.parsing import CLASS_NAMES, pixel_box
+
+CATEGORY = "RefHCM"
+DRAWN_PEOPLE = "drawn people (comes with RefHCM)"
+PARTS = CLASS_NAMES[1:]
+
+
+class LoadRefHCM:
+    """A model to ask; ComfyUI keeps it until another one is chosen."""
+
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Loads RefHCM. Weights are looked for in models/refhcm and in the node's own checkpoints folder, "
+        "the vocabulary (bpe) and the tokenizer of parsing maps (vqgan) beside them."
+    )
+    RETURN_TYPES = ("REFHCM_MODEL",)
+    RETURN_NAMES = ("model",)
+    FUNCTION = "load"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 (ComfyUI's name)
+        """Weights are looked for whenever the page is loaded again."""
+        return {
+            "required": {
+                "checkpoint": ([DRAWN_PEOPLE, *weights()], {}),
+                "precision": (["auto", *DTYPES], {"tooltip": "auto: float16 on a CUDA GPU, float32 elsewhere"}),
+            }
+        }
+
+    def load(self, checkpoint: str, precision: str) -> tuple[Predictor]:
+        """Raises UserError for weights that are gone or can not be used."""
+        path = SHIPPED if checkpoint == DRAWN_PEOPLE else weights().get(checkpoint)
+        if path is None:
+            raise UserError(f"checkpoint: {checkpoint} is no longer there; looked in {', '.join(map(str, folders()))}")
+        return (load(path, device=device(), dtype=precision),)
+
+
+class AskRefHCM:
+    """Where the described person is, how they stand, what each part of them is, and what they look like."""
+
+    CATEGORY = CATEGORY
+    DESCRIPTION = "Asks about the person you describe: box, keypoints, parts and caption, for each picture of a batch."
+    RETURN_TYPES = ("IMAGE", "MASK", "MASK", "POSE_KEYPOINT", "STRING", "STRING", "REFHCM_ANSWER")
+    RETURN_NAMES = ("drawn", "person", "box", "pose", "caption", "json", "answer")
+    OUTPUT_TOOLTIPS = (
+        "the picture with the answer drawn on it",
+        "mask of the whole person; empty without parts",
+        "mask of the person's box",
+        "OpenPose keypoints, as ControlNet's preprocessors give them",
+        "what the person looks like, one text a picture",
+        "the whole answer in pixels, one text a picture",
+        "for the node that picks parts",
+    )
+    OUTPUT_IS_LIST = (False, False, False, False, True, True, False)
+    FUNCTION = "ask"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802
+        """One question about all pictures of the batch."""
+        return {
+            "required": {
+                "model": ("REFHCM_MODEL",),
+                "image": ("IMAGE",),
+                "expression": ("STRING", {"multiline": True, "placeholder": "the woman in red"}),
+                "keypoints": ("BOOLEAN", {"default": True, "tooltip": "17 named points"}),
+                "parts": ("BOOLEAN", {"default": True, "tooltip": "hair, coat, left arm ...: a mask of each"}),
+                "parallel": ("BOOLEAN", {"default": False, "tooltip": "parts in one step, where the model learned it"}),
+                "caption": ("BOOLEAN", {"default": False, "tooltip": "what the person in the box looks like"}),
+            }
+        }
+
+    def ask(
+        self,
+        model: Predictor,
+        image: Tensor,
+        expression: str,
+        keypoints: bool,
+        parts: bool,
+        parallel: bool,
+        caption: bool,
+    ) -> tuple[Any, ...]:
+        """What can not be read of an answer is an empty mask or text; its JSON says why."""
+        wanted = {"keypoints": keypoints, "parsing": parts, "parallel": parallel}
+        pictures, answers = read_images(image), []
+        for some in batches(pictures, model.batch_size):
+            found = model.refer(some, [expression] * len(some), **wanted)
+            answers += described(model, found, some) if caption else found
+        return (
+            as_images([draw_answer(*pair) for pair in zip(pictures, answers, strict=True)]),
+            as_masks([mask_of(answer, PARTS) for answer in answers]),
+            as_masks([box_mask(answer) for answer in answers]),
+            [openpose(answer) for answer in answers],
+            [answer.caption or "" for answer in answers],
+            [answer.to_json() for answer in answers],
+            answers,
+        )
+
+
+class PickRefHCMParts:
+    """Some parts of a person as one mask."""
+
+    CATEGORY = CATEGORY
+    DESCRIPTION = "One mask of the parts that are switched on, of an answer that was asked for parts."
+    RETURN_TYPES = ("MASK",)
+    RETURN_NAMES = ("mask",)
+    FUNCTION = "pick"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802
+        """A switch for each of CIHP's classes."""
+        return {"required": {"answer": ("REFHCM_ANSWER",)} | {part: ("BOOLEAN", {"default": False}) for part in PARTS}}
+
+    def pick(self, answer: list[Answer], **switches: bool) -> tuple[Tensor]:
+        """answer: of each picture. Raises UserError where parts were not asked for."""
+        if all(one.valid and one.label_map is None for one in answer):
+            raise UserError("answer: holds no parts; switch on parts where the person is asked about")
+        return (as_masks([mask_of(one, [part for part, on in switches.items() if on]) for one in answer]),)
+
+
+class DescribeRefHCM:
+    """What the person under a mask looks like."""
+
+    CATEGORY = CATEGORY
+    DESCRIPTION = "Says what the person in the box around a mask looks like. Draw it with ComfyUI's mask editor."
+    RETURN_TYPES = ("STRING",)
+    RETURN_NAMES = ("caption",)
+    OUTPUT_TOOLTIPS = ("one text a picture",)
+    OUTPUT_IS_LIST = (True,)
+    FUNCTION = "describe"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802
+        """One mask for all pictures, or one for each."""
+        return {"required": {"model": ("REFHCM_MODEL",), "image": ("IMAGE",), "mask": ("MASK",)}}
+
+    def describe(self, model: Predictor, image: Tensor, mask: Tensor) -> tuple[list[str]]:
+        """A mask of another size than the picture's is stretched over it. Raises UserError for an empty one."""
+        pictures, boxes = read_images(image), read_boxes(mask, image)
+        captions: list[str] = []
+        for some in batches(list(zip(pictures, boxes, strict=True)), model.batch_size):
+            answers = model.describe([picture for picture, _ in some], [box for _, box in some])
+            captions += [answer.caption or "" for answer in answers]
+        return (captions,)
+
+
+NODE_CLASS_MAPPINGS = {
+    "RefHCMLoad": LoadRefHCM,
+    "RefHCMAsk": AskRefHCM,
+    "RefHCMParts": PickRefHCMParts,
+    "RefHCMDescribe": DescribeRefHCM,
+}
+NODE_DISPLAY_NAME_MAPPINGS = {
+    "RefHCMLoad": "Load RefHCM",
+    "RefHCMAsk": "Ask about a person (RefHCM)",
+    "RefHCMParts": "Parts of a person (RefHCM)",
+    "RefHCMDescribe": "Describe a person (RefHCM)",
+}
+
+
+# What ComfyUI knows: its models' folder, its device, its progress bar. Without it (in tests) there are defaults.
+
+
+def folders() -> list[Path]:
+    """Where weights are looked for."""
+    try:
+        import folder_paths
+    except ImportError:
+        return [ROOT / "checkpoints"]
+    return [Path(folder_paths.models_dir) / "refhcm", ROOT / "checkpoints"]
+
+
+def weights() -> dict[str, Path]:
+    """Weights files by name; of two with one name the first folder's."""
+    files = [path for folder in reversed(folders()) for path in sorted(folder.glob("*.pt"))]
+    return {path.name: path for path in files}
+
+
+def device() -> Any:
+    """The device that ComfyUI computes on."""
+    try:
+        from comfy.model_management import get_torch_device
+    except ImportError:
+        return "auto"
+    return get_torch_device()
+
+
+def batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """`size` at a time, under ComfyUI's progress bar, which also ends the loop when the user cancels."""
+    try:
+        from comfy.utils import ProgressBar
+    except ImportError:
+        bar = None
+    else:
+        bar = ProgressBar(len(items))
+    for start in range(0, len(items), size):
+        some = items[start : start + size]
+        yield some
+        if bar is not None:
+            bar.update(len(some))
+
+
+# ComfyUI's values and ours
+
+
+def read_images(image: Tensor) -> list[Image.Image]:
+    """Pictures of an IMAGE; transparency, which some nodes add, is left out."""
+    pixels = (image[..., :3].clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    return [Image.fromarray(picture) for picture in pixels]
+
+
+def read_boxes(mask: Tensor, image: Tensor) -> list[list[float]]:
+    """Box around each mask in px of the pictures; one mask serves all pictures."""
+    masks = mask.reshape(-1, *mask.shape[-2:]).cpu() > 0.5
+    if len(masks) not in (1, len(image)):
+        raise UserError(f"mask: needs one, or one for each of the {len(image)} pictures, got {len(masks)}")
+    (height, width), (rows, columns) = image.shape[1:3], masks.shape[1:]
+    boxes = []
+    for k, one in enumerate(masks):
+        y, x = torch.nonzero(one, as_tuple=True)
+        if not len(y):
+            raise UserError(f"mask: number {k + 1} is empty; draw over the person (right click: open in mask editor)")
+        corners = [x.min() / columns, y.min() / rows, (x.max() + 1) / columns, (y.max() + 1) / rows]
+        boxes.append([float(at) * side for at, side in zip(corners, (width, height) * 2, strict=True)])
+    return boxes * (len(image) // len(boxes))
+
+
+def mask_of(answer: Answer, parts: Sequence[str]) -> np.ndarray:
+    """bool [H, W]: some parts of a person."""
+    if answer.label_map is None:
+        return np.zeros(answer.size_wh[::-1], bool)
+    return np.isin(answer.label_map, [CLASS_NAMES.index(part) for part in parts])
+
+
+def box_mask(answer: Answer) -> np.ndarray:
+    """bool [H, W]: the pixels of the answer's box."""
+    mask = np.zeros(answer.size_wh[::-1], bool)
+    if answer.box_xyxy is not None:
+        x0, y0, x1, y1 = pixel_box(answer.box_xyxy, answer.size_wh)
+        mask[y0:y1, x0:x1] = True
+    return mask
+
+
+def as_images(pictures: Sequence[Image.Image]) -> Tensor:
+    """float [B, H, W, 3] in 0..1."""
+    return torch.from_numpy(np.stack([np.asarray(picture, np.float32) / 255 for picture in pictures]))
+
+
+def as_masks(masks: Sequence[np.ndarray]) -> Tensor:
+    """float [B, H, W], 0 or 1."""
+    return torch.from_numpy(np.stack(masks).astype(np.float32))
