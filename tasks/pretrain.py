@@ -252,11 +252,10 @@ def run(args: argparse.Namespace) -> None:
         logger.info("%s: goes on at update %d", checkpoint, trainer.step)
     elif args.finetune_from_model:
         trainer.start_from(args.finetune_from_model)
-    if train(trainer, checkpoint, save_every=args.save_every):
-        print(f"{checkpoint}: on {len(trainer.valid)} pictures not learned from, F1 of tags; places: share within 3 %:")
-        print("\n".join(f"{name:<20} {score:.3f}" for name, score in trainer.score().items()))
-    else:
-        print(f"{checkpoint}: stopped at update {trainer.step}; the same command goes on")
+    if not train(trainer, checkpoint, save_every=args.save_every):  # not 0: a script must not go on to the next step
+        raise KeyboardInterrupt(f"{checkpoint}: stopped at update {trainer.step}; the same command goes on")
+    print(f"{checkpoint}: on {len(trainer.valid)} pictures not learned from, F1 of tags; places: share within 3 %:")
+    print("\n".join(f"{name:<20} {score:.3f}" for name, score in trainer.score().items()))
 
 
 def parser() -> argparse.ArgumentParser:

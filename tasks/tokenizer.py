@@ -22,6 +22,7 @@ from ..models.vqgan import VQTokenizer, load_tokenizer, read_checkpoint
 from ..models.vqgan_config import GRID_HW, read_config
 from ..utils.devices import pick_device
 from ..utils.errors import exit_status
+from ..utils.fetch import digest
 from ..utils.flags import positive, rate, whole
 from ..utils.parsing import CLASS_NAMES, NUM_CLASSES, confusion_matrix, paste_label_map, segmentation_scores
 from .evaluation import write_json
@@ -139,7 +140,7 @@ def _run_adapt(args: argparse.Namespace) -> None:
     trainer = DecoderTrainer(
         config,
         read_checkpoint(args.vq_ckpt),
-        _settings(args),
+        _settings(args, weights=digest(args.vq_ckpt), answers=digest(args.answers)),
         where=f"{args.vq_ckpt} does not match {args.vq_config}",
         device=pick_device(cpu=args.cpu),
     )
@@ -155,8 +156,8 @@ def _run_adapt(args: argparse.Namespace) -> None:
     _train(trainer, crops, args)
 
 
-def _settings(args: argparse.Namespace) -> Settings:
-    return Settings(updates=args.updates, batch_size=args.batch_size, lr=args.lr, seed=args.seed)
+def _settings(args: argparse.Namespace, **begun_with: str) -> Settings:
+    return Settings(updates=args.updates, batch_size=args.batch_size, lr=args.lr, seed=args.seed, **begun_with)
 
 
 def _train(trainer: Trainer, crops: Draws, args: argparse.Namespace) -> None:
@@ -171,8 +172,9 @@ def _train(trainer: Trainer, crops: Draws, args: argparse.Namespace) -> None:
     if not (checkpoint.exists() or (beside.exists() and beside.samefile(args.vq_config))):
         shutil.copyfile(args.vq_config, beside)
     if not train(trainer, crops, checkpoint=checkpoint, save_every=args.save_every, num_workers=args.num_workers):
-        print(f"{checkpoint}: stopped at update {trainer.step} of {args.updates}; the same command goes on")
-        return
+        # Not 0: a script must not go on to what needs the end of this.
+        stopped = f"{checkpoint}: stopped at update {trainer.step} of {args.updates}; the same command goes on"
+        raise KeyboardInterrupt(stopped)
     _report(
         score(trainer.tokenizer.eval(), scored, batch_size=args.batch_size, num_workers=args.num_workers),
         args.save_dir / "score.json",

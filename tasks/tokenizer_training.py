@@ -35,6 +35,8 @@ class Settings:
     batch_size: int
     lr: float
     seed: int
+    weights: str = ""  # sha256 of what a run begins with: of the tokenizer to adapt, and of the answers
+    answers: str = ""
 
     @property
     def warm_up(self) -> int:
@@ -146,7 +148,10 @@ class Trainer:
             if kept.get(name) != value:
                 raise CheckpointError(f"{path}: was trained with {name} {kept.get(name)}, now it is {value}")
         load_weights(self.tokenizer, state, where=f"{path} does not match the configuration")
-        self.optimizer.load_state_dict(state["optimizer"])
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+        except ValueError as error:  # of other tensors: train's, where adapt goes on, or the other way round
+            raise CheckpointError(f"{path}: is of another kind of training: choose another --save-dir") from error
         self.step = state["step"]
         self.use = state["use"].to(self.use.device)
 

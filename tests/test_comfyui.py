@@ -1,6 +1,7 @@
 """ComfyUI's nodes: the clone in its plug-in folder is found and answers; its values become ours, and ours its."""
 
 import json
+import os
 import subprocess
 import sys
 import types
@@ -14,7 +15,7 @@ from bare_environment import ROOT
 import refhcm
 from refhcm.utils.errors import UserError
 from refhcm.utils.parsing import CLASS_NAMES
-from refhcm.web import comfyui
+from refhcm.web import comfyui, comfyui_host
 
 EXPRESSION = "the guy waving with the left hand"
 WANTED = {"keypoints": True, "parts": True, "parallel": False, "caption": False}
@@ -34,7 +35,9 @@ assert not hasattr(module, "WEB_DIRECTORY") and not hasattr(module, "comfy_entry
 
 import numpy as np, torch
 from PIL import Image
-torch.inference_mode().__enter__()  # as ComfyUI does
+mode = torch.inference_mode()
+mode.__enter__()  # as ComfyUI does
+assert torch.is_inference_mode_enabled()
 nodes = {name: node() for name, node in module.NODE_CLASS_MAPPINGS.items()}
 assert nodes.keys() == module.NODE_DISPLAY_NAME_MAPPINGS.keys()
 image = torch.from_numpy(np.asarray(Image.open(picture), np.float32) / 255)[None]
@@ -56,7 +59,14 @@ def test_the_clone_is_a_plug_in(tmp_path):
     folder.symlink_to(ROOT)
     picture = ROOT / "examples" / "park.jpg"
     command = [sys.executable, "-c", PLUG_IN, str(folder), str(picture), EXPRESSION]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    run = subprocess.run(
+        command,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+    )
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout)
 
@@ -99,13 +109,13 @@ def test_what_comfyui_reads_of_a_node(name):
 
 def test_a_batch(model):
     image = torch.rand(5, 4, 6, 4)  # with transparency; the model takes four pictures at a time
-    drawn, person, box, pose, caption, text, answers = comfyui.AskRefHCM().ask(model, image, "a man", **WANTED)
-    assert [len(asked) for _, asked in model.calls] == [4, 1]
+    drawn, person, box, pose, caption, text, answers = comfyui.AskRefHCM().ask(model, image, "a\nman ", **WANTED)
+    assert [asked for _, asked in model.calls] == [["a man"] * 4, ["a man"]]
     assert drawn.shape == (5, 4, 6, 3)
     assert drawn.dtype == person.dtype == box.dtype == torch.float32
     assert person.tolist() == [HAIR] * 5
     assert box.tolist() == [[[1] * 6] * 4] * 5
-    assert len(pose) == len(answers) == 5
+    assert len(pose) == len(answers.answers) == 5
     assert pose[0]["people"][0]["pose_keypoints_2d"][:3] == [2, 3, 1]
     assert caption == [""] * 5
     assert json.loads(text[4])["size"] == [6, 4]
@@ -133,44 +143,80 @@ def test_a_mask_names_the_person(model):
     assert caption == ["at [3.0, 1.0, 6.0, 2.0]"] * 2
 
 
+def test_an_empty_mask_among_others_is_no_person(model):
+    mask = torch.ones(3, 4, 6) * torch.tensor([1, 0, 1])[:, None, None]
+    (captions,) = comfyui.DescribeRefHCM().describe(model, torch.zeros(3, 4, 6, 3), mask)
+    assert captions == ["at [0.0, 0.0, 6.0, 4.0]", "", "at [0.0, 0.0, 6.0, 4.0]"]
+
+
 def test_mistakes(model):
-    image, describe = torch.zeros(3, 4, 6, 3), comfyui.DescribeRefHCM().describe
-    with pytest.raises(UserError, match="mask: number 1 is empty"):
+    image, ask, describe = torch.zeros(3, 4, 6, 3), comfyui.AskRefHCM().ask, comfyui.DescribeRefHCM().describe
+    with pytest.raises(UserError, match="mask: is empty"):
         describe(model, image, torch.zeros(1, 64, 64))  # what ComfyUI gives for a picture without a mask
     with pytest.raises(UserError, match="one for each of the 3 pictures, got 2"):
         describe(model, image, torch.ones(2, 4, 6))
-    answers = comfyui.AskRefHCM().ask(model, image, "a man", **WANTED | {"parts": False})[-1]
-    with pytest.raises(UserError, match="holds no parts; switch on parts"):
-        comfyui.PickRefHCMParts().pick(answers, hair=True)
+    for node in (
+        lambda: ask(model, image[:0], "a man", **WANTED),
+        lambda: describe(model, image[:0], image[:0, ..., 0]),
+    ):
+        with pytest.raises(UserError, match="image: the batch holds no picture"):
+            node()
     with pytest.raises(UserError, match=r"gone\.pt is no longer there; looked in .*checkpoints"):
         comfyui.LoadRefHCM().load("gone.pt", "auto")
+    with pytest.raises(UserError, match="no folder vqgan beside the weights"):
+        ask(Model(tokenizer=None), image, "a man", **WANTED)
+
+
+UNREAD = refhcm.Answer((6, 4), valid=False, symbols=(), text="")
+
+
+def test_parts_that_were_not_asked_for(model, monkeypatch):
+    monkeypatch.setattr(model, "refer", lambda *asked, **wanted: [UNREAD])  # not valid for another reason
+    asked = comfyui.AskRefHCM().ask(model, torch.zeros(1, 4, 6, 3), "a man", **WANTED | {"parts": False})[-1]
+    with pytest.raises(UserError, match="holds no parts; switch on parts"):
+        comfyui.PickRefHCMParts().pick(asked, hair=True)
 
 
 def test_an_answer_that_can_not_be_read_is_an_empty_mask():
-    unread = refhcm.Answer((6, 4), valid=False, symbols=(), text="")
-    assert not comfyui.PickRefHCMParts().pick([unread], hair=True)[0].any()
-    assert not comfyui.box_mask(unread).any()
+    assert not comfyui.PickRefHCMParts().pick(comfyui.Asked([UNREAD], parts=True), hair=True)[0].any()
+    assert not comfyui.box_mask(UNREAD).any()
 
 
 def test_what_comfyui_knows_is_used(tmp_path, monkeypatch):
-    (tmp_path / "refhcm").mkdir()
-    (tmp_path / "refhcm" / "mine.pt").touch()
-    steps = []
+    """Its folders and device as it has them; stand-ins, for it is in no package index."""
+    models, other, own = tmp_path / "models", tmp_path / "other", tmp_path / "project"
+    files = [models / "refhcm" / "mine.pt", models / "refhcm" / "small" / "model.pt", other / "mine.pt", other / "b.pt"]
+    for file in [*files, own / "checkpoints" / "refhcm.pt", own / "checkpoints" / "synthetic" / "model.pt"]:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    monkeypatch.setattr(comfyui_host, "ROOT", own)
+    monkeypatch.setattr(comfyui_host, "SHIPPED", own / "checkpoints" / "synthetic" / "model.pt")
+    registered, freed, steps = {}, [], []
     bar = types.SimpleNamespace(update=steps.append)
     known = {
-        "folder_paths": {"models_dir": str(tmp_path)},
+        "folder_paths": {
+            "models_dir": str(models),
+            "folder_names_and_paths": registered,
+            "add_model_folder_path": lambda name, path: registered.update({name: [path, str(other)]}),
+            "get_folder_paths": registered.get,
+        },
         "comfy": {},
-        "comfy.model_management": {"get_torch_device": lambda: torch.device("meta")},
+        "comfy.model_management": {
+            "get_torch_device": lambda: torch.device("meta"),
+            "free_memory": lambda *asked: freed.append(asked),
+        },
         "comfy.utils": {"ProgressBar": lambda total: steps.append(total) or bar},
     }
     for name, values in known.items():
         module = types.ModuleType(name)
         vars(module).update(values)
         monkeypatch.setitem(sys.modules, name, module)
-    assert comfyui.LoadRefHCM.INPUT_TYPES()["required"]["checkpoint"][0][:2] == [comfyui.DRAWN_PEOPLE, "mine.pt"]
-    assert comfyui.weights()["mine.pt"] == tmp_path / "refhcm" / "mine.pt"
-    assert comfyui.device() == torch.device("meta")
-    assert list(comfyui.batches("abcde", 2)) == ["ab", "cd", "e"]
+    names = ["mine.pt", "small/model.pt", "b.pt", "refhcm.pt"]
+    assert comfyui.LoadRefHCM.INPUT_TYPES()["required"]["checkpoint"][0] == [comfyui.DRAWN_PEOPLE, *names]
+    assert list(comfyui_host.weights().values())[:2] == files[:2]  # not the other folder's
+    assert comfyui_host.device(5) == torch.device("meta")
+    assert freed == [(5, torch.device("meta"))]
+    assert ["abcde"[at] for at in comfyui_host.batches(5, 2)] == ["ab", "cd", "e"]
     assert steps == [5, 2, 2, 1]
 
 

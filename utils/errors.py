@@ -17,13 +17,16 @@ class CheckpointError(UserError, ValueError):
 
 
 def exit_status(run: Callable[[], object], *, interrupted: str = "interrupted") -> int:
-    """Runs a command: 0; 2 after one line on stderr for a mistake of the user's; 130 after Ctrl-C and this line."""
+    """Runs a command: 0; 2 after one line on stderr for a mistake of the user's; 130 after Ctrl-C and a line.
+
+    interrupted: that line, where the KeyboardInterrupt has no text of its own.
+    """
     try:
         run()
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(interrupted, file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(str(stop) or interrupted, file=sys.stderr)
         return 130
     return 0

@@ -5,9 +5,8 @@ IMAGE is float [B, H, W, 3] in 0..1, MASK float [B, H, W] in 0..1, POSE_KEYPOINT
 A mistake of the user's is a UserError, which ComfyUI shows at the node.
 """
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,24 +15,32 @@ from torch import Tensor
 
 from ..tasks.answers import Answer
 from ..tasks.ask_answers import described
-from ..tasks.loading import DTYPES, ROOT, SHIPPED, load
-from ..tasks.predictor import Predictor
+from ..tasks.loading import DTYPES, SHIPPED, load
+from ..tasks.predictor import BATCH_MEMORY, Predictor
 from ..utils.answer_drawing import draw_answer
 from ..utils.errors import UserError
 from ..utils.exports import openpose
 from ..utils.parsing import CLASS_NAMES, pixel_box
+from .comfyui_host import batches, device, folders, weights
 
 CATEGORY = "RefHCM"
 DRAWN_PEOPLE = "drawn people (comes with RefHCM)"
 PARTS = CLASS_NAMES[1:]
 
 
+class Asked(NamedTuple):
+    """What REFHCM_ANSWER holds: an answer for each picture, and whether parts were asked for."""
+
+    answers: list[Answer]
+    parts: bool
+
+
 class LoadRefHCM:
-    """A model to ask; ComfyUI keeps it until another one is chosen."""
+    """A model to ask; ComfyUI keeps it while workflows have it."""
 
     CATEGORY = CATEGORY
     DESCRIPTION = (
-        "Loads RefHCM. Weights are looked for in models/refhcm and in the node's own checkpoints folder, "
+        "Loads RefHCM. Weights are looked for in models/refhcm, its folders, and the node's own checkpoints folder, "
         "the vocabulary (bpe) and the tokenizer of parsing maps (vqgan) beside them."
     )
     RETURN_TYPES = ("REFHCM_MODEL",)
@@ -55,7 +62,7 @@ class LoadRefHCM:
         path = SHIPPED if checkpoint == DRAWN_PEOPLE else weights().get(checkpoint)
         if path is None:
             raise UserError(f"checkpoint: {checkpoint} is no longer there; looked in {', '.join(map(str, folders()))}")
-        return (load(path, device=device(), dtype=precision),)
+        return (load(path, device=device(path.stat().st_size), dtype=precision),)
 
 
 class AskRefHCM:
@@ -103,20 +110,23 @@ class AskRefHCM:
         caption: bool,
     ) -> tuple[Any, ...]:
         """What can not be read of an answer is an empty mask or text; its JSON says why."""
+        need_pictures(image)
+        if parts and model.tokenizer is None:
+            raise UserError("parts: there is no folder vqgan beside the weights; put it there, or switch parts off")
+        device(BATCH_MEMORY)
         wanted = {"keypoints": keypoints, "parsing": parts, "parallel": parallel}
-        pictures, answers = read_images(image), []
-        for some in batches(pictures, model.batch_size):
-            found = model.refer(some, [expression] * len(some), **wanted)
-            answers += described(model, found, some) if caption else found
-        return (
-            as_images([draw_answer(*pair) for pair in zip(pictures, answers, strict=True)]),
-            as_masks([mask_of(answer, PARTS) for answer in answers]),
-            as_masks([box_mask(answer) for answer in answers]),
-            [openpose(answer) for answer in answers],
-            [answer.caption or "" for answer in answers],
-            [answer.to_json() for answer in answers],
-            answers,
-        )
+        words = " ".join(expression.split())
+        drawn, (whole, boxes) = torch.empty(*image.shape[:3], 3), torch.empty(2, *image.shape[:3])
+        answers: list[Answer] = []
+        for at in batches(len(image), model.batch_size):
+            pictures = read_images(image[at])
+            found = model.refer(pictures, [words] * len(pictures), **wanted)
+            answers += described(model, found, pictures) if caption else found
+            drawn[at] = as_images([draw_answer(*pair) for pair in zip(pictures, answers[at], strict=True)])
+            whole[at] = as_masks([mask_of(answer, PARTS) for answer in answers[at]])
+            boxes[at] = as_masks([box_mask(answer) for answer in answers[at]])
+        captions, texts = [answer.caption or "" for answer in answers], [answer.to_json() for answer in answers]
+        return drawn, whole, boxes, [openpose(answer) for answer in answers], captions, texts, Asked(answers, parts)
 
 
 class PickRefHCMParts:
@@ -133,11 +143,12 @@ class PickRefHCMParts:
         """A switch for each of CIHP's classes."""
         return {"required": {"answer": ("REFHCM_ANSWER",)} | {part: ("BOOLEAN", {"default": False}) for part in PARTS}}
 
-    def pick(self, answer: list[Answer], **switches: bool) -> tuple[Tensor]:
-        """answer: of each picture. Raises UserError where parts were not asked for."""
-        if all(one.valid and one.label_map is None for one in answer):
+    def pick(self, answer: Asked, **switches: bool) -> tuple[Tensor]:
+        """Empty where parts could not be read. Raises UserError where they were not asked for."""
+        if not answer.parts:
             raise UserError("answer: holds no parts; switch on parts where the person is asked about")
-        return (as_masks([mask_of(one, [part for part, on in switches.items() if on]) for one in answer]),)
+        chosen = [part for part, on in switches.items() if on]
+        return (as_masks([mask_of(one, chosen) for one in answer.answers]),)
 
 
 class DescribeRefHCM:
@@ -157,12 +168,20 @@ class DescribeRefHCM:
         return {"required": {"model": ("REFHCM_MODEL",), "image": ("IMAGE",), "mask": ("MASK",)}}
 
     def describe(self, model: Predictor, image: Tensor, mask: Tensor) -> tuple[list[str]]:
-        """A mask of another size than the picture's is stretched over it. Raises UserError for an empty one."""
-        pictures, boxes = read_images(image), read_boxes(mask, image)
-        captions: list[str] = []
-        for some in batches(list(zip(pictures, boxes, strict=True)), model.batch_size):
-            answers = model.describe([picture for picture, _ in some], [box for _, box in some])
-            captions += [answer.caption or "" for answer in answers]
+        """A mask of another size than the picture's is stretched over it; an empty one among others gives no text.
+
+        Raises UserError where all are empty.
+        """
+        need_pictures(image)
+        device(BATCH_MEMORY)
+        boxes = read_boxes(mask, image)
+        given = [k for k, box in enumerate(boxes) if box is not None]
+        captions = [""] * len(boxes)
+        for at in batches(len(given), model.batch_size):
+            pictures = [picture for k in given[at] for picture in read_images(image[k : k + 1])]
+            answers = model.describe(pictures, [boxes[k] for k in given[at]])
+            for k, answer in zip(given[at], answers, strict=True):
+                captions[k] = answer.caption or ""
         return (captions,)
 
 
@@ -180,48 +199,6 @@ NODE_DISPLAY_NAME_MAPPINGS = {
 }
 
 
-# What ComfyUI knows: its models' folder, its device, its progress bar. Without it (in tests) there are defaults.
-
-
-def folders() -> list[Path]:
-    """Where weights are looked for."""
-    try:
-        import folder_paths
-    except ImportError:
-        return [ROOT / "checkpoints"]
-    return [Path(folder_paths.models_dir) / "refhcm", ROOT / "checkpoints"]
-
-
-def weights() -> dict[str, Path]:
-    """Weights files by name; of two with one name the first folder's."""
-    files = [path for folder in reversed(folders()) for path in sorted(folder.glob("*.pt"))]
-    return {path.name: path for path in files}
-
-
-def device() -> Any:
-    """The device that ComfyUI computes on."""
-    try:
-        from comfy.model_management import get_torch_device
-    except ImportError:
-        return "auto"
-    return get_torch_device()
-
-
-def batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """`size` at a time, under ComfyUI's progress bar, which also ends the loop when the user cancels."""
-    try:
-        from comfy.utils import ProgressBar
-    except ImportError:
-        bar = None
-    else:
-        bar = ProgressBar(len(items))
-    for start in range(0, len(items), size):
-        some = items[start : start + size]
-        yield some
-        if bar is not None:
-            bar.update(len(some))
-
-
 # ComfyUI's values and ours
 
 
@@ -231,20 +208,30 @@ def read_images(image: Tensor) -> list[Image.Image]:
     return [Image.fromarray(picture) for picture in pixels]
 
 
-def read_boxes(mask: Tensor, image: Tensor) -> list[list[float]]:
-    """Box around each mask in px of the pictures; one mask serves all pictures."""
+def need_pictures(image: Tensor) -> None:
+    """Raises UserError for an IMAGE that holds none."""
+    if not len(image):
+        raise UserError("image: the batch holds no picture")
+
+
+def read_boxes(mask: Tensor, image: Tensor) -> list[list[float] | None]:
+    """Box around each mask in px of the pictures, None around an empty one; one mask serves all pictures."""
     masks = mask.reshape(-1, *mask.shape[-2:]).cpu() > 0.5
     if len(masks) not in (1, len(image)):
         raise UserError(f"mask: needs one, or one for each of the {len(image)} pictures, got {len(masks)}")
-    (height, width), (rows, columns) = image.shape[1:3], masks.shape[1:]
-    boxes = []
-    for k, one in enumerate(masks):
-        y, x = torch.nonzero(one, as_tuple=True)
-        if not len(y):
-            raise UserError(f"mask: number {k + 1} is empty; draw over the person (right click: open in mask editor)")
-        corners = [x.min() / columns, y.min() / rows, (x.max() + 1) / columns, (y.max() + 1) / rows]
-        boxes.append([float(at) * side for at, side in zip(corners, (width, height) * 2, strict=True)])
+    if not masks.any():
+        raise UserError("mask: is empty; draw over the person (right click on the picture: open in mask editor)")
+    boxes = [_outline(one, image.shape[2], image.shape[1]) for one in masks]
     return boxes * (len(image) // len(boxes))
+
+
+def _outline(mask: Tensor, width: int, height: int) -> list[float] | None:
+    y, x = torch.nonzero(mask, as_tuple=True)
+    if not len(y):
+        return None
+    rows, columns = mask.shape
+    corners = [x.min() / columns, y.min() / rows, (x.max() + 1) / columns, (y.max() + 1) / rows]
+    return [float(at) * side for at, side in zip(corners, (width, height) * 2, strict=True)]
 
 
 def mask_of(answer: Answer, parts: Sequence[str]) -> np.ndarray:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A small model like the shipped one, from nothing: train.sh [RUN]. A finished step is not done again; a training goes on where it was.
 # SEED=1 PATCH_IMAGE_SIZE=192 PICTURES=24000 LOOK_PICTURES=10000 TOKENIZER_UPDATES=1600 TRUNK_UPDATES=1800 ENCODER_UPDATES=8000 UPDATES=12800
-# ADAPT_UPDATES=1200 choose another run. START=checkpoints/synthetic goes on from a model, on other worlds (SEED=7), with its words and codes.
+# ADAPT_UPDATES=2400 choose another run. START=checkpoints/synthetic goes on from a model, on other worlds (SEED=7), with its words and codes.
 set -euo pipefail
 run=${1:-runs/synthetic}
 mkdir -p "$run" && run=$(cd "$run" && pwd)
@@ -64,16 +64,17 @@ rows=refregion=3,refpose=2,refparsing=4,refquery=2
 network "$rows" "$((updates * 3 / 4))"
 network "$rows,refchain=1" "$updates" --refchain-dataset "$run/chains.tsv" --refchain-selected-cols 0,5,1,2,3,4,6
 
-step "6 the decoder of parsing maps, on the network's answers to one row in 25"
-answered=$run/answered.tsv
+step "6 the decoder of parsing maps, on the network's answers to one row in 10"
+answered=$run/answered.tsv answers=$run/answers/rpar_full_mask/answered_predict.json last=$run/network/checkpoint_last.pt
+[ ! "$last" -nt "$run/adapted/model.ckpt" ] || rm -rf "$run/adapted"  # it was for an earlier network
 [ -f "$run/adapted/score.json" ] || {
-  [ -n "${DRY_RUN:-}" ] || awk 'NR % 25 == 0' "$codes" > "$answered"
+  [ -n "${DRY_RUN:-}" ] || awk 'NR % 10 == 0' "$codes" > "$answered"
   weights=(--vq-config "$vq/model.yaml" --vq-ckpt "$vq/model.ckpt")
-  CHECKPOINT=$run/network/checkpoint_last.pt RESULTS=$run/answers \
-    evaluate rpar_full_mask "$answered" --batch-size 48 "${masks[@]}" "${weights[@]}"
-  run "$python" -m refhcm.tasks.tokenizer adapt --data "$answered" --answers "$run/answers/rpar_full_mask/answered_predict.json" \
+  [ "$answers" -nt "$last" ] ||
+    CHECKPOINT=$last RESULTS=$run/answers evaluate rpar_full_mask "$answered" --batch-size 48 "${masks[@]}" "${weights[@]}"
+  run "$python" -m refhcm.tasks.tokenizer adapt --data "$answered" --answers "$answers" \
     --valid "$world/rpar/val.codes.tsv" "${masks[@]}" "${weights[@]}" --save-dir "$run/adapted" \
-    --updates "${ADAPT_UPDATES:-1200}" --batch-size 64 --seed "$seed"
+    --updates "${ADAPT_UPDATES:-2400}" --batch-size 64 --seed "$seed"
 }
 
 step "7 what is shipped"
@@ -81,5 +82,5 @@ run mkdir -p "$run/shipped/vqgan"
 run cp -r "$BPE_DIR" "$run/shipped/"
 run cp "$vq/model.yaml" "$run/shipped/vqgan/"
 run "$python" -m refhcm.tasks.export "$run/adapted/model.ckpt" "$run/shipped/vqgan/model.ckpt"
-run "$python" -m refhcm.tasks.export "$run/network/checkpoint_last.pt" "$run/shipped/model.pt"
+run "$python" -m refhcm.tasks.export "$last" "$run/shipped/model.pt"
 step "scored by: MODEL=$run/shipped run_scripts/synthetic/evaluate.sh $world"

@@ -1,5 +1,7 @@
 """What trunk and encoder learn before they answer."""
 
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -231,6 +233,11 @@ def test_the_command(bpe_dir, tmp_path, capsys):
     write_world(world, World(seed=3, pictures=dict.fromkeys(SPLITS, 12)), workers=1)
     given = [str(world), "--save-dir", str(tmp_path / "run"), "--bpe-dir", str(bpe_dir), "--arch=refhcm_test"]
     given += ["--patch-image-size=64", "--trunk-updates=2", "--updates=2", "--workers=1"]
+    with pytest.MonkeyPatch.context() as patch:
+        update = Trainer.update
+        patch.setattr(Trainer, "update", lambda trainer: (signal.raise_signal(signal.SIGINT), update(trainer))[1])
+        assert pretrain.main([*given, "--batch-size=8"]) == 130  # a script must not go on to the next step
+    assert "stopped at update 1; the same command goes on" in capsys.readouterr().err
     assert pretrain.main([*given, "--batch-size=8"]) == 0
     assert "on 1 pictures not learned from, F1 of tags; places: share within 3 %:" in capsys.readouterr().out
     assert (tmp_path / "run/checkpoint_last.pt").exists()

@@ -102,12 +102,20 @@ def test_adapting_resumes_exactly(world, tmp_path, monkeypatch):
             "refhcm.tasks.tokenizer_training.Interrupt.__enter__", lambda self: setattr(self, "asked", True) or self
         )
         patch.setattr("refhcm.tasks.tokenizer_training.Interrupt.__exit__", lambda *_: None)
-        assert adapt(world, tmp_path / "parts") == 0
+        assert adapt(world, tmp_path / "parts") == 130
     assert torch.load(tmp_path / "parts" / "model.ckpt", weights_only=True)["step"] == 1
     assert adapt(world, tmp_path / "parts") == 0
     whole, parts = (load_tokenizer(world / "model.yaml", tmp_path / name / "model.ckpt") for name in ("whole", "parts"))
     for name, weight in whole.state_dict().items():
         assert weight.equal(parts.state_dict()[name]), name
+
+
+def test_only_its_own_run_is_gone_on_with(world, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("refhcm.tasks.tokenizer.score", lambda *_, **__: {})
+    assert adapt(world, tmp_path) == 0
+    (world / "answers.json").write_text((world / "answers.json").read_text() + "\n")
+    assert adapt(world, tmp_path) == 2
+    assert "was trained with answers " in capsys.readouterr().err
 
 
 def test_codes_of_another_codebook_are_not_learned(world):
