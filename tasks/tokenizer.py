@@ -24,6 +24,7 @@ from ..utils.devices import pick_device
 from ..utils.errors import exit_status
 from ..utils.fetch import digest
 from ..utils.flags import positive, rate, whole
+from ..utils.memory import keep_freed_memory
 from ..utils.parsing import CLASS_NAMES, NUM_CLASSES, confusion_matrix, paste_label_map, segmentation_scores
 from .evaluation import write_json
 from .result_files import read_results
@@ -162,6 +163,7 @@ def _settings(args: argparse.Namespace, **begun_with: str) -> Settings:
 
 def _train(trainer: Trainer, crops: Draws, args: argparse.Namespace) -> None:
     """Goes on to the last update; then its score is printed and written beside the checkpoint."""
+    keep_freed_memory()
     scored = _persons(args, args.valid) if args.valid else crops.persons  # opened now: an error must not wait
     args.save_dir.mkdir(parents=True, exist_ok=True)
     checkpoint = args.save_dir / "model.ckpt"

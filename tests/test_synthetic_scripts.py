@@ -136,6 +136,10 @@ def test_the_whole_recipe(tmp_path):
     run = tmp_path / "run"
     log = run_script("synthetic/train.sh", run, **few, timeout=1800)
     assert "done: 4 updates" in log.stdout
+    score = run / "adapted" / "score.json"
+    made = score.stat().st_mtime
+    run_script("synthetic/train.sh", run, **few, timeout=1800)
+    assert score.stat().st_mtime == made  # what is finished is not done again
     run_script("synthetic/evaluate.sh", run / "world", tmp_path / "out", MODEL=run / "shipped", ROWS=5, timeout=1800)
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert results.keys() == KEYS

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A small model like the shipped one, from nothing: train.sh [RUN]. A finished step is not done again; a training goes on where it was.
 # SEED=1 PATCH_IMAGE_SIZE=192 PICTURES=24000 LOOK_PICTURES=10000 TOKENIZER_UPDATES=1600 TRUNK_UPDATES=1800 ENCODER_UPDATES=8000 UPDATES=12800
-# ADAPT_UPDATES=2400 choose another run. START=checkpoints/synthetic goes on from a model, on other worlds (SEED=7), with its words and codes.
+# ADAPT_UPDATES=1800 choose another run. START=checkpoints/synthetic goes on from a model, on other worlds (SEED=7), with its words and codes.
 set -euo pipefail
 run=${1:-runs/synthetic}
 mkdir -p "$run" && run=$(cd "$run" && pwd)
@@ -74,7 +74,7 @@ answered=$run/answered.tsv answers=$run/answers/rpar_full_mask/answered_predict.
     CHECKPOINT=$last RESULTS=$run/answers evaluate rpar_full_mask "$answered" --batch-size 48 "${masks[@]}" "${weights[@]}"
   run "$python" -m refhcm.tasks.tokenizer adapt --data "$answered" --answers "$answers" \
     --valid "$world/rpar/val.codes.tsv" "${masks[@]}" "${weights[@]}" --save-dir "$run/adapted" \
-    --updates "${ADAPT_UPDATES:-2400}" --batch-size 64 --seed "$seed"
+    --updates "${ADAPT_UPDATES:-1800}" --batch-size 64 --seed "$seed"
 }
 
 step "7 what is shipped"
