@@ -191,13 +191,13 @@ def test_what_comfyui_knows_is_used(tmp_path, monkeypatch):
         file.touch()
     monkeypatch.setattr(comfyui_host, "ROOT", own)
     monkeypatch.setattr(comfyui_host, "SHIPPED", own / "checkpoints" / "synthetic" / "model.pt")
-    registered, freed, steps = {}, [], []
+    registered, freed, steps = {"refhcm": [str(other)]}, [], []  # as extra_model_paths.yaml has it
     bar = types.SimpleNamespace(update=steps.append)
     known = {
         "folder_paths": {
             "models_dir": str(models),
             "folder_names_and_paths": registered,
-            "add_model_folder_path": lambda name, path: registered.update({name: [path, str(other)]}),
+            "add_model_folder_path": lambda name, path: registered.setdefault(name, []).insert(0, path),
             "get_folder_paths": registered.get,
         },
         "comfy": {},

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torchvision.ops import masks_to_boxes
 
 from ..tasks.answers import Answer
 from ..tasks.ask_answers import described
@@ -226,12 +227,11 @@ def read_boxes(mask: Tensor, image: Tensor) -> list[list[float] | None]:
 
 
 def _outline(mask: Tensor, width: int, height: int) -> list[float] | None:
-    y, x = torch.nonzero(mask, as_tuple=True)
-    if not len(y):
+    if not mask.any():
         return None
-    rows, columns = mask.shape
-    corners = [x.min() / columns, y.min() / rows, (x.max() + 1) / columns, (y.max() + 1) / rows]
-    return [float(at) * side for at, side in zip(corners, (width, height) * 2, strict=True)]
+    x0, y0, x1, y1 = masks_to_boxes(mask[None])[0].tolist()  # of the last pixels, not behind them
+    across, down = width / mask.shape[1], height / mask.shape[0]
+    return [x0 * across, y0 * down, (x1 + 1) * across, (y1 + 1) * down]
 
 
 def mask_of(answer: Answer, parts: Sequence[str]) -> np.ndarray:

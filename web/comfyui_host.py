@@ -15,9 +15,9 @@ def folders() -> list[Path]:
         import folder_paths
     except ImportError:
         return [ROOT / "checkpoints"]
-    own = Path(folder_paths.models_dir) / FOLDER
-    if FOLDER not in folder_paths.folder_names_and_paths:
-        folder_paths.add_model_folder_path(FOLDER, str(own))
+    own = str(Path(folder_paths.models_dir) / FOLDER)
+    if FOLDER not in folder_paths.folder_names_and_paths or own not in folder_paths.get_folder_paths(FOLDER):
+        folder_paths.add_model_folder_path(FOLDER, own)
     return [*map(Path, folder_paths.get_folder_paths(FOLDER)), ROOT / "checkpoints"]
 
 

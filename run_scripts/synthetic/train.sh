@@ -66,7 +66,7 @@ network "$rows,refchain=1" "$updates" --refchain-dataset "$run/chains.tsv" --ref
 
 step "6 the decoder of parsing maps, on the network's answers to one row in 10"
 answered=$run/answered.tsv answers=$run/answers/rpar_full_mask/answered_predict.json last=$run/network/checkpoint_last.pt
-[ ! "$last" -nt "$run/adapted/model.ckpt" ] || rm -rf "$run/adapted"  # it was for an earlier network
+[ ! "$last" -nt "$run/adapted/model.ckpt" ] || run rm -rf "$run/adapted"  # it was for an earlier network
 [ -f "$run/adapted/score.json" ] || {
   [ -n "${DRY_RUN:-}" ] || awk 'NR % 10 == 0' "$codes" > "$answered"
   weights=(--vq-config "$vq/model.yaml" --vq-ckpt "$vq/model.ckpt")
