@@ -86,7 +86,7 @@ def _draw(pool: list[Fact], first: list[Fact], count: int, rng: Random) -> list[
     families = sorted({fact.family for fact in pool})
     weights = [_WEIGHTS.get(family, 1) for family in families]
     for _ in range(4 * count):
-        if len(facts) >= count:
+        if len(facts) >= count or not pool:
             break
         family = rng.choices(families, weights)[0]
         fact = rng.choice([fact for fact in pool if fact.family == family])

@@ -12,6 +12,7 @@ from refhcm.data.synthetic.predicates import all_of, gestures, has_rank, knees_b
 from refhcm.data.synthetic.reasoning import riddle_for
 from refhcm.data.synthetic.scene import sample_scene
 from refhcm.data.synthetic.wardrobe import Garment
+from refhcm.data.synthetic.writer import scene_random
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,13 @@ def test_everybody_can_be_asked_for(scenes):
     rng = Random(2)
     people = [(scene, k) for scene in scenes for k in range(len(scene.views))]
     assert sum(bool(expressions_for(scene, k, rng, names={}, count=1)) for scene, k in people) > 0.97 * len(people)
+
+
+def test_nobody_is_asked_for_by_looks_that_can_not_be_seen():
+    """A face half outside of the picture, without hair: nothing is left to say."""
+    scene = sample_scene(scene_random(53, "train", 753), max_people=3)
+    assert scene.views[0].slots == {"face"}
+    assert expressions_for(scene, 0, Random(1), names={}, count=5, looks=True) == []
 
 
 def test_expressions_are_of_all_families_and_hardly_repeat(said):
