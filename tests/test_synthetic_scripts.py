@@ -10,11 +10,8 @@ from scripts import ROOT, run_script
 
 from refhcm.models.refhcm.config import SIZES, NetworkConfig
 from refhcm.models.refhcm.network import Network
-from refhcm.models.vqgan import load_tokenizer
-from refhcm.tasks.export import export, export_tokenizer
 from refhcm.tasks.predictor import Predictor
 from refhcm.utils.checkpoints import read_checkpoint
-from refhcm.utils.errors import UserError
 
 KEYS = {
     "rec.acc", "rec.invalid", "rkpt.box_acc", "rkpt.oks_share", "rkpt.oks_ap", "rpar.miou", "rpar.tokenizer_miou",
@@ -92,40 +89,6 @@ def test_small_size():
     assert {re.sub(r"\d+", "N", name) for name in small.state_dict()} == {
         re.sub(r"\d+", "N", name) for name in large.state_dict()
     }
-
-
-def test_export_keeps_what_asking_needs(golden_checkpoint, tmp_path):
-    whole = read_checkpoint(golden_checkpoint("multitask"))
-    size = export(whole, tmp_path / "small.pt")
-    small = read_checkpoint(tmp_path / "small.pt")
-    floats = {
-        name: value
-        for name, value in whole.weights.items()
-        if value.is_floating_point() and not name.endswith(".version")
-    }
-    assert size < 0.55 * sum(value.nbytes for value in {v.data_ptr(): v for v in floats.values()}.values())
-    left_out = {name.rpartition(".")[2] for name in whole.weights.keys() - small.weights.keys()}
-    assert left_out == {"version", "token_rp_bucket", "image_rp_bucket", "image_position_idx"}
-    for name, value in floats.items():
-        assert small.weights[name].dtype == torch.float16
-        torch.testing.assert_close(small.weights[name].float(), value, atol=1e-4, rtol=1e-3)
-    kept = small.flags()
-    assert all(kept[name] == value for name, value in whole.flags().items() if name in kept)
-    assert not {"bpe_dir", "save_dir", "data", "optimizer", "vq_ckpt"} & kept.keys()
-    whole.weights["decoder.layer_norm.weight"] = torch.full((64,), 1e6)
-    with pytest.raises(UserError, match=r"decoder\.layer_norm\.weight does not fit into torch\.float16"):
-        export(whole, tmp_path / "other.pt")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["small.pt"]
-
-
-def test_export_of_a_tokenizer(golden, tmp_path):
-    small, whole = tmp_path / "model.ckpt", golden / "vqgan" / "model.ckpt"
-    export_tokenizer(whole, small)
-    assert small.stat().st_size < 0.6 * whole.stat().st_size
-    yaml = golden / "vqgan" / "model.yaml"
-    codes = torch.arange(48)[None] % 32
-    one, other = (load_tokenizer(yaml, path, n_embed=32).decode(codes) for path in (small, whole))
-    assert (one == other).float().mean() > 0.98
 
 
 @pytest.mark.slow
