@@ -5,38 +5,105 @@ import os
 import shlex
 
 import pytest
-from scripts import run_script
+from scripts import ROOT, run_script
 
 from refhcm.evaluate import make_parser
 
+COMMON = {
+    "arch": "refhcm", "criterion": "adjust_label_smoothed_cross_entropy", "label_smoothing": 0.1, "optimizer": "adam",
+    "adam_betas": "(0.9,0.999)", "adam_eps": 1e-8, "weight_decay": 0.01, "clip_norm": 1.0,
+    "lr_scheduler": "polynomial_decay", "warmup_ratio": 0.06, "dropout": 0.1, "attention_dropout": 0.0,
+    "resnet_drop_path_rate": 0.0, "encoder_drop_path_rate": 0.2, "decoder_drop_path_rate": 0.2,
+    "max_src_length": 80, "num_bins": 1000, "code_dict_size": 8192, "patch_image_size": 512, "max_image_size": 512,
+    "vq_n_embed": 32, "fixed_validation_seed": 7, "drop_worst_ratio": 0.0, "freeze_encoder_embedding": False,
+    "freeze_decoder_embedding": False, "disable_validation": False, "seed": 1,
+    "save_interval_updates": 500, "keep_interval_updates": 1, "keep_last_epochs": 3,
+} | dict.fromkeys((
+    "encoder_normalize_before", "decoder_normalize_before", "share_decoder_input_output_embed", "share_all_embeddings",
+    "layernorm_embedding", "patch_layernorm_embedding", "code_layernorm_embedding", "add_type_embedding",
+    "scale_attn", "scale_fc", "scale_heads", "disable_entangle",
+), True)  # fmt: skip
+MULTITASK = {
+    "task": "multitask", "lr": [4e-5], "batch_size": 2, "update_freq": [4], "max_src_length": 100,
+    "max_tgt_length": 100, "clip_norm": 5.0, "warmup_ratio": 0.01, "disable_validation": True, "seed": 7,
+    "refpose_selected_cols": "0,5,2,3,4", "refparsing_selected_cols": "0,5,1,2,3,4",
+    "regcaption_selected_cols": "0,3,2,1",
+}  # fmt: skip
+POSE, PARSING, CAPTION = (
+    f"{ROOT}/dataset/{train},{ROOT}/dataset/{valid}"
+    for train, valid in (
+        ("rkpt/refcoco_pose_train.tsv", "rkpt/refcoco_pose_testA.tsv"),
+        ("rpar/refcihp_train.tsv", "rpar/refcihp_val.tsv"),
+        ("rhrc/capcihp_train.tsv", "rhrc/capcihp_val.tsv"),
+    )
+)
+# The table of spec/training.md.
 TRAIN = {
-    "rec/train_refcoco.sh": {"lr": [3e-5], "max_epoch": 10, "batch_size": 8, "update_freq": [8], "max_tgt_length": 20},
-    "rkpt/train_rkpt.sh": {"lr": [3e-5], "max_epoch": 8, "batch_size": 8, "update_freq": [8], "max_tgt_length": 100},
-    "rpar/train_rpar.sh": {"lr": [3e-5], "max_epoch": 15, "batch_size": 8, "update_freq": [8], "max_tgt_length": 260},
-    "rpar/train_rpar_full_mask.sh": {"lr": [3e-5], "max_epoch": 10, "batch_size": 6, "max_tgt_length": 52},
+    "rec/train_refcoco.sh": {
+        "task": "refcoco", "data": POSE, "selected_cols": "0,5,2,3", "max_epoch": 10, "lr": [3e-5], "batch_size": 8,
+        "update_freq": [8], "max_tgt_length": 20, "best_checkpoint_metric": "score", "eval_acc": True,
+        "eval_args": {"beam": 5, "min_len": 4, "max_len_a": 0, "max_len_b": 4},
+    },
+    "rkpt/train_rkpt.sh": {
+        "task": "rkpt", "data": POSE, "selected_cols": "0,5,2,3,4", "max_epoch": 8, "lr": [3e-5], "batch_size": 8,
+        "update_freq": [8], "max_tgt_length": 100, "best_checkpoint_metric": "oks", "eval_acc": True, "eval_args": {},
+    },
+    "rpar/train_rpar.sh": {
+        "task": "rpar", "data": PARSING, "selected_cols": "0,5,1,2,3,4", "max_epoch": 15, "lr": [3e-5], "batch_size": 8,
+        "update_freq": [8], "max_tgt_length": 260, "best_checkpoint_metric": "miou", "eval_acc": True, "eval_args": {},
+    },
+    "rpar/train_rpar_full_mask.sh": {
+        "task": "rpar_full_mask", "data": PARSING, "selected_cols": "0,5,1,2,3,4", "max_epoch": 10, "lr": [3e-5],
+        "batch_size": 6, "update_freq": [8], "max_tgt_length": 52, "best_checkpoint_metric": "miou", "eval_acc": True,
+        "eval_args": {},
+    },
     "rhrc/train_rhrc.sh": {
-        "lr": [1e-5],
-        "max_epoch": 5,
-        "update_freq": [4],
-        "drop_worst_after": 2500,
-        "max_tgt_length": 50,
+        "task": "rhrc", "data": CAPTION, "selected_cols": "0,3,2,1", "max_epoch": 5, "lr": [1e-5], "batch_size": 8,
+        "update_freq": [4], "max_tgt_length": 50, "drop_worst_ratio": 0.2, "drop_worst_after": 2500,
+        "encoder_drop_path_rate": 0.1, "decoder_drop_path_rate": 0.1, "freeze_encoder_embedding": True,
+        "freeze_decoder_embedding": True, "best_checkpoint_metric": "cider", "eval_cider": True,
+        "eval_args": {"beam": 5, "max_len_b": 50, "no_repeat_ngram_size": 3},
     },
-    "multitask/train_multitask.sh": {
-        "lr": [4e-5],
-        "max_epoch": 50,
-        "batch_size": 2,
-        "clip_norm": 5.0,
-        "max_src_length": 100,
+    "multitask/train_multitask.sh": MULTITASK | {
+        "data": f"{ROOT}/dataset/rec/refcoco_train.tsv", "max_epoch": 50,
+        "refpose_dataset": f"{ROOT}/dataset/rkpt/rkpt_train.tsv",
+        "refparsing_dataset": f"{ROOT}/dataset/rpar/refcihp_train.tsv",
+        "regcaption_dataset": f"{ROOT}/dataset/rhrc/capcihp_train.tsv",
     },
-    "multitask/tune_reasonref.sh": {"lr": [4e-5], "max_epoch": 5, "update_freq": [4], "warmup_ratio": 0.01, "seed": 7},
-}
+    "multitask/tune_reasonref.sh": MULTITASK | {
+        "data": f"{ROOT}/dataset/reasonref/reasondec/total_*_train.tsv", "max_epoch": 5,
+        "refpose_dataset": f"{ROOT}/dataset/reasonref/reasonpose/total_*_train.tsv",
+        "refparsing_dataset": f"{ROOT}/dataset/reasonref/reasonpar/total_*_train.tsv",
+        "regcaption_dataset": f"{ROOT}/dataset/rhrc/capcihp_train.tsv",
+    },
+}  # fmt: skip
+# As spec/generation.md.
 EVALUATE = {
-    "rec/evaluate_refcoco.sh": {"beam": 5, "min_len": 4, "max_len_b": 4, "no_repeat_ngram_size": 3, "batch_size": 32},
-    "rkpt/evaluate_rkpt.sh": {"beam": 5, "min_len": 50, "max_len_b": 200},
-    "rpar/evaluate_rpar.sh": {"beam": 5, "min_len": 52, "max_len_b": 52, "vq_n_embed": 32},
-    "rpar/evaluate_rpar_full_mask.sh": {"vq_n_embed": 32},
-    "rhrc/evaluate_rhrc.sh": {"beam": 5, "min_len": 1, "max_len_b": 200, "batch_size": 16},
-}
+    "rec/evaluate_refcoco.sh": {
+        "task": "refcoco", "data": POSE.split(",")[1], "selected_cols": "0,5,2,3",
+        "beam": 5, "min_len": 4, "max_len_a": 0, "max_len_b": 4,
+        "no_repeat_ngram_size": 3, "batch_size": 32,
+    },
+    "rkpt/evaluate_rkpt.sh": {
+        "task": "rkpt", "data": POSE.split(",")[1], "selected_cols": "0,5,2,3,4",
+        "beam": 5, "min_len": 50, "max_len_a": 0, "max_len_b": 200,
+        "batch_size": 32,
+    },
+    "rpar/evaluate_rpar.sh": {
+        "task": "rpar", "data": PARSING.split(",")[1], "selected_cols": "0,5,1,2,3,4",
+        "beam": 5, "min_len": 52, "max_len_a": 0, "max_len_b": 52,
+        "vq_n_embed": 32, "batch_size": 32,
+    },
+    "rpar/evaluate_rpar_full_mask.sh": {
+        "task": "rpar_full_mask", "data": PARSING.split(",")[1], "selected_cols": "0,5,1,2,3,4",
+        "vq_n_embed": 32, "batch_size": 32,
+    },
+    "rhrc/evaluate_rhrc.sh": {
+        "task": "rhrc", "data": CAPTION.split(",")[1], "selected_cols": "0,3,2,1",
+        "beam": 5, "min_len": 1, "max_len_a": 0, "max_len_b": 200,
+        "batch_size": 16,
+    },
+}  # fmt: skip
 
 
 def printed(script, name, **environment):
@@ -51,26 +118,41 @@ def test_training_flags(script):
     from refhcm.train import parse
 
     args = parse(printed(script, "train.py", SIZE="large"))
-    assert (args.arch, args.patch_image_size, args.num_bins, args.label_smoothing) == ("refhcm", 512, 1000, 0.1)
-    assert args.adam_betas == "(0.9,0.999)"
-    assert (args.weight_decay, args.dropout, args.share_all_embeddings, args.scale_heads) == (0.01, 0.1, True, True)
-    assert args.finetune_from_model.endswith("refhcm.pt" if "tune" in script else "ofa_large.pt")
-    for name, value in TRAIN[script].items():
-        assert getattr(args, name) == value, name
-    rate = 0.1 if "rhrc" in script else 0.2
-    assert args.encoder_drop_path_rate == args.decoder_drop_path_rate == rate
+    found = vars(args) | {"eval_args": json.loads(args.eval_args)}
+    expected = COMMON | TRAIN[script]
+    assert {name: found.get(name, False) for name in expected} == expected  # freeze_* are absent when not given
+    assert args.finetune_from_model == f"{ROOT}/checkpoints/{'refhcm' if 'tune' in script else 'ofa_large'}.pt"
+    assert args.maximize_best_checkpoint_metric == ("best_checkpoint_metric" in expected)
+    if "vq_ckpt" in found and args.task.startswith("rpar"):
+        assert (args.vq_config, args.vq_ckpt) == tuple(
+            f"{ROOT}/checkpoints/vqgan/model.{end}" for end in ("yaml", "ckpt")
+        )
 
 
 @pytest.mark.parametrize("script", EVALUATE)
 def test_evaluation_flags(script):
     args = make_parser().parse_args(printed(script, "evaluate.py"))
-    assert args.path.endswith("checkpoints/refhcm.pt")
-    for name, value in EVALUATE[script].items():
-        assert getattr(args, name) == value, name
+    expected = EVALUATE[script] | {
+        "path": f"{ROOT}/checkpoints/refhcm.pt",
+        "results_path": f"{ROOT}/results/{EVALUATE[script]['task']}",
+    }
+    assert {name: getattr(args, name) for name in expected} == expected
+
+
+def test_processes_from_the_environment():
+    given = {"GPUS": 4, "NNODES": 2, "NODE_RANK": 1, "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": 12345}
+    words = shlex.split(run_script("rec/evaluate_refcoco.sh", DRY_RUN=1, **given).stdout)
+    start = next(i for i, word in enumerate(words) if word.endswith("launch.py")) + 1
+    assert words[start : start + 10] == [
+        *("--nnodes", "2", "--node-rank", "1", "--nproc-per-node", "4"),
+        *("--master-addr", "10.0.0.1", "--master-port", "12345"),
+    ]
 
 
 def test_half_precision_on_request():
-    assert "--fp16-scale-window" in printed("rec/train_refcoco.sh", "train.py", PRECISION="fp16")
+    words = printed("rec/train_refcoco.sh", "train.py", PRECISION="fp16")
+    assert words[words.index("--fp16-scale-window") + 1] == "512"
+    assert "--fp16" in words
     assert "--bf16" in printed("rec/evaluate_refcoco.sh", "evaluate.py", PRECISION="bf16")
 
 

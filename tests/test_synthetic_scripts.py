@@ -3,15 +3,16 @@
 import json
 import re
 import shlex
+import subprocess
+import sys
 
 import pytest
 import torch
 from scripts import ROOT, run_script
 
+from refhcm.evaluate import make_parser
 from refhcm.models.refhcm.config import SIZES, NetworkConfig
 from refhcm.models.refhcm.network import Network
-from refhcm.tasks.predictor import Predictor
-from refhcm.utils.checkpoints import read_checkpoint
 
 KEYS = {
     "rec.acc", "rec.invalid", "rkpt.box_acc", "rkpt.oks_share", "rkpt.oks_ap", "rpar.miou", "rpar.tokenizer_miou",
@@ -47,6 +48,10 @@ def test_training_flags(tmp_path):
     assert (args.patch_image_size, args.max_image_size, args.bin_smoothing) == (192, 192, 1.5)
     assert (args.dropout, args.label_smoothing, args.disable_entangle) == (0, 0, False)
     assert (args.rows_together, args.optimizer, args.sinusoidal_positions) == (2, "fused_adam", True)
+    assert (args.lr, args.adam_betas, args.end_learning_rate, args.warmup_updates) == ([5e-4], "(0.9,0.98)", 1e-5, 100)
+    assert (args.batch_size, args.part_weights, args.encoder_drop_path_rate) == (4, "refregion=5", 0)
+    assert args.part_rows == "refregion=3,refpose=2,refparsing=4,refquery=2"
+    assert last.part_rows == args.part_rows + ",refchain=1"
     assert args.share_pictures
     assert args.autocast_bf16
     assert args.entangle_position_embedding
@@ -80,6 +85,48 @@ def test_a_folder_without_a_world(tmp_path):
     assert done.stderr.strip() == f"error: evaluate.sh WORLD [OUT]: {tmp_path} holds no world.json"
 
 
+def test_scoring_flags(tmp_path):
+    """Poses end where boxes do, at the earliest, and all rows of all tables are asked with the shipped tokenizer."""
+    for table in ("rkpt/test", "rkpt/unseen", "rhrc/test", "rpar/test"):
+        (tmp_path / table).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{table}.tsv").touch()
+    (tmp_path / "world.json").touch()
+    calls = commands("synthetic/evaluate.sh", tmp_path, tmp_path, name="evaluate.py")
+    given = [vars(make_parser().parse_args(words)) for words in calls]
+    asked = [(g["task"], g["data"].rpartition("/")[2], g.get("selected_cols"), g.get("min_len")) for g in given]
+    assert asked == [
+        ("refcoco", "rkpt_test.tsv", "0,5,2,3", None),
+        ("refcoco", "rkpt_unseen.tsv", "0,5,2,3", None),
+        ("rkpt", "rkpt_test.tsv", None, 4),
+        ("rpar", "rpar_codes.tsv", None, None),
+        ("rpar_full_mask", "rpar_codes.tsv", None, None),
+        ("rhrc", "rhrc_test.tsv", None, None),
+    ]
+    shipped = str(ROOT / "checkpoints/synthetic")
+    assert {(g["path"], g["bpe_dir"]) for g in given} == {(f"{shipped}/model.pt", f"{shipped}/bpe")}
+    assert {g["vq_ckpt"] for g in given if "rpar" in g["task"]} == {f"{shipped}/vqgan/model.ckpt"}
+
+
+def test_results_are_of_the_right_files(tmp_path):
+    """Each metric has a number of its own."""
+    names = ("rec", "unseen", "rkpt", "rpar", "rpar_full_mask", "tokenizer", "rhrc")
+    metrics = ("score", "invalid", "box_score", "oks_score", "oks_ap", "miou", "cider")
+    for k, name in enumerate(names):
+        numbers = {"count": 100 + k} | {metric: k + n / 10 for n, metric in enumerate(metrics)}
+        (tmp_path / f"{name}.json").write_text(json.dumps(numbers))
+    (tmp_path / "world.json").write_text('{"seed": 2}')
+    program = ROOT / "run_scripts/synthetic/results.py"
+    subprocess.run([sys.executable, program, tmp_path, tmp_path], check=True, capture_output=True)
+    assert json.loads((tmp_path / "results.json").read_text()) == {
+        "rec.acc": 0.0, "rec.invalid": 0.1, "unseen.rec_acc": 1.0, "rkpt.box_acc": 2.2, "rkpt.oks_share": 2.3,
+        "rkpt.oks_ap": 2.4, "rpar.miou": 3.5, "rpar_full_mask.miou": 4.5, "rpar.tokenizer_miou": 5.5,
+        "rhrc.cider_d": 6.6,
+    }  # fmt: skip
+    table = (tmp_path / "results.md").read_text()
+    assert table.startswith("Drawn people, seed 2; rows scored: rec 100, rkpt 102, rpar 103, rhrc 106, unseen 101.")
+    assert "| RPar, mIoU | `rpar.miou` | 3.5 |" in table
+
+
 def test_small_size():
     """As issue and README say: 5 to 10 million parameters, the published names, and nothing else."""
     config = NetworkConfig(**SIZES["refhcm_small"])
@@ -108,20 +155,3 @@ def test_the_whole_recipe(tmp_path):
     assert results.keys() == KEYS
     assert all(isinstance(value, float) for value in results.values())
     assert "rec 5" in (tmp_path / "out" / "results.md").read_text()
-
-
-@pytest.mark.skipif(not (ROOT / "checkpoints/synthetic/model.pt").exists(), reason="no shipped model")
-def test_the_shipped_model():
-    """Published names, nothing missing, nothing unknown; 20 MB or less in all."""
-    from refhcm import load
-    from refhcm.models.refhcm.loading import fit_weights
-
-    folder = ROOT / "checkpoints/synthetic"
-    checkpoint = read_checkpoint(folder / "model.pt")
-    model = load()
-    assert isinstance(model, Predictor)
-    network = Network(model.network.config, len(model.text.vocabulary))
-    _, report = fit_weights(checkpoint.weights, network, where="shipped")
-    assert (report.missing, report.dropped, report.extended) == ([], [], [])
-    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 20e6
-    assert json.loads((folder / "results.json").read_text()).keys() == KEYS

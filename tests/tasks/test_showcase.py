@@ -15,8 +15,7 @@ def test_every_kind_of_answer(tmp_path, capsys):
     (name,) = {path.stem for path in tmp_path.glob("*.jpg")}
     assert {f"{name}_{kind}" for kind in kinds} <= answers
     assert answers == {path.stem for path in tmp_path.glob(f"{name}*.png")}
-    for stem in answers:
-        assert "valid" in json.loads((tmp_path / f"{stem}.json").read_text())
+    assert all(json.loads((tmp_path / f"{stem}.json").read_text())["valid"] for stem in answers)
     with Image.open(tmp_path / "contact_sheet.png") as sheet:
         assert sheet.width > 6 * 520
     assert f"{tmp_path}/contact_sheet.png" in capsys.readouterr().out
