@@ -2,7 +2,6 @@
 
 import json
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,19 +13,9 @@ from refhcm.models.refhcm.loading import fit_weights, load_network
 from refhcm.utils.checkpoints import read_checkpoint
 
 pytest.importorskip("fairseq")
-from refhcm.criterions.adjust_label_smoothed_cross_entropy import (
-    AdjustLabelSmoothedCrossEntropy,
-    AdjustLabelSmoothedCrossEntropyConfig,
-)
+from losses import criterion
 
 SYMBOLS = 59457
-
-
-def criterion(**options):
-    smoothing = {"label_smoothing": 0.1, "sentence_avg": False}
-    dictionary = SimpleNamespace(pad=lambda: 1, eos=lambda: 2)
-    config = AdjustLabelSmoothedCrossEntropyConfig(**(smoothing | options))
-    return AdjustLabelSmoothedCrossEntropy(SimpleNamespace(target_dictionary=dictionary), config)
 
 
 OWN = [(name, name) for name in ("refcoco", "rkpt", "rpar_full_mask", "rhrc")]
