@@ -3,7 +3,18 @@
 from random import Random
 
 from .facts import GESTURE_WORDS, HAIR_WORDS, NOUNS, PROP_WORDS, STANCE_WORDS, garment_words, noun_facts, with_article
-from .predicates import KNOWN_GESTURES, does, face_seen, faces, gestures, has_beard, has_hair, holds
+from .predicates import (
+    KNOWN_GESTURES,
+    does,
+    face_seen,
+    faces,
+    garment_seen,
+    gestures,
+    has_beard,
+    has_hair,
+    holds,
+    wears,
+)  # fmt: skip
 from .scene import Scene
 from .skeleton import PROP_ARMS, STANCES
 from .views import View
@@ -50,7 +61,7 @@ def _looks(view: View, rng: Random) -> str:
 
 
 def _clothes(view: View, rng: Random) -> str:
-    worn = [g for slot in _ORDER if (g := view.actor.person.garments.get(slot)) and slot in view.slots]
+    worn = [g for slot in _ORDER if (g := garment_seen(view, slot)) and wears(view, slot, kind=g.kind)]
     return _listed([rng.choice(garment_words(g, colour=g.slot != "sunglasses")) for g in worn])
 
 

@@ -199,15 +199,12 @@ def _read(
 
 def _tags(person: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ...], float]]:
     """What is true of a person, the classes where it is seen, and how much of a cell they must fill."""
-    whole = [
-        "mark:person",
-        person["noun"],
-        person["stance"],
-        f"facing:{person['view']}",
-        f"gesture:{person['gesture']}",
-    ]
-    if person["prop"]:
-        whole.append(f"holding:{person['prop']}")
+    seen = set(person["seen"])
+    whole = ["mark:person", person["noun"]]
+    whole += [person["stance"]] if "legs" in seen else []
+    whole += [f"facing:{person['view']}"] if {"head", "trunk"} & seen else []
+    whole += [f"gesture:{person['gesture']}"] if "arms" in seen else []
+    whole += [f"holding:{person['prop']}"] if person["prop"] and "prop" in seen else []
     yield from ((tag, _ANYWHERE, PERSON_SHARE) for tag in whole)
     yield from ((f"part:{name}", (label,), PART_SHARE) for label, name in enumerate(CLASS_NAMES) if label)
     for slot, garment in person["garments"].items():
@@ -218,5 +215,5 @@ def _tags(person: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ...], float]
         yield "bald", (FACE_LABEL,), PART_SHARE
     else:
         yield from ((tag, (HAIR_LABEL,), PART_SHARE) for tag in (person["hair_colour"], person["hair"], "hair"))
-    if person["beard"]:
+    if person["beard"] and person["keypoints"][0].any():  # the nose; the back of a bald head has the face's class
         yield "beard", (FACE_LABEL,), PART_SHARE

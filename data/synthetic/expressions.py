@@ -120,8 +120,10 @@ def word(facts: tuple[Fact, ...], rng: Random, *, plain: bool = False) -> str:
     clauses = [f"with {' and '.join(said['with'])}"] if said["with"] else []
     clauses.insert(rng.randint(0, len(clauses)), _wearing(said["wearing"], rng, plain) if said["wearing"] else "")
     clauses += [_doing(words, rng, plain) for words in sorted(said["doing"], key=lambda words: "not" in words.split())]
-    related = any(fact.role == "place" and fact.family == "relation" for fact in facts)
-    places = sorted(said["place"], key=lambda words: " the " in words)  # another person's name comes last
+    relations = [fact.family == "relation" for fact in facts if fact.role == "place"]
+    related = any(relations)
+    last = sorted(zip(relations, said["place"], strict=True), key=lambda place: (place[0], " the " in place[1]))
+    places = [words for _, words in last]  # another person's name comes last
     noun, style = " ".join([*said["adjective"], *said["noun"]]), rng.random()
     if plain or style < 0.55 or "most " in noun:
         article = "the "

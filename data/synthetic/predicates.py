@@ -30,6 +30,8 @@ _SLOT_REGIONS = {
 }  # fmt: skip
 _INSTEAD = {"top": ("dress",), "bottom": ("dress",), "dress": ("top", "bottom")}
 _LEGS_KINDS = ("pants", "shorts", "skirt")
+_ANKLES_KINDS = ("pants", "boots")  # under which nobody sees socks, or that there are none
+_KNEES = [JOINTS.index(f"{side}_knee") for side in ("left", "right")]
 _GAP = 0.05  # of the width: people closer than this are in no clear order
 _NEARER = 1.12  # of the size
 
@@ -68,20 +70,32 @@ def wears(view: View, slot: str, **asked: str | bool | None) -> Truth:
     """Whether a garment is worn at a slot, of the asked kind, colour, pattern ...; None asks for nothing."""
     garment = view.actor.person.garments.get(slot)
     if garment is None:
-        seen = face_seen(view) if slot == "sunglasses" else _SLOT_REGIONS[slot] in view.regions
-        return False if seen or any(garment_seen(view, other) for other in _INSTEAD.get(slot, ())) else None
+        instead = any(garment_seen(view, other) for other in _INSTEAD.get(slot, ()))
+        return False if instead or _would_be_seen(view, slot) else None
     if slot not in view.slots:
         return None
     return all_of(_agrees(view, garment, name, value) for name, value in asked.items() if value is not None)
+
+
+def _would_be_seen(view: View, slot: str) -> bool:
+    """Whether a garment that is not worn there would be seen."""
+    if slot == "sunglasses":
+        return face_seen(view)
+    if slot == "socks" and any(g.kind in _ANKLES_KINDS or g.long for g in view.actor.person.garments.values()):
+        return False
+    return _SLOT_REGIONS[slot] in view.regions
 
 
 def _agrees(view: View, garment: Garment, name: str, value: str | bool) -> Truth:
     real = getattr(garment, name)
     if name == "open" and np.cos(np.deg2rad(view.actor.pose.yaw)) < 0.4:
         return None
+    on_legs = name == "long" or (name == "kind" and value in _LEGS_KINDS)
+    if on_legs and not view.keypoints[_KNEES].any():
+        return None
     if real == value:
         return True
-    if name == "kind" and value in _LEGS_KINDS and "legs" not in view.regions:
+    if on_legs and "legs" not in view.regions:
         return None
     if name == "colour" and garment.pattern != "plain" and value in ("white", "black"):
         return None  # its stripes may be
@@ -227,8 +241,7 @@ def knees_bare(view: View) -> Truth:
     """Whether skin is seen at both knees; of one it is hard to say."""
     if "legs" not in view.regions:
         return None
-    knees = [view.keypoints[JOINTS.index(f"{side}_knee")].astype(int) for side in ("left", "right")]
-    bare = [view.label_map[y, x] in (16, 17) for x, y in knees]  # CIHP's legs
+    bare = [view.label_map[y, x] in (16, 17) for x, y in view.keypoints[_KNEES].astype(int)]  # CIHP's legs
     return all(bare) or (None if any(bare) else False)
 
 

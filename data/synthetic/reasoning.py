@@ -56,8 +56,10 @@ def _warmth(view: View) -> float | None:
 
 
 def _shaded(view: View) -> Truth:
-    """A hat or cap keeps the sun off; a beanie has no brim."""
+    """A hat or cap keeps the sun off; a beanie has no brim, and from behind a cap shows no peak. So do umbrellas."""
     worn = told.garment_seen(view, "hat")
+    if told.holds(view, "umbrella") or (worn and worn.kind == "cap" and view.actor.pose.view == "back"):
+        return None
     return worn.kind != "beanie" if worn else told.wears(view, "hat")
 
 
@@ -86,12 +88,13 @@ def _has_pass(view: View) -> Truth:
 
 
 def _faceless(view: View) -> Truth:
-    away = told.turned_away(view)
-    return False if told.face_seen(view) else away if away else None
+    if told.face_seen(view):
+        return None if told.garment_seen(view, "sunglasses") else False  # no eyes are seen behind them
+    return told.turned_away(view) or None
 
 
 # (words, predicate); every wording stands for the same predicate
-_RIDDLES: tuple[tuple[tuple[str, ...], Holds], ...] = (
+RIDDLES: tuple[tuple[tuple[str, ...], Holds], ...] = (
     (
         ("the one who could carry more water", "who could bring the most water in one go?",
          "the person whose container holds the most water"),
@@ -254,7 +257,7 @@ def riddle_for(scene: Scene, index: int, rng: Random, *, names: dict[int, str]) 
     """A riddle that only this person solves, if there is one; `names`: what to call people."""
     if len(scene.views) < 2:
         return None
-    plain = [_fact(words, truth) for words, truth in _RIDDLES]
+    plain = [_fact(words, truth) for words, truth in RIDDLES]
     rng.shuffle(plain)
     kinds = [
         (plain, 1.0),

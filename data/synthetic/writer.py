@@ -34,7 +34,7 @@ from .scene import MOST_PEOPLE, Scene, sample_scene
 from .views import View
 from .wardrobe import HELD_OUT
 
-VERSION = 2  # of the drawing: the same seed gives the same world only within one version
+VERSION = 3  # of the drawing: the same seed gives the same world only within one version
 SPLITS = ("train", "val", "test", "unseen")
 TABLES = ("rkpt", "rpar", "rhrc", "facts")
 _EXPRESSIONS, _REFERENCES, _RIDDLE_CHANCE = 2, 3, 0.5
@@ -72,9 +72,13 @@ def write_world(out: Path, world: World, *, workers: int) -> dict[str, int] | No
 
     The folder appears when it is whole. One that holds the same world already is left as it is: None.
     """
+    out = out.resolve()
     if _holds(out, world):
         return None
+    if out.is_mount():
+        raise UserError(f"{out}: a disk is mounted there, so a whole world can not take its place: name another folder")
     unfinished = out.with_name(f"{out.name}.unfinished-{os.getpid()}")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a process of the same number that was killed
     try:
         with _pool(min(workers, max(1, sum(world.pictures.values()) // _CHUNK))) as pool:
             people = {split: _write_split(unfinished, world, split, pool) for split in SPLITS}
@@ -169,7 +173,8 @@ def write_picture(
         captions = captions_for(scene, person, rng, count=1 if split == "train" else _REFERENCES)
         np.save(out / "rpar/annos/gts" / f"{name}_{person}.npy", view.label_map)
         image_id, box = f"{split}_{index:07d}", ",".join(map(str, view.box_xyxy))
-        keypoints = ",".join(f"{value:.2f}" if value else "0" for value in view.keypoints.ravel())
+        points = np.minimum(view.keypoints, np.array(scene.picture.size) - 0.01)  # rounding must not lead out
+        keypoints = ",".join(f"{value:.2f}" if value else "0" for value in points.ravel())
         for number, expression in enumerate(said):
             anno_id = f"{image_id}_{person}_{number}"
             rows["rkpt"].append("\t".join((anno_id, image_id, expression.text, box, keypoints, encoded)))

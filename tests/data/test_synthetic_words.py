@@ -7,9 +7,20 @@ import pytest
 
 from refhcm.data.synthetic.captions import captions_for
 from refhcm.data.synthetic.expressions import expressions_for, fits_only, names_in, word
-from refhcm.data.synthetic.facts import Fact, garment_words, noun_facts, wearing_facts
-from refhcm.data.synthetic.predicates import all_of, gestures, has_rank, knees_bare, negate, same, wears
-from refhcm.data.synthetic.reasoning import riddle_for
+from refhcm.data.synthetic.facts import Fact, facts_of, garment_words, noun_facts, wearing_facts
+from refhcm.data.synthetic.predicates import (
+    all_of,
+    face_seen,
+    garment_seen,
+    gestures,
+    has_rank,
+    holds,
+    knees_bare,
+    negate,
+    same,
+    wears,
+)
+from refhcm.data.synthetic.reasoning import RIDDLES, riddle_for
 from refhcm.data.synthetic.scene import sample_scene
 from refhcm.data.synthetic.wardrobe import Garment
 from refhcm.data.synthetic.writer import scene_random
@@ -117,6 +128,61 @@ def test_bare_knees_are_seen(scenes):
             assert view.label_map[y, x] in (16, 17)
 
 
+def test_garments_of_the_legs_are_named_where_a_knee_is_seen(scenes):
+    """In expressions and captions: a close-up does not tell pants from shorts."""
+    hidden = 0
+    for scene in scenes:
+        for person, view in enumerate(scene.views):
+            worn = garment_seen(view, "bottom")
+            if worn and not view.keypoints[13:15].any():
+                hidden += 1
+                assert wears(view, "bottom", kind=worn.kind) is None
+                assert wears(view, "bottom", colour=worn.colour) is True
+                said = {text for fact in facts_of(scene, person) if fact.topic == "bottom" for text in fact.words}
+                names = [name for name in garment_words(worn) if name in said]
+                captions = captions_for(scene, person, Random(0), count=3)
+                assert not names
+                assert not [c for c in captions for name in garment_words(worn) if f" {name} " in c]
+    assert hidden > 3
+
+
+def test_socks_under_trousers_or_boots_are_unknown(scenes):
+    covering, free = [], []
+    for view in (view for scene in scenes for view in scene.views if "feet" in view.regions):
+        worn = view.actor.person.garments
+        if "socks" not in worn:
+            covered = {"pants", "boots"} & {g.kind for g in worn.values()} or any(g.long for g in worn.values())
+            (covering if covered else free).append(wears(view, "socks"))
+    assert (set(covering), set(free)) == ({None}, {False})
+
+
+def test_who_is_behind_dark_glasses_may_be_the_one_without_eyes(scenes):
+    """Nor are caps from behind, or people under an umbrella, sure to have no brim, or no shade."""
+    (faceless,) = (truth for words, truth in RIDDLES if "whose eyes the photographer can not see from here?" in words)
+    (shaded,) = (truth for words, truth in RIDDLES if "who wears something with a brim or peak?" in words)
+    people = [(scene, k, view) for scene in scenes for k, view in enumerate(scene.views)]
+    masked = [(s, k) for s, k, view in people if face_seen(view) and garment_seen(view, "sunglasses")]
+    assert {faceless(scene, k) for scene, k in masked} == {None}
+    assert {faceless(s, k) for s, k, view in people if face_seen(view) and (s, k) not in masked} == {False}
+    dry = [(s, k) for s, k, view in people if holds(view, "umbrella")]
+    hats = [(s, k, view) for s, k, view in people if garment_seen(view, "hat") and (s, k) not in dry]
+    caps = [(s, k, view) for s, k, view in hats if view.actor.person.garments["hat"].kind == "cap"]
+    assert {shaded(scene, k) for scene, k in dry} == {None}
+    assert {shaded(s, k) for s, k, view in caps if view.actor.pose.view == "back"} == {None}
+    assert {shaded(s, k) for s, k, view in caps if view.actor.pose.view != "back"} == {True}
+
+
+def test_another_person_s_name_comes_last(scenes):
+    """Or what follows would be said of that person."""
+    near = Fact("depth", "place", ("closest to the camera",), lambda *_: True, family="position")
+    right = Fact("position", "place", ("further right than the man in red",), lambda *_: True, family="relation")
+    for facts in ((near, right), (right, near)):
+        for seed in range(20):
+            text = word((noun_facts(scenes[0], 0)[0], *facts), Random(seed))
+            assert text.endswith("further right than the man in red")
+            assert "closest to the camera" in text
+
+
 def test_texts_are_fit_for_a_table(said, scenes):
     texts = [expression.text for *_, expression in said]
     texts += [text for scene in scenes for text in captions_for(scene, 0, Random(0), count=3)]
@@ -180,6 +246,6 @@ def test_captions_differ_and_name_what_is_seen(scenes):
             for caption in captions:
                 assert caption[0].isupper()
                 assert caption.endswith(".")
-                for garment in garments:
+                for garment in (g for g in garments if wears(view, g.slot, kind=g.kind)):
                     colour = ("gray", "grey") if garment.colour == "gray" else (garment.colour,)
                     assert garment.slot == "sunglasses" or any(name in caption for name in colour)

@@ -4,6 +4,8 @@ import base64
 import hashlib
 import io
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,7 +40,7 @@ def test_a_seed_is_one_world_within_a_version(world):
     said = [row[:5] for split in SPLITS for row in rows(world / "rkpt" / f"{split}.tsv")]
     said += [[row[0], *row[1:3]] for split in SPLITS for row in rows(world / "rhrc" / f"{split}.tsv")]
     digest = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
-    assert (VERSION, digest) == (2, "d1d6e058c242")
+    assert (VERSION, digest) == (3, "eb1f80660e16")
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -167,6 +169,30 @@ def test_other_files_are_not_touched(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+def test_a_link_to_an_empty_folder_and_the_folder_one_is_in(tmp_path, monkeypatch):
+    """Both become the world; what a killed process of the same number left is not in it."""
+    small = World(3, dict.fromkeys(SPLITS, 0))
+    left = tmp_path / f"real.unfinished-{os.getpid()}" / "rkpt"
+    left.mkdir(parents=True)
+    (left / "old.tsv").touch()
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    write_world(tmp_path / "link", small, workers=1)
+    assert (tmp_path / "real/world.json").is_file()
+    assert not (tmp_path / "real/rkpt/old.tsv").exists()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    write_world(Path(), small, workers=1)
+    assert (tmp_path / "here/world.json").is_file()
+
+
+def test_a_mounted_disk_is_refused_before_anything_is_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path)
+    with pytest.raises(UserError, match="a disk is mounted there"):
+        write_world(tmp_path, World(3, dict.fromkeys(SPLITS, 1)), workers=1)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_interrupted_world_leaves_nothing(tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
@@ -180,7 +206,14 @@ def test_an_interrupted_world_leaves_nothing(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "wrong",
     [
-        *[["--train", "-1"], ["--val", "many"], ["--workers", "0"], ["--seed", "1.5"], ["--nonsense"]],
+        *[
+            ["--train", "-1"],
+            ["--val", "many"],
+            ["--workers", "0"],
+            ["--seed", "1.5"],
+            ["--nonsense"],
+            ["--seed", "4294967296"],
+        ],
         *[["--max-people", "0"], ["--max-people", "5"], ["--max-people", "few"]],
     ],
 )
