@@ -30,6 +30,11 @@ def model(golden, golden_checkpoint, bpe_dir):
     return load(golden_checkpoint("multitask"), tokenizer=golden / "vqgan", bpe_dir=bpe_dir, device="cpu")
 
 
+def test_this_machine_only_unless_asked():
+    args = gradio_demo.make_parser().parse_args([])
+    assert (args.host, args.port, args.share) == ("127.0.0.1", 7860, False)
+
+
 def built(make):
     """What `make()` gives, made while an event loop runs: gradio leaves one open where it finds none."""
 

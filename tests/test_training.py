@@ -1,6 +1,7 @@
 """Training as a user runs it: resuming, being killed, several processes, and mistakes."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -119,6 +120,22 @@ def test_an_average_may_begin_later(world, tmp_path):
     assert 0 < (checkpoint.ema_weights()[name] - checkpoint.weights[name]).abs().max() < 0.01
 
 
+def test_training_from_an_average_and_an_average_of_anew(world, tmp_path):
+    first, fresh, averaged = (tmp_path / name for name in ("first", "fresh", "averaged"))
+    run(training_command(world, first, "--max-update=2", "--store-ema", "--ema-decay=0.5"))
+    name = "decoder.layers.0.fc1.weight"
+    begun = read_checkpoint(first / "checkpoint_last.pt")
+    last, average = begun.weights[name], begun.ema_weights()[name]
+    assert not torch.equal(last, average)
+    whole = f"--finetune-from-model={first / 'checkpoint_last.pt'}"
+    run(training_command(world, averaged, whole, "--use-ema-weights-to-init-param", "--max-update=1", "--lr=0"))
+    assert torch.equal(weights(averaged)[name], average)
+    shutil.copytree(first, fresh)  # goes on, and its average stays what it begins with
+    kept = ["--store-ema", "--ema-decay=1", "--max-update=3"]
+    run(training_command(world, fresh, *kept, "--use-latest-weights-to-init-ema"))
+    assert torch.equal(read_checkpoint(fresh / "checkpoint_last.pt").ema_weights()[name], last)
+
+
 def test_a_rank_without_rows_to_validate(world, tmp_path):
     """One batch for two processes; weights are averaged, the trunk's counters, too."""
     flags = ["--eval-acc", "--batch-size-valid=100", "--max-epoch=1", "--store-ema", "--ema-decay=0.5"]
@@ -150,12 +167,14 @@ def test_processes_share_gradients_through_fairseq_s_own_wrapper(world, tmp_path
 def test_validation_chooses_the_best(world, tmp_path):
     command = training_command(world, tmp_path, "--eval-acc", "--best-checkpoint-metric=score")
     command = [part for part in command if part != "--disable-validation"]
-    log = run([*command, "--maximize-best-checkpoint-metric", "--tensorboard-logdir", str(tmp_path / "tb")]).stdout
+    command += ["--maximize-best-checkpoint-metric", "--tensorboard-logdir", str(tmp_path / "tb")]
+    log = run([*command, "--eval-print-samples"]).stdout
     found = [json.loads(line.split("| ")[-1]) for line in log.splitlines() if "| valid |" in line]
     rows = len((world / "rkpt" / "val.tsv").read_text(encoding="utf-8").splitlines())
     assert [u["valid_count"] for u in found] == [str(rows)] * 2
     assert read_checkpoint(tmp_path / "checkpoint_best.pt").rest["extra_state"]["best"] is not None
     assert list((tmp_path / "tb").rglob("events.*"))
+    assert log.count("label: <bin_") >= len(found)
 
 
 @pytest.mark.parametrize(

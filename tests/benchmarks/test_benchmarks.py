@@ -4,6 +4,10 @@ import json
 import subprocess
 import sys
 
+from refhcm.benchmarks.flops import Work
+from refhcm.benchmarks.machine import Machine
+from refhcm.benchmarks.report import table
+
 SMALL = ["--arch=refhcm_test", "--symbols=9500", "--patch-image-size=64", "--runs=1", "--threads=1", "--device=cpu"]
 
 
@@ -27,6 +31,20 @@ def test_table_and_numbers(tmp_path):
     table = (tmp_path / "results.md").read_text()
     assert "| qpg | float32 |" in table
     assert "GFLOP/s" in table
+
+
+def test_the_limit_by_hand():
+    """4 s of products, 5 s of reads of 2 bytes each."""
+    assert Machine(flops=10, bandwidth=4).seconds(Work(flops=40, reads=10), 2) == 9
+
+
+def test_a_line_of_the_table():
+    row = {"case": "rec", "dtype": "float32", "seconds": 1.5, "limit_s": 0.5, "whole_s": 7.0, "loaded_s": 3.0}
+    row |= {"peak_bytes": 2**31, "tensors_peak_bytes": 2**30, "baseline_s": 6.0, "machine_flops": 2e9}
+    setting = {"arch": "refhcm", "size": 512, "device": "cpu", "threads": 2, "runs": 3}
+    lines = table({"setting": setting, "rows": [row | {"machine_bandwidth": 3e9}]}).splitlines()
+    assert lines[-2:] == ["", "Machine, float32: 2 GFLOP/s, 3.0 GB/s read."]
+    assert "| rec | float32 | 1.500 | 0.500 | 3.00 | 7.0 | 3.0 | 2.00 | 1.00 | 4.00 |" in lines
 
 
 def test_an_unknown_path_is_a_sentence(tmp_path):

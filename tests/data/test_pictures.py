@@ -126,6 +126,11 @@ def test_truncated_pillow_picture():
         open_picture(Image.open(io.BytesIO(WHOLE[:-200])))
 
 
+def test_limits():
+    """As README says."""
+    assert (pictures.MAX_BYTES, pictures.MAX_PIXELS) == (64 * 1024 * 1024, 80_000_000)
+
+
 def test_large_files_and_pictures_are_refused(array, monkeypatch, tmp_path):
     monkeypatch.setattr(pictures, "MAX_PIXELS", 1199)
     with pytest.raises(UserError, match="is 40 x 30 px, needs 1 to 1199 pixels"):

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from refhcm.models.refhcm import Network, NetworkConfig
 from refhcm.models.refhcm.attention import Attention
 from refhcm.models.refhcm.layers import EncoderLayer, KeyValueCache
-from refhcm.models.refhcm.resnet import BLOCKS, ResNet
+from refhcm.models.refhcm.resnet import ResNet
 from refhcm.utils.errors import CheckpointError
 
 SIZE = {"arch": "refhcm_test", "encoder_embed_dim": 8, "encoder_ffn_embed_dim": 16}
@@ -73,11 +73,20 @@ def test_cache_follows_the_beams():
     assert torch.equal(values, -keys)
 
 
-@pytest.mark.parametrize("kind", ["resnet18", "resnet50"])
-def test_trunk(kind):
+@pytest.mark.parametrize(
+    ("kind", "blocks"),
+    [
+        ("resnet18", (2, 2, 2)),
+        ("resnet34", (3, 4, 6)),
+        ("resnet50", (3, 4, 6)),
+        ("resnet101", (3, 4, 23)),
+        ("resnet152", (3, 8, 36)),
+    ],
+)
+def test_trunk(kind, blocks):
     trunk = ResNet(kind, width=4, drop_path_rate=0.4).eval()
     assert trunk(torch.randn(1, 3, 48, 80)).shape == (1, 64, 3, 5)
-    assert tuple(len(layer) for layer in (trunk.layer1, trunk.layer2, trunk.layer3)) == BLOCKS[kind]
+    assert tuple(len(layer) for layer in (trunk.layer1, trunk.layer2, trunk.layer3)) == blocks
     assert all(layer[0].drop_path.drop_prob == 0 for layer in (trunk.layer1, trunk.layer2, trunk.layer3))
     assert trunk.layer1[-1].drop_path.drop_prob == pytest.approx(0.4)
     assert [layer[0].conv2.stride for layer in (trunk.layer1, trunk.layer2, trunk.layer3)] == [(1, 1), (2, 2), (2, 2)]

@@ -7,7 +7,7 @@ import zipfile
 import pytest
 import torch
 
-from refhcm.models.refhcm import SIZES, Network, NetworkConfig
+from refhcm.models.refhcm import Network, NetworkConfig
 from refhcm.models.refhcm.loading import EMBEDDINGS, fit_weights, load_network
 from refhcm.utils.checkpoints import load_file, read_checkpoint
 from refhcm.utils.errors import CheckpointError
@@ -136,13 +136,28 @@ def test_unreadable_files(network, tmp_path):
         read_checkpoint(tmp_path / "lightning.pt")
 
 
-def test_sizes_by_name():
-    base = NetworkConfig.from_args({"arch": "ofa_base"})
-    assert (base.encoder_embed_dim, base.encoder_layers, base.resnet_type) == (768, 6, "resnet101")
+@pytest.mark.parametrize(
+    ("size", "width", "ffn", "layers", "heads", "trunk"),
+    [
+        ("tiny", 256, 1024, (4, 4), 4, "resnet50"),
+        ("medium", 512, 2048, (4, 4), 8, "resnet101"),
+        ("base", 768, 3072, (6, 6), 12, "resnet101"),
+        ("large", 1024, 4096, (12, 12), 16, "resnet152"),
+        ("huge", 1280, 5120, (24, 12), 16, "resnet152"),
+    ],
+)
+def test_sizes_by_name(size, width, ffn, layers, heads, trunk):
+    """As spec/model.md has them, under both families' names."""
+    for family in ("ofa", "refhcm"):
+        c = NetworkConfig.from_args({"arch": f"{family}_{size}"})
+        assert (c.encoder_embed_dim, c.encoder_ffn_embed_dim, c.resnet_type) == (width, ffn, trunk)
+        assert (c.encoder_layers, c.decoder_layers) == layers
+        assert c.encoder_attention_heads == c.decoder_attention_heads == heads
+
+
+def test_flags_win_over_a_size_s_name():
     huge = NetworkConfig.from_args({"arch": "refhcm_huge", "encoder_layers": 3})
     assert (huge.encoder_embed_dim, huge.encoder_layers, huge.decoder_layers) == (1280, 3, 12)
-    assert {
-        f"{family}_{size}" for family in ("ofa", "refhcm") for size in ("tiny", "medium", "base", "large", "huge")
-    } < set(SIZES)
+    assert NetworkConfig.from_args({"arch": "refhcm"}) == NetworkConfig.from_args({"arch": "refhcm_large"})
     with pytest.raises(CheckpointError, match="encoder_normalize_before is off"):
         NetworkConfig.from_args({"encoder_normalize_before": False})

@@ -7,6 +7,7 @@ import zipfile
 
 import pytest
 from file_server import serving
+from scripts import ROOT
 
 from refhcm.tasks import cli, download
 from refhcm.utils import fetch
@@ -58,7 +59,18 @@ def test_published_addresses():
     assert {name for name, source in download.SOURCES.items() if source.url} == {"vocabulary", "ofa-large"}
     assert all(bool(source.url) != bool(source.repo) for source in download.SOURCES.values())
     args = argparse.Namespace(mirror=None, repo=None, revision=None)
-    assert download.origin_of(args, download.SOURCES["vocabulary"]) == download.Web(download.GPT2_BPE)
+    vocabulary, large = (download.origin_of(args, download.SOURCES[name]) for name in ("vocabulary", "ofa-large"))
+    assert vocabulary == download.Web("https://dl.fbaipublicfiles.com/fairseq/gpt2_bpe")
+    assert large == download.Web("https://ofa-beijing.oss-cn-beijing.aliyuncs.com/checkpoints")
+    named = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert "dataset/bpe/{dict.txt,encoder.json,vocab.bpe}" in named
+    assert "checkpoints/ofa_large.pt, refhcm.pt, refhcm-tuned.pt, vqgan/{model.yaml,model.ckpt}" in named
+    documented = {f"{source.folder}/{name}" for source in download.SOURCES.values() for name in source.files}
+    assert documented == {
+        *(f"dataset/bpe/{name}" for name in ("dict.txt", "encoder.json", "vocab.bpe")),
+        *(f"checkpoints/{name}" for name in ("ofa_large.pt", "refhcm.pt", "refhcm-tuned.pt")),
+        *(f"checkpoints/vqgan/{name}" for name in ("model.yaml", "model.ckpt")),
+    }
 
 
 def test_vocabulary_from_an_address(server, words, tmp_path, capsys):

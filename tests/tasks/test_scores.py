@@ -87,11 +87,12 @@ def test_eos_ends_a_keypoint_answer(make_task):
     assert not ended.keypoints.any()
 
 
+@pytest.mark.parametrize("bleu", [False, True])
 @pytest.mark.parametrize("more", [False, True])
-def test_caption_scores(make_task, more):
-    if more:
+def test_caption_scores(make_task, more, bleu):
+    if more or bleu:
         pytest.importorskip("pycocoevalcap", reason="needs the `train` extra")
-    task = make_task("rhrc", eval_bleu=False, eval_meteor=more)
+    task = make_task("rhrc", eval_bleu=bleu, eval_meteor=more)
     references = ["A man, sitting.&&the player", "a woman in red", "two dogs run"]
     answers = ["a man sitting!", "a woman in red", ""]
     rows = []
@@ -105,7 +106,8 @@ def test_caption_scores(make_task, more):
     assert metrics["invalid"] == pytest.approx(1 / 3)
     assert 0 < metrics["cider"] < 1000
     assert (0 < metrics.get("rouge_l", 0) < 100) == more
-    assert "bleu4" not in metrics
+    assert (0 < metrics.get("bleu1", 0) < 100) == bleu
+    assert ("bleu4" in metrics) == bleu
     assert task.summarize(rows[1:])["cider"] != metrics["cider"]  # the whole set gives the frequencies
 
 

@@ -1,5 +1,7 @@
 """Each task's two inverse pairs, its scores, and its errors, on the drawn world."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from refhcm.data.dataset import BadRow
+from refhcm.models.generation import GenerationSettings
 from refhcm.tasks import TASKS
 from refhcm.tasks.base import Prediction
 from refhcm.utils.errors import UserError
@@ -20,6 +23,23 @@ def rows_of(make_task, name, world, coded, **options):
         name, world / "rkpt" / "train.tsv"
     )
     return task, task.open(table, training=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "evaluated", "asked"),
+    [
+        ("refcoco", {"min_len": 4, "max_len_b": 4, "no_repeat_ngram_size": 3, "constraint_range": "357,457"}, {}),
+        ("rkpt", {"min_len": 50, "max_len_b": 200}, {"min_len": 4}),
+        ("rpar", {"min_len": 52, "max_len_b": 52}, {}),
+        ("rhrc", {"min_len": 1, "max_len_b": 200}, {}),
+    ],
+)
+def test_how_answers_are_generated(name, evaluated, asked, make_task):
+    """The table of spec/generation.md; only a person's keypoints are asked for with fewer symbols."""
+    task = make_task(name)
+    expected = GenerationSettings(beam=5, max_len_a=0, **evaluated)
+    assert task.generation_settings() == expected
+    assert task.asking_settings() == replace(expected, **asked)
 
 
 @pytest.mark.parametrize("name", ANSWERED)

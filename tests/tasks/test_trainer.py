@@ -1,4 +1,4 @@
-"""What fairseq's trainer would do wrong: averages of shared and of whole numbers, and patience between two saves."""
+"""What fairseq's trainer would do wrong: averages of shared and of whole numbers, and batches without rows."""
 
 import argparse
 from types import SimpleNamespace
@@ -8,10 +8,10 @@ import torch
 
 pytest.importorskip("fairseq")
 
-from fairseq.dataclass.configs import CheckpointConfig, EMAConfig
+from fairseq.dataclass.configs import EMAConfig
 
+from refhcm.models.generation import GenerationSettings
 from refhcm.models.refhcm import Network, NetworkConfig
-from refhcm.tasks.checkpointing import Saver
 from refhcm.tasks.fairseq_adapter import ReferringTask
 from refhcm.tasks.trainer import Average, ReferringTrainer
 
@@ -39,17 +39,6 @@ def test_average_by_hand(exact, dtype):
             now = network.state_dict()[name].float()
             torch.testing.assert_close(average.fp32_params[name], 0.9 * before[name].float() + 0.1 * now)
     assert found["encoder.embed_images.bn1.num_batches_tracked"] == 7
-
-
-def test_the_best_and_patience(tmp_path):
-    """Each validation counts, whether a checkpoint is due or not."""
-    saver = Saver(CheckpointConfig(save_dir=str(tmp_path), maximize_best_checkpoint_metric=True), SimpleNamespace())
-    assert [saver.note(value) for value in (0.5, 0.9, 0.4, 0.9, 0.3, 0.2)] == [True, True, False, True, False, False]
-    assert (saver.best, saver.without_improvement) == (0.9, 2)
-    other = Saver(saver.options, SimpleNamespace())
-    other.restore({"best": 0.9, "without_improvement": 2})
-    assert not other.note(0.8)
-    assert other.without_improvement == 3
 
 
 @pytest.mark.parametrize("kind", ["training", "validation"])
@@ -92,6 +81,17 @@ def test_float32_weights_by_name(flat):
     for name, master in found.items():
         assert master.shape == named[name].shape
         assert bool((master == expected[id(named[name])]).all())
+
+
+def test_validation_generates_as_asked():
+    """By --eval-args, or as evaluation does."""
+    task = object.__new__(ReferringTask)
+    own = GenerationSettings(min_len=52)
+    task.plain = SimpleNamespace(generation_settings=lambda: own)
+    task.settings = SimpleNamespace(eval_args="{}")
+    assert task._generation() is own
+    task.settings.eval_args = '{"beam": 2, "max_len_b": 7}'
+    assert task._generation() == GenerationSettings(beam=2, max_len_b=7)
 
 
 class Rows(list):

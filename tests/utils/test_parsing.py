@@ -86,6 +86,20 @@ def test_mirror_swaps_left_and_right():
     assert mirror_label_map(mirror_label_map(labels)).equal(labels)
 
 
+def test_classes_and_palette():
+    """As spec/tokenizer.md has them: files, legends and exports name parts by these numbers."""
+    assert CLASS_NAMES == (
+        "background", "hat", "hair", "glove", "sunglasses", "upper-clothes", "dress", "coat", "socks", "pants",
+        "torso-skin", "scarf", "skirt", "face", "left-arm", "right-arm", "left-leg", "right-leg", "left-shoe",
+        "right-shoe",
+    )  # fmt: skip
+    assert PALETTE == (
+        (0, 0, 0), (128, 0, 0), (255, 0, 0), (0, 85, 0), (170, 0, 51), (255, 85, 0), (0, 0, 85), (0, 119, 221),
+        (85, 85, 0), (0, 85, 85), (85, 51, 0), (52, 86, 128), (0, 128, 0), (0, 0, 255), (51, 170, 221), (0, 255, 255),
+        (85, 255, 170), (170, 255, 85), (255, 255, 0), (255, 170, 0),
+    )  # fmt: skip
+
+
 def test_colours():
     assert colour_label_map(np.array([[0, 13], [5, 19]])).tolist() == [
         [[0, 0, 0], [0, 0, 255]],
