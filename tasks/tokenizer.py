@@ -20,6 +20,7 @@ from torch import Tensor
 from ..data.columns import parse_codes
 from ..models.vqgan import VQTokenizer, load_tokenizer, read_checkpoint
 from ..models.vqgan_config import GRID_HW, read_config
+from ..utils.checkpoints import read_checkpoint as read_network
 from ..utils.devices import pick_device
 from ..utils.errors import exit_status
 from ..utils.fetch import digest
@@ -28,9 +29,9 @@ from ..utils.memory import keep_freed_memory
 from ..utils.parsing import CLASS_NAMES, NUM_CLASSES, confusion_matrix, paste_label_map, segmentation_scores
 from .evaluation import write_json
 from .result_files import read_results
-from .settings import TaskSettings
+from .settings import TaskSettings, settings_of
 from .tokenizer_adapting import AnsweredCrops, DecoderTrainer
-from .tokenizer_rows import CANVAS_SIZE, COLUMNS, Draws, Person, Persons, TrainingCrops, batches, open_table, replacing
+from .tokenizer_rows import COLUMNS, Draws, Person, Persons, TrainingCrops, batches, open_table, replacing
 from .tokenizer_training import Settings, Trainer, train
 
 logger = logging.getLogger(__name__)
@@ -62,25 +63,33 @@ def encode(tokenizer: VQTokenizer, persons: Persons, *, out: Path, batch_size: i
 
 
 class _Side:
-    """Confusion of one kind of map with the truth: in the 512 x 512 canvas as evaluation has it, and in the crop."""
+    """Confusion of one kind of map with the truth: on the canvas as evaluation has it, and in the crop."""
 
     def __init__(self) -> None:
         self.canvas = torch.zeros(NUM_CLASSES, NUM_CLASSES, dtype=torch.int64)
         self.crop = torch.zeros_like(self.canvas)
 
     def add(self, label_map: Tensor, crop: Tensor, *, person: Person, gt: Tensor) -> None:
-        """label_map, crop: [h, w], what was made of the person and its truth. gt: [512, 512]."""
-        pasted = paste_label_map(label_map, person.box_canvas, CANVAS_SIZE)
+        """label_map, crop: [h, w], what was made of the person and its truth. gt: [size, size], canvas."""
+        pasted = paste_label_map(label_map, person.box_canvas(len(gt)), len(gt))
         self.canvas += confusion_matrix(pasted, label=gt)
         self.crop += confusion_matrix(label_map, label=crop)
 
 
-def score(tokenizer: VQTokenizer, persons: Persons, *, batch_size: int, num_workers: int) -> dict[str, Any]:
+def score(
+    tokenizer: VQTokenizer,
+    persons: Persons,
+    *,
+    batch_size: int,
+    num_workers: int,
+    canvas_size: int = TaskSettings.max_image_size,
+) -> dict[str, Any]:
     """How well label maps survive the tokenizer: what RPar would score if every box and code were right.
 
-    miou, pixel_acc, mean_acc, mean_precision, class_iou: on the canvas, as evaluation. crop_miou: at the tokenizer's
-    size. nearest_*: of an 8 x 6 nearest-neighbour grid of classes instead. code_usage: share of the codebook in use.
-    same_codes: share of the table's codes that the tokenizer gives, too; absent where the table has none.
+    miou, pixel_acc, mean_acc, mean_precision, class_iou: on the canvas of `canvas_size` px a side, as evaluation of a
+    network with that `max_image_size`; on a smaller one they are lower. crop_miou: at the tokenizer's size. nearest_*:
+    of an 8 x 6 nearest-neighbour grid of classes instead. code_usage: share of the codebook in use. same_codes: share
+    of the table's codes that the tokenizer gives, too; absent where the table has none.
     """
     made, nearest = _Side(), _Side()
     use = torch.zeros(tokenizer.n_embed, dtype=torch.int64)
@@ -91,7 +100,7 @@ def score(tokenizer: VQTokenizer, persons: Persons, *, batch_size: int, num_work
         use += torch.bincount(codes.flatten(), minlength=len(use))
         decoded, coarse = tokenizer.decode(codes).cpu(), nearest_grid(crops)
         for k, person in enumerate(batch):
-            gt = person.gt
+            gt = person.gt(canvas_size)
             made.add(decoded[k], crops[k], person=person, gt=gt)
             nearest.add(coarse[k], crops[k], person=person, gt=gt)
             if person.row.get("codes"):  # a drawn world's table has the column, empty until the tokenizer fills it
@@ -127,7 +136,11 @@ def _run_encode(args: argparse.Namespace) -> None:
 def _run_score(args: argparse.Namespace) -> None:
     tokenizer = load_tokenizer(args.vq_config, args.vq_ckpt, n_embed=args.vq_n_embed)
     tokenizer.to(pick_device(cpu=args.cpu))
-    _report(score(tokenizer, _persons(args), batch_size=args.batch_size, num_workers=args.num_workers), args.out)
+    canvas_size = TaskSettings.max_image_size
+    if args.path is not None:
+        canvas_size = settings_of(read_network(args.path, mmap=True), argparse.Namespace()).max_image_size
+    sizes = {"batch_size": args.batch_size, "num_workers": args.num_workers, "canvas_size": canvas_size}
+    _report(score(tokenizer, _persons(args), **sizes), args.out)
 
 
 def _run_train(args: argparse.Namespace) -> None:
@@ -211,6 +224,8 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--vq-ckpt", type=Path, required=True, help="model.ckpt of the tokenizer")
         command.add_argument("--vq-n-embed", type=positive, help="number of codes used; None: the file's")
         command.add_argument("--out", type=Path, required=name == "encode", help=out)
+        if name == "score":
+            command.add_argument("--path", help="checkpoint of the network whose canvas is scored on; None: 512 px")
         command.set_defaults(run=run)
     for name, run, updates in (("train", _run_train, 50000), ("adapt", _run_adapt, 2000)):
         command = commands.add_parser(name, parents=[shared], formatter_class=argparse.ArgumentDefaultsHelpFormatter)

@@ -24,7 +24,6 @@ from ..utils.errors import DataError
 from ..utils.parsing import crop_label_map, mirror_label_map
 
 COLUMNS = ("id", "expression", "box", "codes", "mask", "image")
-CANVAS_SIZE = 512  # px of `gt`'s side, spec data.md
 JITTER = 0.1  # of the box's sides: how far each edge moves at most in training
 
 
@@ -41,17 +40,15 @@ class Person:
         """The person at the tokenizer's size, int64 [*size_hw]."""
         return crop_label_map(self.mask, self.box_xyxy, size_hw)
 
-    @property
-    def box_canvas(self) -> tuple[float, ...]:
-        """The box in canvas px."""
+    def box_canvas(self, size: int) -> tuple[float, ...]:
+        """The box in px of the canvas, whose side is `size`."""
         height, width = self.mask.shape
-        ratios = (CANVAS_SIZE / width, CANVAS_SIZE / height) * 2
+        ratios = (size / width, size / height) * 2
         return tuple(float(edge) * ratio for edge, ratio in zip(self.box_xyxy, ratios, strict=True))
 
-    @property
-    def gt(self) -> Tensor:
-        """The mask as evaluation sees it, int64 [512, 512]."""
-        return torch.from_numpy(resize_label_map(self.mask.numpy(), CANVAS_SIZE)).long()
+    def gt(self, size: int) -> Tensor:
+        """The mask as evaluation sees it, int64 [size, size]."""
+        return torch.from_numpy(resize_label_map(self.mask.numpy(), size)).long()
 
 
 def open_table(path: str | Path) -> TsvFile:

@@ -91,8 +91,8 @@ def test_scoring_flags(tmp_path):
         (tmp_path / table).parent.mkdir(exist_ok=True)
         (tmp_path / f"{table}.tsv").touch()
     (tmp_path / "world.json").touch()
-    calls = commands("synthetic/evaluate.sh", tmp_path, tmp_path, name="evaluate.py")
-    given = [vars(make_parser().parse_args(words)) for words in calls]
+    script = ("synthetic/evaluate.sh", tmp_path, tmp_path)
+    given = [vars(make_parser().parse_args(words)) for words in commands(*script, name="evaluate.py")]
     asked = [(g["task"], g["data"].rpartition("/")[2], g.get("selected_cols"), g.get("min_len")) for g in given]
     assert asked == [
         ("refcoco", "rkpt_test.tsv", "0,5,2,3", None),
@@ -104,6 +104,8 @@ def test_scoring_flags(tmp_path):
     ]
     shipped = str(ROOT / "checkpoints/synthetic")
     assert {(g["path"], g["bpe_dir"]) for g in given} == {(f"{shipped}/model.pt", f"{shipped}/bpe")}
+    own = next(words for words in commands(*script, name="refhcm.tasks.tokenizer") if words[0] == "score")
+    assert own[own.index("--path") + 1] == f"{shipped}/model.pt"  # the canvas of its answers
     assert {g["vq_ckpt"] for g in given if "rpar" in g["task"]} == {f"{shipped}/vqgan/model.ckpt"}
 
 

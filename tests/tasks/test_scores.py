@@ -10,6 +10,8 @@ import torch
 from refhcm.models.vqgan import VQTokenizer
 from refhcm.models.vqgan_config import VQConfig
 from refhcm.tasks.base import Generated, Prediction, mean_of
+from refhcm.tasks.tokenizer import score
+from refhcm.tasks.tokenizer_rows import Persons, open_table
 from refhcm.utils.errors import CheckpointError
 from refhcm.utils.keypoints import SIGMAS
 
@@ -135,6 +137,26 @@ def test_maps_of_a_batch(make_task, tokenizer_files):
     assert torch.equal(found[1].label_map, found[2].label_map)
     assert found[2].codes.tolist() == [60] * 48
     assert not torch.equal(found[0].label_map, found[1].label_map)
+
+
+def test_the_tokenizer_s_own_score_is_on_the_same_canvas(make_task, tokenizer_files, world, coded):
+    """Of answers whose boxes and codes are right RPar has it, on a canvas that is not 512 px wide, too."""
+    task = make_task("rpar", max_image_size=64, patch_image_size=64, **tokenizer_files)
+    persons = Persons(open_table(coded), world / "rpar" / "annos")
+    rows = task.open(coded, training=False)
+    statistics = []
+    for person, row in zip(persons, rows, strict=True):
+        codes = task.tokenizer.encode(person.crop(task.tokenizer.input_size_hw)[None])
+        box = np.array(person.box_canvas(64), np.float32)
+        found = Prediction(True, box, codes=codes[0].numpy(), label_map=task.tokenizer.decode(codes)[0])
+        ratios = {"w_resize_ratios": row["w_resize_ratio"], "h_resize_ratios": row["h_resize_ratio"]}
+        statistics.append(task.statistics(found, {"gt": row["gt"], "region_coords": row["region_coord"], **ratios}))
+    found = task.summarize(statistics)
+    expected, other = (score(task.tokenizer, persons, batch_size=4, num_workers=0, canvas_size=c) for c in (64, 512))
+    assert found["box_score"] == 1
+    for name in ("miou", "pixel_acc", "class_iou"):
+        assert found[name] == pytest.approx(expected[name])
+    assert found["miou"] != pytest.approx(other["miou"], rel=1e-3)
 
 
 def test_the_tokenizer_has_as_many_codes_as_asked(make_task, tokenizer_files):
