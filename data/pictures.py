@@ -69,9 +69,12 @@ def _upright(image: Image.Image, where: str) -> Image.Image:
     _check_size(image.size, where)
     try:
         image.load()
+        image = _turned(image)
         if image.mode.startswith("I;16"):  # Pillow would cut 16 bits at 255
             return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-        return _opaque(_turned(image))
+        if image.mode == "F" or (image.mode == "I" and max(map(abs, image.getextrema())) > 255):  # would be cut, too
+            raise DataError(f"{where}: its pixels are 32-bit numbers (mode {image.mode}); needs 8 or 16 bits")
+        return _opaque(image)
     except PILLOW_ERRORS as error:
         raise _unreadable(error, where) from error
 

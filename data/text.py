@@ -76,7 +76,7 @@ class TextEncoder:
 
     def unknown_symbols(self, text: str) -> list[str]:
         """The `<bin_k>` and `<code_k>` of a text that the vocabulary does not have."""
-        found = SYMBOL.findall(text.lower())
+        found = [symbol for word in text.lower().split() for symbol in SYMBOL.findall(word)]
         return [symbol for symbol in found if self.vocabulary.index(symbol) == self.vocabulary.unk()]
 
     def encode_instruction(self, text: str) -> Tensor:

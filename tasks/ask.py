@@ -65,6 +65,8 @@ def _refuse_mixtures(args: argparse.Namespace) -> None:
         raise UserError(f"{', '.join(parts)}: go with --text that describes a person, not with --instruct or --box")
     if args.parallel and not args.parsing:
         raise UserError("--parallel: is a way to answer --parsing")
+    if args.coco is not None and (not args.coco.name or args.coco.is_dir()):
+        raise UserError(f"--coco {args.coco}: needs a file's name, for FILE.bbox.json and the others")
     if any(not text.strip() for text in args.text):
         raise UserError("--text: is empty")
 
@@ -109,16 +111,17 @@ def _box(text: str) -> list[float]:
 
 def run(args: argparse.Namespace) -> int:
     """Exit status: 0 when all is answered, else 1."""
-    name = model_name(args.checkpoint)
+    name, tokenizer = model_name(args.checkpoint), tokenizer_mark(args)
     asked = list({question.key(name): question for question in questions(args)}.values())
     from .ask_answers import answer_all
     from .ask_exports import EXPORTERS
     from .ask_records import open_records
 
     with open_records(args.out) as records:
-        left = [question for question in asked if not records.has_answer(question, name)]
+        left = [question for question in asked if not records.has_answer(question, name, tokenizer)]
         known = len(asked) - len(left)
-        errors = answer_all(_model(args), records, left, name=name, known=known) if left else 0
+        marks = {"name": name, "tokenizer": tokenizer}
+        errors = answer_all(_model(args), records, left, known=known, **marks) if left else 0
         answers = records.answered(name)
     where = "" if args.out is None else f"{args.out}: "
     print(f"{where}{len(left) - errors} answered, {known} were there, {errors} without an answer", file=sys.stderr)
@@ -129,19 +132,29 @@ def run(args: argparse.Namespace) -> int:
 
 
 def model_name(checkpoint: str | None) -> str:
-    """What lines call a model: its file, and a mark of the content, for training may write it anew.
-
-    The end of torch's files holds the checksum of each tensor. Without a file `load` says what is wrong.
-    """
+    """What lines call a model: its file, and a mark of the content, for training may write it anew."""
     from .loading import SHIPPED
 
     path, name = (Path(checkpoint), checkpoint) if checkpoint else (SHIPPED, "shipped")
-    if not path.is_file():
-        return name
+    return f"{name}#{_mark(path)}" if path.is_file() else name  # without a file `load` says what is wrong
+
+
+def tokenizer_mark(args: argparse.Namespace) -> str | None:
+    """The mark of the tokenizer that draws the parts; None where no question asks for them, or there is none."""
+    from .loading import SHIPPED, tokenizer_files
+
+    if not (args.parsing or args.instruct):
+        return None
+    files = tokenizer_files(args.tokenizer, Path(args.checkpoint or SHIPPED))
+    return None if files is None else _mark(files[0])
+
+
+def _mark(path: Path) -> str:
+    """Tells the content: the end of torch's files holds the checksum of each tensor."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(size - MARKED, 0))
-        return f"{name}#{sha256(file.read()).hexdigest()[:8]}"
+        return sha256(file.read()).hexdigest()[:8]
 
 
 def _model(args: argparse.Namespace) -> "Predictor":

@@ -74,13 +74,15 @@ def _one_by_one(model: Predictor, asked: Sequence[Question], images: Sequence[Im
     return [_one_by_one(model, [one], [image])[0] for one, image in zip(asked, images, strict=True)]
 
 
-def answer_all(model: Predictor, records: Records, asked: Sequence[Question], *, name: str, known: int) -> int:
+def answer_all(
+    model: Predictor, records: Records, asked: Sequence[Question], *, name: str, tokenizer: str | None, known: int
+) -> int:
     """Writes a line for each question; the number of those without an answer. known: how many were there before."""
     errors, rest = 0, iter(asked)
     with tqdm(total=known + len(asked), initial=known, desc="ask", unit="question") as bar:
         while batch := list(islice(rest, model.batch_size)):
             for question, found in zip(batch, answer_batch(model, batch), strict=True):
-                records.add(question, name, found)
+                records.add(question, name, found, tokenizer)
                 errors += isinstance(found, str)
             bar.update(len(batch))
     return errors

@@ -1,6 +1,7 @@
 """Answers of `refhcm ask` as files of other programs: COCO results, OpenPose, PNG masks, and drawn pictures."""
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,16 +13,20 @@ from ..data.pictures import open_picture
 from ..utils.answer_drawing import draw_answer
 from ..utils.errors import UserError
 from ..utils.exports import coco_results, openpose, save_label_map, save_parts
-from .ask_records import Record, answer_of
+from ..utils.parsing import CLASS_NAMES
+from .ask_records import Record, answer_of, picture_mark
 
 
 def export_coco(records: Sequence[Record], path: Path) -> list[Path]:
     """One file for each of COCO's kinds that has results: results.json is results.bbox.json, .keypoints, .segm."""
     written = []
     for kind, rows in coco_rows(records).items():
+        file = path.with_name(f"{path.stem}.{kind}{path.suffix or '.json'}")
         if rows:
-            written.append(path.with_suffix(f".{kind}{path.suffix or '.json'}"))
-            _write_json(rows, written[-1])
+            _write_json(rows, file)
+            written.append(file)
+        else:
+            _remove(file)
     return written
 
 
@@ -38,19 +43,22 @@ def coco_rows(records: Sequence[Record]) -> dict[str, list[dict[str, Any]]]:
 
 
 def image_id(image: str) -> int | str:
-    """COCO's id of a picture: 581857 of COCO_train2014_000000581857.jpg."""
-    number = re.fullmatch(r"(?:COCO_\w+_)?([0-9]+)", Path(image).stem)
-    return int(number[1]) if number else image
+    """COCO's id of a picture: 581857 of COCO_train2014_000000581857.jpg and, as RefCOCO has it, of ..._16.jpg."""
+    number = re.fullmatch(r"COCO_[a-z]+[0-9]{4}_([0-9]+)(?:_[0-9]+)?|([0-9]+)", Path(image).stem)
+    return int(number[1] or number[2]) if number else image
 
 
 def export_openpose(records: Sequence[Record], folder: Path) -> list[Path]:
     """One file for each picture with answered keypoints, `NAME_keypoints.json`, with all its people."""
-    asked = [record for record in records if record["keypoints"] is not None]
     written = []
-    for image, stem in stems(asked).items():
-        answers = [answer_of(record) for record in asked if record["image"] == image]
-        written.append(folder / f"{stem}_keypoints.json")
-        _write_json(openpose(answers), written[-1])
+    for image, stem in stems(records).items():
+        asked = [record for record in records if record["image"] == image and record["keypoints"] is not None]
+        file = folder / f"{stem}_keypoints.json"
+        if asked:
+            _write_json(openpose([answer_of(record) for record in asked]), file)
+            written.append(file)
+        else:
+            _remove(file)
     return written
 
 
@@ -58,11 +66,16 @@ def export_masks(records: Sequence[Record], folder: Path) -> list[Path]:
     """Of each answer with parts the label map, values are classes, and a mask for each part, NAME_hair.png."""
     written = []
     for name, record in named(records):
+        files = []
         if record["parts"] is not None:
             answer = answer_of(record)
-            written.append(folder / f"{name}.png")
-            save_label_map(answer, written[-1])
-            written += save_parts(answer, folder, stem=name).values()
+            files.append(folder / f"{name}.png")
+            save_label_map(answer, files[0])
+            files += save_parts(answer, folder, stem=name).values()
+        whole, parts = f"{name}.png", [f"{name}_{part}.png" for part in CLASS_NAMES]
+        for file in {folder / other for other in (whole, *parts)} - set(files):
+            _remove(file)
+        written += files
     return written
 
 
@@ -72,6 +85,8 @@ def export_drawn(records: Sequence[Record], folder: Path) -> list[Path]:
     for name, record in named(records):
         path = folder / f"{name}.jpg"
         try:
+            if picture_mark(record["image"]) not in (None, record.get("picture")):
+                raise UserError("another picture is there now")
             drawn = draw_answer(open_picture(record["image"]), answer_of(record))
         except UserError as error:  # of an earlier run, say, whose pictures are not there any more
             problems.append(f"{record['image']}: not drawn ({error})")
@@ -108,7 +123,15 @@ def stems(records: Sequence[Record]) -> dict[str, str]:
 
 def _stem(image: str, *, alone: bool) -> str:
     stem = Path(image).stem
-    return stem if alone else f"{stem}-{sha256(image.encode()).hexdigest()[:8]}"
+    return stem if alone else f"{stem}-{sha256(os.fsencode(image)).hexdigest()[:8]}"
+
+
+def _remove(file: Path) -> None:
+    """What an earlier answer left there would be taken for this one's."""
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{file}: can not be removed: {error.strerror or error}") from error
 
 
 def _write_json(value: Any, path: Path) -> None:

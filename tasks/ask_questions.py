@@ -2,14 +2,16 @@
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
+from ..data.images import picture_formats
 from ..utils.errors import DataError, UserError
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 # Words by which a table's first line is known to be its header, for the picture and for what is asked about it.
 HEADERS = (("image", "picture", "file", "path"), ("expression", "text", "instruction"))
 
@@ -32,10 +34,11 @@ class Question:
 def pictures(names: Iterable[str]) -> list[str]:
     """The files named, and the pictures in the folders named, at any depth. UserError for what is not there."""
     found: list[str] = []
+    endings = {ending for ending, kind in Image.registered_extensions().items() if kind in picture_formats()}
     for name in names:
         path = Path(name)
         if path.is_dir():
-            inside = sorted(str(file) for file in path.rglob("*") if _is_picture(file))
+            inside = sorted(str(file) for file in path.rglob("*") if _is_picture(file, endings))
             if not inside:
                 raise UserError(f"{name}: holds no picture, such as a .jpg or .png file")
             found += inside
@@ -46,8 +49,8 @@ def pictures(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in PICTURES and not path.name.startswith(".") and path.is_file()
+def _is_picture(path: Path, endings: Container[str]) -> bool:
+    return path.suffix.lower() in endings and not path.name.startswith(".") and path.is_file()
 
 
 def read_pairs(path: Path) -> list[tuple[str, str]]:

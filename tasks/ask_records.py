@@ -1,11 +1,11 @@
 """The file of answers, one JSON object a line: an answer is written when it is there, and read when a run goes on.
 
-A line is `{"image", "question", "model"}` with the fields of `Answer.to_dict()`, or with `error` where there is no
-answer. Lines are only added: the last one of a question is the one that holds.
+A line is `{"image", "question", "model", "picture", "tokenizer"}` with the fields of `Answer.to_dict()`, or with
+`error` where there is no answer. Lines are only added: the last one of a question is the one that holds. `picture` and
+`tokenizer` mark the content of these files: where it is another one now, the question is asked again.
 """
 
 import contextlib
-import fcntl
 import json
 import sys
 from collections.abc import Iterator
@@ -16,6 +16,8 @@ import numpy as np
 from pycocotools import mask as coco
 
 from ..utils.errors import DataError, UserError
+from ..utils.fetch import digest
+from ..utils.locking import lock
 from ..utils.parsing import CLASS_NAMES
 from .answers import Answer, Keypoints, Scores
 from .ask_questions import Question
@@ -30,25 +32,43 @@ class Records:
     def __init__(self, file: BinaryIO, known: list[Record]) -> None:
         self._file = file
         self._by_key = {_key(record): record for record in known}
+        self._marks: dict[str, str | None] = {}
 
-    def has_answer(self, question: Question, model: str) -> bool:
-        """Whether the question needs not be asked; after an error it is asked again."""
-        return "error" not in self._by_key.get(question.key(model), {"error": None})
+    def has_answer(self, question: Question, model: str, tokenizer: str | None = None) -> bool:
+        """Whether the question needs not be asked; after an error, or of another picture, it is asked again."""
+        record = self._by_key.get(question.key(model), {"error": None})
+        if "error" in record or record.get("tokenizer") != tokenizer:
+            return False
+        return self._mark(question.image) in (None, record.get("picture"))
 
     def answered(self, model: str) -> list[Record]:
         """The lines of all answers of a model."""
         return [record for record in self._by_key.values() if "error" not in record and record["model"] == model]
 
-    def add(self, question: Question, model: str, found: Answer | str) -> None:
+    def add(self, question: Question, model: str, found: Answer | str, tokenizer: str | None = None) -> None:
         """Writes the line of an answer, or of an error, at once; an error that is there already is not said twice."""
         said = {"error": found} if isinstance(found, str) else found.to_dict()
-        record = {"image": question.image, "question": dict(question.asked), "model": model, **said}
+        record = {"image": question.image, "question": dict(question.asked), "model": model}
+        record |= {"picture": self._mark(question.image), "tokenizer": tokenizer, **said}
         if self._by_key.get(_key(record)) == record:
             return
         self._by_key[_key(record)] = record
         line = json.dumps(record, ensure_ascii=False, allow_nan=False)
         self._file.write(line.encode(errors="surrogatepass") + b"\n")  # a file's name may be no UTF-8
         self._file.flush()
+
+    def _mark(self, image: str) -> str | None:
+        if image not in self._marks:
+            self._marks[image] = picture_mark(image)
+        return self._marks[image]
+
+
+def picture_mark(image: str) -> str | None:
+    """What tells a picture from another one that lay at the same place; None where there is no file."""
+    try:
+        return digest(Path(image))[:16]
+    except (OSError, ValueError):  # ValueError: a null character in the name
+        return None
 
 
 def _key(record: Record) -> str:
@@ -72,7 +92,7 @@ def open_records(path: Path | None) -> Iterator[Records]:
         raise UserError(f"--out {path}: can not be written: {error.strerror}") from error
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(file)
         except BlockingIOError as error:
             raise UserError(f"--out {path}: another run writes it") from error
         yield Records(file, _read(file, path))

@@ -16,7 +16,7 @@ from ..models.vqgan import VQTokenizer
 from ..models.vqgan_config import NUM_CODES
 from ..utils.errors import DataError, UserError
 from .base import Annotation, Generated, Prediction, Task
-from .questions import check_text
+from .questions import check_expression, check_text
 from .reading import Parts, keypoints_problem, parsing_problem, split
 from .rhrc import ReferringCaption
 from .rkpt import ReferringKeypoints
@@ -59,6 +59,10 @@ class Instruction(Task):
             last = len(self.vocabulary.bin_ids) - 1
             raise UserError(f"{where}: {unknown[0]} is no symbol of this model, which has <bin_0> to <bin_{last}>")
         return given
+
+    def check_expression(self, text: Any, where: str) -> dict[str, Any]:
+        """An expression, of which an instruction is made, whose symbols the model has. Raises UserError."""
+        return check_expression(text, where) | self.check(text, where)
 
     def source(self, annotation: Annotation, placed: Placed) -> Tensor:
         """The instruction as the demos encode it, without bos and eos."""

@@ -46,7 +46,7 @@ def load(
     dtype = _dtype(dtype, device)
     path = _checkpoint(checkpoint)
     found = read_checkpoint(path, mmap=True)
-    vq_files = _tokenizer_files(tokenizer, path)
+    vq_files = tokenizer_files(tokenizer, path)
     settings = settings_of(found, argparse.Namespace(bpe_dir=str(_bpe_dir(bpe_dir, path))))
     vocabulary = Vocabulary.load(settings.bpe_dir, num_bins=settings.num_bins, code_dict_size=settings.code_dict_size)
     text = TextEncoder.load(settings.bpe_dir, vocabulary)
@@ -79,8 +79,8 @@ def _bpe_dir(given: str | Path | None, checkpoint: Path) -> Path:
     return found
 
 
-def _tokenizer_files(given: str | Path | None, checkpoint: Path) -> tuple[Path, Path] | None:
-    """Weights and sizes of the tokenizer; None where there is none."""
+def tokenizer_files(given: str | Path | None, checkpoint: Path) -> tuple[Path, Path] | None:
+    """Weights and sizes of the tokenizer that `load` takes; None where there is none."""
     if given is None:
         vqgan = Path("checkpoints") / "vqgan"
         folder = _first([checkpoint.parent / "vqgan", vqgan, ROOT / vqgan], TOKENIZER[0])

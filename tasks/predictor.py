@@ -97,6 +97,8 @@ class Predictor:
         Query Parallel Generation, for checkpoints that have learned it (`rpar_full_mask`).
         """
         names = ["rkpt"] * keypoints + ["rpar_full_mask" if parallel else "rpar"] * parsing
+        if parallel and not parsing:
+            raise UserError("parallel: is a way to answer parsing, which is not asked for")
         if parsing:
             self._need_tokenizer()
         tasks = [self._task(name) for name in names or ["refcoco"]]
@@ -151,9 +153,8 @@ class Predictor:
             self._need_tokenizer()
         settings = generation or self._instruction().generation_settings()
         parts = {"keypoints": keypoints, "parsing": parsing}
-        return self._all(
-            image, text, partial(self._chain, settings=settings, **parts), name="text", check=check_expression
-        )
+        chain = partial(self._chain, settings=settings, **parts)
+        return self._all(image, text, chain, name="text", check=self._instruction().check_expression)
 
     # Pictures and batches
 

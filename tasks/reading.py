@@ -88,10 +88,11 @@ def keypoints_problem(ids: Sequence[int], parts: Parts, text: TextEncoder) -> st
         bins = runs[k + 1][1] if k + 1 < len(runs) else []
         if kind != "w" or len(bins) != 2:
             return "each needs a name and two bins"
-        names.append(text.decode([int(ids[i]) for i in run]).strip())
-    unknown = [name for name in names if name not in KEYPOINT_NAMES]
-    if unknown:
-        return f"{unknown[0]!r} is no keypoint's name"
+        names.append(text.decode([int(ids[i]) for i in run]))
+    unknown = [name for name in names if not name.startswith(" ") or name.strip() not in KEYPOINT_NAMES]
+    if unknown:  # a name without its space would be read as the end of the one before it
+        return f"{unknown[0].strip()!r} is no keypoint's name"
+    names = [name.strip() for name in names]
     twice = [name for name in names if names.count(name) > 1]
     return f"{twice[0]} is named twice" if twice else None
 

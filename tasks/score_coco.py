@@ -30,11 +30,16 @@ def read_predictions(path: str | Path) -> tuple[dict[int, np.ndarray], dict[int,
     for number, record in enumerate(records if isinstance(records, list) else [records]):
         try:
             points = np.array(record["keypoints"], np.float64).reshape(NUM_KEYPOINTS, 2)
-            predictions[int(record["uniq_id"])] = points
-            if "score" in record:
-                scores[int(record["uniq_id"])] = float(record["score"])
-        except (TypeError, KeyError, ValueError) as error:
+            name, ranked = int(record["uniq_id"]), float(record.get("score", 0))
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise DataError(f"{path}: record {number}: needs a whole `uniq_id` and 34 `keypoints` ({error})") from error
+        if name in predictions:
+            raise DataError(f"{path}: record {number}: uniq_id {name} is there already")
+        if not (np.isfinite(points).all() and np.isfinite(ranked)):
+            raise DataError(f"{path}: record {number}: a number is not finite")
+        predictions[name] = points
+        if "score" in record:
+            scores[name] = ranked
     return predictions, scores if len(scores) == len(predictions) else None
 
 

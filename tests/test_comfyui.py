@@ -25,7 +25,7 @@ HAIR = [[0, 0, 0, 0, 0, 0], [0, 1, 1, 1, 0, 0], [0, 1, 1, 1, 0, 0], [0, 0, 0, 0,
 # would find; `refhcm` itself must not be needed.
 PLUG_IN = """
 import importlib.util, json, os, sys
-sys.modules["refhcm"] = None
+sys.modules["refhcm"] = sys.modules["fcntl"] = None  # there is no fcntl on Windows
 folder, picture, expression = sys.argv[1:]
 name = folder.replace(".", "_x_")
 spec = importlib.util.spec_from_file_location(name, os.path.join(folder, "__init__.py"))

@@ -28,7 +28,7 @@ BROWSER = {
 
 
 class Server:
-    """`python gradio_demo.py` on a free port of this machine."""
+    """`python gradio_demo.py` on a free port of this machine, started elsewhere than in the project's folder."""
 
     def __init__(self, *arguments, log, python=sys.executable):
         self.port = free_port()
@@ -37,7 +37,7 @@ class Server:
         command = [str(python), str(ROOT / "gradio_demo.py"), *map(str, arguments), f"--port={self.port}"]
         with log.open("wb") as out:
             environment = os.environ | {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
-            self.process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
+            self.process = subprocess.Popen(command, stdout=out, stderr=out, env=environment, cwd=log.parent)
         end = time.monotonic() + PATIENCE
         while not self.answers():
             assert self.process.poll() is None, log.read_text()

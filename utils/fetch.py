@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import http.client
 import shutil
@@ -11,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -18,6 +18,7 @@ from typing import BinaryIO
 from tqdm import tqdm
 
 from .errors import UserError
+from .locking import lock
 
 CHUNK = 1 << 20  # bytes
 TIMEOUT_S = 30
@@ -101,7 +102,7 @@ def unpack(archive: Path, folder: Path) -> None:
             require_space(folder, sum(member.file_size for member in members))
             for member in tqdm(members, desc=f"unpack {archive.name}", leave=False):
                 content.extract(member, part)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: needs a password, too
         raise FetchError(f"{archive}: not a zip file that can be unpacked: {error}") from error
     inner = part / folder.name
     if inner.is_dir() and len(list(part.iterdir())) == 1:
@@ -117,7 +118,7 @@ def _writing(path: Path) -> Iterator[BinaryIO]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(_part(path), "ab") as part:
-            fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(part)
             yield part
     except BlockingIOError as error:
         raise FetchError(f"{_part(path)}: another download writes it") from error

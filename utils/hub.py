@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .fetch import FetchError, fetch
+from .fetch import TIMEOUT_S, FetchError, fetch
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class Repository:
 
         with self._errors():
             api = HfApi(endpoint=_endpoint())
-            found = api.repo_info(self.id, repo_type=self.kind, revision=self.revision, files_metadata=True)
+            which = {"repo_type": self.kind, "revision": self.revision}
+            found = api.repo_info(self.id, **which, files_metadata=True, timeout=TIMEOUT_S)
             return [
                 RemoteFile(file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else None)
                 for file in found.siblings or ()
@@ -71,7 +72,7 @@ class Repository:
 
 
 def _endpoint() -> str | None:
-    return os.environ.get("HF_ENDPOINT") or None
+    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
 
 
 def _host() -> str:

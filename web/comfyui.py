@@ -115,7 +115,7 @@ class AskRefHCM:
         if parts and model.tokenizer is None:
             raise UserError("parts: there is no folder vqgan beside the weights; put it there, or switch parts off")
         device(BATCH_MEMORY)
-        wanted = {"keypoints": keypoints, "parsing": parts, "parallel": parallel}
+        wanted = {"keypoints": keypoints, "parsing": parts, "parallel": parts and parallel}
         words = " ".join(expression.split())
         drawn, (whole, boxes) = torch.empty(*image.shape[:3], 3), torch.empty(2, *image.shape[:3])
         answers: list[Answer] = []

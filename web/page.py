@@ -268,6 +268,7 @@ def launch_options() -> dict[str, Any]:
     return {
         "theme": THEME,
         "css_paths": FOLDER / "page.css",
+        "allowed_paths": [str(EXAMPLES)],
         "max_file_size": MAX_BYTES,
         "show_error": True,
         "run_history": False,

@@ -117,12 +117,17 @@ def load_network(
     """The network of a checkpoint in evaluation mode. device, dtype: None for the CPU and the file's number format.
 
     No random weights are made, unless some are missing in the file. ema: the averaged weights of `--store-ema`.
+    Raises CheckpointError for what does not fit, and for fewer symbols than `num_symbols`: an answer would be random.
     """
     where = str(checkpoint.path)
     config = NetworkConfig.from_args(checkpoint.flags(), where=where)
     with torch.device("meta"), _NothingDrawn():
         network = Network(config, num_symbols)
     fitted, report = fit_weights(checkpoint.ema_weights() if ema else checkpoint.weights, network, where=where)
+    if EMBEDDINGS[0] in report.extended:
+        known = next(len(checkpoint.weights[name]) for name in EMBEDDINGS if name in checkpoint.weights)
+        has = f"knows {known} symbols, the vocabulary has {num_symbols}"
+        raise CheckpointError(f"{where}: {has}: name the vocabulary that it was trained with (bpe_dir)")
     counters = [name for name in report.missing if name.endswith("num_batches_tracked")]
     if report.missing == counters:
         fitted |= {name: torch.zeros((), dtype=torch.long) for name in counters}

@@ -81,6 +81,20 @@ def test_other_modes_become_rgb(mode):
     assert found.getpixel((2, 2)) == expected
 
 
+def test_16_bits_are_turned_like_others():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(Image.fromarray(np.full((30, 40), 128 * 256, np.uint16)), exif=exif.tobytes())
+    assert open_picture(data).size == (30, 40)
+
+
+@pytest.mark.parametrize("pixels", [np.full((4, 4), 0.5, np.float32), np.full((4, 4), 70_000, np.int32)])
+def test_32_bits_are_refused(pixels):
+    with pytest.raises(UserError, match="its pixels are 32-bit numbers"):
+        open_picture(Image.fromarray(pixels))
+    assert open_picture(Image.fromarray(np.full((4, 4), 200, np.int32))).getpixel((0, 0)) == (200, 200, 200)
+
+
 def bomb():
     """A PNG whose header promises 60000 x 60000 px."""
     png = bytearray(encoded(Image.new("RGB", (1, 1))))

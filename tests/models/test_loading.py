@@ -52,6 +52,18 @@ def test_fewer_embedding_rows_are_extended_in_one_matrix(network):
     assert report.extended == [EMBEDDINGS[0]]
 
 
+def test_a_network_with_fewer_symbols_does_not_answer(network, tmp_path):
+    """Its coordinates would be random: the vocabulary is another one."""
+    weights = network.state_dict()
+    for name in EMBEDDINGS:
+        weights[name] = weights[name][: SYMBOLS - 7]
+    path = write(tmp_path / "a.pt", weights)
+    with pytest.raises(
+        CheckpointError, match=rf"a.pt: knows {SYMBOLS - 7} symbols, the vocabulary has {SYMBOLS}: name"
+    ):
+        load_network(read_checkpoint(path), SYMBOLS)
+
+
 def test_one_row_more_without_mask_loses_the_last(network):
     weights = network.state_dict()
     longer = torch.cat([weights[EMBEDDINGS[0]], torch.ones(1, 64)])

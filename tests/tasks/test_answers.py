@@ -82,6 +82,19 @@ def test_words_are_a_caption(task):
     assert answer.scores == Scores(caption=pytest.approx(np.exp(-0.5)))
 
 
+def test_a_name_without_its_space_is_none(task):
+    """It would be read as the end of the name before it, and the next name have its point."""
+    first, bins, last = map(
+        task.text.encode_words, (f"{BOX} left_eye <bin_1> <bin_2>", "<bin_3> <bin_4>", "right_eye <bin_5> <bin_6>")
+    )
+    ids = torch.cat([first, task.text.encode("nose"), bins, last])
+    generated = Generated(torch.cat([ids, torch.tensor([task.vocabulary.eos()])]))
+    (prediction,) = task.parse_batch([generated], torch.device("cpu"))
+    answer = read(task, generated, prediction, asked=ASKED)
+    assert (answer.valid, answer.keypoints) == (False, None)
+    assert "'nose' is no keypoint's name" in answer.notes[0]
+
+
 @pytest.mark.parametrize(
     ("written_answer", "note"),
     [

@@ -169,8 +169,59 @@ def test_a_model_that_was_trained_on_is_another(model, photos, tmp_path):
     assert len(model.calls) == 3
 
 
+def test_another_picture_of_one_name_is_asked_about(model, photos, tmp_path, monkeypatch, capsys):
+    """In another folder, or in its place; the old answer is drawn on none of them."""
+    out, drawn = tmp_path / "a.jsonl", tmp_path / "drawn"
+    for day in ("one", "two"):
+        (tmp_path / day).mkdir()
+        Image.new("RGB", (20, 30), "red" if day == "one" else "blue").save(tmp_path / day / "a.png")
+        monkeypatch.chdir(tmp_path / day)
+        assert run("a.png", "--text", "a man", "--out", out) == 0
+    assert len(model.calls) == 2
+    Image.new("RGB", (20, 30), "green").save("a.png")
+    assert run(photos / "a.png", "--text", "a man", "--out", out, "--save-images", drawn) == 2
+    assert "another picture is there now" in failed(capsys)
+    assert run("a.png", "--text", "a man", "--out", out) == 0
+    assert len(model.calls) == 4
+    (tmp_path / "two" / "a.png").unlink()
+    monkeypatch.chdir(tmp_path)
+    table = tmp_path / "pairs.csv"
+    table.write_text("a.png,a man\n")
+    assert run("--pairs", table, "--out", out) == 1
+    assert len(model.calls) == 4
+
+
+def test_parts_of_another_tokenizer_are_asked_for(model, photos, tmp_path):
+    tokenizer, out = tmp_path / "model.ckpt", tmp_path / "a.jsonl"
+    (tmp_path / "model.yaml").touch()
+    parts = (photos / "a.png", "--text", "a man", "--parsing", "--tokenizer", tokenizer, "--out", out)
+    box = (photos / "a.png", "--text", "a man", "--tokenizer", tokenizer, "--out", out)
+    for content, calls in ((b"1", 2), (b"1", 2), (b"2", 3)):
+        tokenizer.write_bytes(content)
+        assert run(*parts) == run(*box) == 0
+        assert len(model.calls) == calls
+
+
+def test_exports_hold_nothing_of_an_earlier_answer(model, photos, tmp_path, monkeypatch):
+    """A part, or a kind of answer, that there is not any more."""
+    out, masks, poses, coco = (tmp_path / name for name in ("a.jsonl", "masks", "poses", "c.json"))
+    places = ("--out", out, "--masks", masks, "--openpose", poses, "--coco", coco)
+    asked = (photos / "a.png", "--text", "a man")
+    assert run(*asked, "--parsing", "--keypoints", *places) == 0
+    made = {path.name for path in (*masks.iterdir(), *poses.iterdir())}
+    assert made == {"a-0-a-man.png", "a-0-a-man_hair.png", "a_keypoints.json"}
+    (masks / "mine.png").touch()
+    weights = tmp_path / "b.pt"
+    weights.touch()
+    assert run(*asked, "--checkpoint", weights, *places) == 0
+    assert {path.name for path in (*masks.iterdir(), *poses.iterdir())} == {"mine.png"}
+    assert sorted(path.name for path in tmp_path.glob("c.*")) == ["c.bbox.json"]
+
+
 def test_pictures_of_coco_and_of_one_number():
     assert image_id("t/COCO_train2014_000000581857.jpg") == 581857
+    assert image_id("COCO_train2014_000000581857_16.jpg") == 581857
+    assert image_id("COCO_mine_7.jpg") == "COCO_mine_7.jpg"
     assert image_id("000012.png") == 12
     assert image_id("a/12b.png") == "a/12b.png"
     boxes = Model.person(Image.new("RGB", (9, 9))).to_dict()

@@ -96,6 +96,7 @@ def test_places_without_pictures(model, photos, tmp_path, capsys):
         ([".", "--box", "1,2,3,4", "--keypoints"], "--keypoints: go with --text"),
         ([".", "--text", "a", "--parallel"], "--parallel: is a way to answer --parsing"),
         ([".", "--text", " "], "--text: is empty"),
+        ([".", "--text", "a", "--coco", "."], "--coco .: needs a file's name"),
     ],
 )
 def test_what_does_not_go_together(model, arguments, message, capsys):

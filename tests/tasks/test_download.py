@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import io
+import socket
 import zipfile
 
 import pytest
@@ -20,7 +21,7 @@ def server(monkeypatch):
     monkeypatch.setattr(fetch, "PAUSE_S", 0)
     monkeypatch.setenv("no_proxy", "*")
     with serving() as server:
-        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        monkeypatch.setenv("HF_ENDPOINT", f"{server.url}/")
         yield server
 
 
@@ -81,6 +82,14 @@ def test_vocabulary_from_an_address(server, words, tmp_path, capsys):
     assert run("vocabulary", "--root", tmp_path, "--from", f"{server.url}/deep/") == 0
     assert len(server.requests) == asked
     assert capsys.readouterr().out.count("is there already") == 3
+
+
+def test_a_hub_that_never_answers_is_given_up(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("refhcm.utils.hub.TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        assert run("refhcm", "--root", tmp_path) == 2
+    assert "can not be had from" in failed(capsys)
 
 
 def test_a_changed_vocabulary_is_not_taken(server, words, tmp_path, capsys):

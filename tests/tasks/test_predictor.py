@@ -194,6 +194,14 @@ def test_texts_of_other_methods(method, models, image):
         getattr(models("multitask"), method)(image, "")
     with pytest.raises(UserError, match="symbols long"):
         getattr(models("multitask"), method)(image, "\U0001f600" * 2000)
+    for text, symbol in (("in <bin_5000>", "<bin_5000>"), ("at <bin_1> <bin_99 please", "<bin_99")):
+        with pytest.raises(UserError, match=f"{symbol} is no symbol of this model"):
+            getattr(models("multitask"), method)(image, text)
+
+
+def test_a_way_to_answer_what_is_not_asked_for(models, image):
+    with pytest.raises(UserError, match="parallel: is a way to answer parsing"):
+        models("rpar_full_mask").refer(image, "a man", parallel=True)
 
 
 @pytest.mark.parametrize(

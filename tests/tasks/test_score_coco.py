@@ -51,7 +51,16 @@ def test_scores_rank_the_results(files, scores, expected, capsys):
     assert json.loads(capsys.readouterr().out)["oks_ap50"] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("wrong", ["[1]", "{", '[{"uniq_id": "7", "keypoints": [1, 2]}]'])
+ZEROS = f'"uniq_id": "7", "keypoints": {[0] * 34}'
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *["[1]", "{", '[{"uniq_id": "7", "keypoints": [1, 2]}]'],
+        *[f"[{{{ZEROS}}}, {{{ZEROS}}}]", f'[{{{ZEROS}, "score": NaN}}]', f"[{{{ZEROS.replace('0]', 'NaN]')}}}]"],
+    ],
+)
 def test_wrong_result_files(files, wrong, capsys):
     (files / "wrong.json").write_text(wrong)
     assert main([str(files / "truth.json"), str(files / "wrong.json")]) == 2

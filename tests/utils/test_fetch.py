@@ -190,5 +190,22 @@ def test_a_broken_archive(tmp_path):
     assert names(tmp_path) == ["annos.zip"]
 
 
+@pytest.mark.parametrize("damage", ["password", "content"])
+def test_an_archive_that_can_not_be_read_to_its_end(tmp_path, damage):
+    path = tmp_path / "annos.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a", bytes(range(256)) * 40)
+    data = bytearray(path.read_bytes())
+    if damage == "password":
+        data[6] |= 1  # a flag of the file's head, and of the directory's
+        data[data.index(b"PK\1\2") + 8] |= 1
+    else:
+        data[31:60] = b"\xff" * 29
+    path.write_bytes(data)
+    with pytest.raises(FetchError, match=r"annos.zip: not a zip file that can be unpacked"):
+        unpack(path, tmp_path / "annos")
+    assert not (tmp_path / "annos").exists()
+
+
 def test_sizes_to_read():
     assert [readable(size) for size in (0, 999, 1000, 28_900_000_000)] == ["0 bytes", "999 bytes", "1.0 KB", "28.9 GB"]
