@@ -47,6 +47,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         args.total_num_update = args.max_update or 1_000_000  # the published default
     if args.amp:
         raise UserError("--amp: fairseq divides its gradients by the loss scale twice; use --autocast-bf16 or --fp16")
+    if args.train_subset != "train":
+        raise UserError("--train-subset: training files are named in DATA, all but the last")
+    if args.max_tokens is not None:
+        raise UserError("--max-tokens: batches are counted in rows; use --batch-size")
     if args.fp16 and args.bf16:
         raise UserError("--fp16 and --bf16 exclude each other")
     return args

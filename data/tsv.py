@@ -1,5 +1,6 @@
 """Rows of a tab-separated file by their number: an index of byte offsets, kept beside large files (spec/data.md)."""
 
+import codecs
 import contextlib
 import logging
 import mmap
@@ -134,7 +135,8 @@ class TsvFile:
             raise IndexError(f"{self.path}: row {i} of {self._rows}")
         if self._data is None:
             self._open()
-        return self._data[self._offsets[i] : self._offsets[i + 1]].rstrip(b"\r\n")
+        line = self._data[self._offsets[i] : self._offsets[i + 1]].rstrip(b"\r\n")
+        return line if i else line.removeprefix(codecs.BOM_UTF8)
 
     def _text(self, i: int, cell: bytes, *, name: str) -> str:
         try:

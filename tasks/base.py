@@ -103,6 +103,9 @@ class Task:
         together = self.settings.rows_together
         return ReferringDataset(file, partial(self._read, training=training), together=together, name=self.name)
 
+    def prepare_scores(self) -> None:
+        """Reads the files that scores need: what is wrong with them shows before the work. Raises UserError."""
+
     def _read(self, row: Mapping[str, str], where: str, *, training: bool) -> Sample:
         return self.sample(self.annotation(row, where), training=training)
 

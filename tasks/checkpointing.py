@@ -18,10 +18,13 @@ logger = logging.getLogger(__name__)
 class Saver:
     """Writes and prunes the checkpoints of a run. `best` is the best value of the chosen metric so far."""
 
-    def __init__(self, options: CheckpointConfig, trainer: Trainer) -> None:
+    def __init__(self, options: CheckpointConfig, trainer: Trainer, *, rows_at_once: int = 1) -> None:
+        """rows_at_once: of all ranks together, by which a place in an epoch is counted."""
         if options.write_checkpoints_asynchronously or options.keep_interval_updates_pattern != -1:
             raise UserError("--write-checkpoints-asynchronously and --keep-interval-updates-pattern are not supported")
-        self.options, self.trainer = options, trainer
+        if options.checkpoint_suffix:
+            raise UserError("--checkpoint-suffix is not supported: a run would not find its own files again")
+        self.options, self.trainer, self.rows_at_once = options, trainer, rows_at_once
         self.folder = Path(options.save_dir)
         self.best: float | None = None
         self.without_improvement = 0  # validations since the best one
@@ -51,8 +54,8 @@ class Saver:
             self.folder.mkdir(parents=True, exist_ok=True)
             first, *others = (self.folder / name for name in names)
             state = {"train_iterator": epochs.state_dict(), "val_loss": value, "best": self.best}
-            state |= {"without_improvement": self.without_improvement}
-            self.trainer.save_checkpoint(str(first), state)  # fairseq writes beside it and renames
+            state |= {"without_improvement": self.without_improvement, "rows_at_once": self.rows_at_once}
+            self.trainer.save_checkpoint(str(first), state)
             for other in others:
                 _link(first, other)
             logger.info("saved %s (update %d)", ", ".join(names), self.trainer.get_num_updates())

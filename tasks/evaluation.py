@@ -65,6 +65,7 @@ def evaluate(
     weight = network.decoder.output_projection.weight
     share = Subset(dataset, range(rank, len(dataset), world))
     loader = DataLoader(share, batch_size, num_workers=num_workers, collate_fn=task.collate)
+    task.prepare_scores()
     counter = BadRowCounter(task.settings.skip_bad_rows)
     answers: list[Answer] = []
     for batch in _progress(loader, rank):
@@ -85,8 +86,11 @@ def write_json(content: Any, path: str | Path) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-    part.replace(path)
+    try:
+        part.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def example(task: Task, batch: Batch, answers: Sequence[Answer]) -> str:

@@ -10,12 +10,11 @@ that began with one model often answer better together than each of them (arXiv 
 """
 
 import argparse
-import os
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,13 +22,14 @@ from torch import Tensor
 from ..models.refhcm.config import NetworkConfig
 from ..models.refhcm.loading import COMPUTED
 from ..models.vqgan import read_checkpoint as read_tokenizer_checkpoint
-from ..utils.checkpoints import Checkpoint, read_checkpoint
+from ..utils.checkpoints import Checkpoint, read_checkpoint, save_file
 from ..utils.errors import UserError, exit_status
 from .settings import NOT_FROM_CHECKPOINT, TaskSettings
 
 KEPT = {f.name for config in (NetworkConfig, TaskSettings) for f in fields(config)} - set(NOT_FROM_CHECKPOINT)
 # What a weight means, where its shape does not show it.
-ALIKE = {"num_bins", "code_dict_size", "patch_image_size", "max_image_size", "disable_entangle"} | {
+ALIKE = {"num_bins", "code_dict_size", "patch_image_size", "max_image_size", "imagenet_default_mean_and_std"} | {
+    "disable_entangle",
     "encoder_attention_heads", "decoder_attention_heads", "attn_scale_factor", "entangle_position_embedding",
 }  # fmt: skip
 
@@ -43,6 +43,7 @@ def export(
     does not fit into `dtype`.
     """
     first, *others = checkpoints
+    _each_once([checkpoint.path for checkpoint in checkpoints])
     flags = {name: value for name, value in first.flags().items() if name in KEPT | {"arch", "task"}}
     for other in others:
         for name in sorted(ALIKE & flags.keys() & other.flags().keys()):
@@ -55,13 +56,20 @@ def export(
     small |= dict.fromkeys(shared, next(iter(shared.values()), None))
     if "decoder.output_projection.weight" in small and shared:
         small["decoder.output_projection.weight"] = next(iter(shared.values()))
-    return write({"args": None, "cfg": {"model": argparse.Namespace(**flags)}, "model": small}, Path(out))
+    return save_file({"args": None, "cfg": {"model": argparse.Namespace(**flags)}, "model": small}, Path(out))
 
 
 def export_tokenizer(checkpoints: Sequence[str | Path], out: str | Path, *, dtype: torch.dtype = torch.float16) -> int:
     """The same of checkpoints of a parsing-map tokenizer."""
+    _each_once(checkpoints)
     weights = mean({str(path): read_tokenizer_checkpoint(path)["state_dict"] for path in checkpoints})
-    return write({"state_dict": cast(weights, dtype, where=str(out))}, Path(out))
+    return save_file({"state_dict": cast(weights, dtype, where=str(out))}, Path(out))
+
+
+def _each_once(paths: Sequence[str | Path]) -> None:
+    twice = [path for path, times in Counter(map(str, paths)).items() if times > 1]
+    if twice:
+        raise UserError(f"{twice[0]}: is named twice")
 
 
 def mean(checkpoints: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -94,18 +102,6 @@ def cast(weights: Mapping[str, Tensor], dtype: torch.dtype, *, where: str) -> di
         if not bool(value.isfinite().all()):
             raise UserError(f"{where}: {name} does not fit into {dtype}: use --dtype bfloat16")
     return small
-
-
-def write(content: dict[str, Any], out: Path) -> int:
-    """A weights file, whole or not at all; its size in bytes."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f"{out.name}.{os.getpid()}.part")
-    try:
-        torch.save(content, part)
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
-    return out.stat().st_size
 
 
 def make_parser() -> argparse.ArgumentParser:

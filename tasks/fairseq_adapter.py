@@ -91,6 +91,11 @@ class ReferringTask(FairseqTask):
         """fairseq's constructor."""
         return cls(args)
 
+    @property
+    def scores_answers(self) -> bool:
+        """Whether validation answers rows: `--eval-acc` or `--eval-cider`."""
+        return self.settings.eval_acc or self.settings.eval_cider
+
     def _generation(self) -> GenerationSettings:
         try:
             given = json.loads(self.settings.eval_args)
@@ -119,6 +124,8 @@ class ReferringTask(FairseqTask):
         """Opens the file of a split."""
         training = split == "train"
         path = self.training_file(epoch) if training else self.files[-1]
+        if not training and self.scores_answers:
+            self.plain.prepare_scores()
         curriculum = getattr(self.args, "curriculum", 0)
         rows = self.plain.open(path, training=training)
         shuffle_after = curriculum if training else float("inf")
@@ -156,7 +163,7 @@ class ReferringTask(FairseqTask):
     def valid_step(self, sample: dict[str, Any], model: Any, criterion: Any) -> Any:
         """Loss, and with `--eval-acc` or `--eval-cider` an answer to each row, kept for `end_validation`."""
         result = _counted(super().valid_step(sample, model, criterion), sample)
-        if (self.settings.eval_acc or self.settings.eval_cider) and not sample.get("stands_in"):
+        if self.scores_answers and not sample.get("stands_in"):
             answers = answer(self.plain, model, sample, self.generation)
             self.answers += answers
             if self.settings.eval_print_samples:
@@ -166,7 +173,7 @@ class ReferringTask(FairseqTask):
     def end_validation(self) -> dict[str, Any]:
         """Metrics of the rows answered since the last call, over all ranks."""
         answers, self.answers = self.answers, []
-        if not (self.settings.eval_acc or self.settings.eval_cider):
+        if not self.scores_answers:
             return {}
         metrics, _ = summarize(self.plain, answers)
         return {name: value for name, value in metrics.items() if isinstance(value, int | float)}

@@ -30,14 +30,13 @@ from ..data.text import TextEncoder
 from ..models.refhcm.config import SIZES, NetworkConfig
 from ..models.refhcm.loading import fit_weights
 from ..models.refhcm.network import Network
-from ..utils.checkpoints import load_file, read_checkpoint
+from ..utils.checkpoints import load_file, read_checkpoint, save_file
 from ..utils.devices import pick_device
 from ..utils.errors import CheckpointError, UserError, exit_status
 from ..utils.flags import from_namespace, positive, rate, whole
 from ..utils.memory import keep_freed_memory
 from . import TASKS
 from .base import Annotation, Task
-from .export import write
 from .pretrain_readers import CellReader, Close, PlaceReader, Tally
 from .settings import TaskSettings
 from .tokenizer_training import Interrupt
@@ -184,7 +183,7 @@ class Trainer:
         flags = argparse.Namespace(arch=self.settings.arch)
         run = {"settings": self._fixed(), "step": self.step}
         run |= {"optimizer": self.optimizer.state_dict(), "readers": self.readers.state_dict()}
-        write({"args": None, "cfg": {"model": flags}, "model": self.network.state_dict(), "pretrain": run}, path)
+        save_file({"args": None, "cfg": {"model": flags}, "model": self.network.state_dict(), "pretrain": run}, path)
 
     def start_from(self, path: Path) -> None:
         """Takes the weights of a network, and nothing else. CheckpointError if it is of another size."""

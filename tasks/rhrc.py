@@ -3,14 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from ..data.canvas import Placed
 from ..data.columns import parse_caption
-from ..data.dataset import ReferringDataset
 from ..data.text import TextEncoder, clean_caption, first_words
 from ..models.generation import GenerationSettings
 from ..utils.captions import REFERENCE_SEPARATOR, caption_scores, clean, split_references
@@ -38,11 +36,9 @@ class ReferringCaption(Task):
         path = self.settings.eval_cider_cached_tokens
         return load_frequencies(path) if path else "corpus"
 
-    def open(self, path: str | Path, *, training: bool) -> ReferringDataset:
-        """For evaluation, with the file of document frequencies read: what is wrong with it shows before the work."""
-        if not training:
-            _ = self.frequencies
-        return super().open(path, training=training)
+    def prepare_scores(self) -> None:
+        """The file of document frequencies."""
+        _ = self.frequencies
 
     def annotation(self, row: Mapping[str, str], where: str) -> Annotation:
         """With the caption in the place of an expression."""

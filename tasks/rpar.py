@@ -43,6 +43,10 @@ class ReferringParsing(Task):
             )
         return load_tokenizer(settings.vq_config, settings.vq_ckpt, n_embed=settings.vq_n_embed)
 
+    def prepare_scores(self) -> None:
+        """The tokenizer."""
+        _ = self.tokenizer
+
     def annotation(self, row: Mapping[str, str], where: str) -> Annotation:
         """With 48 codes and the mask of the picture."""
         annotation = super().annotation(row, where)

@@ -1,6 +1,7 @@
 """fairseq's trainer where it does not know our batches and networks, or would lose what it has."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from fairseq.trainer import Trainer
 from omegaconf import open_dict
 from torch import Tensor, nn
 
-from ..utils.checkpoints import ALLOWED_GLOBALS, read_checkpoint
+from ..utils.checkpoints import ALLOWED_GLOBALS, read_checkpoint, save_file
 
 RANKS_APART = 1_000_003  # between the seeds of two ranks
 
@@ -76,6 +77,13 @@ class ReferringTrainer(Trainer):
         state = super().state_dict()
         state["model"] = dict(state["model"]) | self._masters()
         return state
+
+    def save_checkpoint(self, filename: str, extra_state: dict[str, Any]) -> None:
+        """Whole or not at all, and a UserError on a full disk: fairseq writes on after what it could not write."""
+        if self.should_save_checkpoint_on_current_rank:
+            state = fairseq_utils.move_to_cpu(self.state_dict())
+            state["extra_state"].update(extra_state)
+            save_file(state, Path(filename))
 
     def load_checkpoint(self, filename: str, *given: Any, **named: Any) -> Any:
         """Goes on with float32 weights, and begins an average that the run had not."""

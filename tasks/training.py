@@ -1,16 +1,13 @@
 """The training loop on fairseq's trainer: epochs, validation, saving, resuming (spec/training.md)."""
 
 import argparse
-import ast
 import logging
 import math
-import os
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-import torch
 from fairseq import tasks as fairseq_tasks
 from fairseq import utils as fairseq_utils
 from fairseq.data import iterators
@@ -19,10 +16,10 @@ from fairseq.logging import metrics, progress_bar
 from fairseq.trainer import Trainer
 from omegaconf import open_dict
 
-from ..utils.checkpoints import read_checkpoint
-from ..utils.errors import CheckpointError, UserError
+from ..utils.errors import UserError
 from .checkpointing import Saver
 from .fairseq_adapter import ReferringTask
+from .resuming import check_ranks, resume, rows_at_once, start_from, starting_weights
 from .trainer import ReferringTrainer
 
 logger = logging.getLogger(__name__)
@@ -47,8 +44,9 @@ def train(cfg: FairseqConfig, args: argparse.Namespace) -> None:
     if start is not None:
         start_from(start, model, ema=args.use_ema_weights_to_init_param)
     trainer = ReferringTrainer(cfg, task, model, criterion)
-    saver = Saver(cfg.checkpoint, trainer)
+    saver = Saver(cfg.checkpoint, trainer, rows_at_once=rows_at_once(cfg))
     epochs = resume(cfg, trainer, saver, fresh=start is not None)
+    check_ranks(cfg, trainer.get_num_updates(), epochs.epoch)
     if cfg.ema.store_ema and args.use_latest_weights_to_init_ema:
         trainer.ema.restore(trainer.get_model().state_dict(), build_fp32_params=trainer.cfg.ema.ema_fp32)
     Run(cfg, task, trainer, saver, subsets, total_updates).epochs(epochs)
@@ -84,49 +82,6 @@ def update_freq(cfg: FairseqConfig, epoch: int) -> int:
     """Batches that make one update in this epoch."""
     given = cfg.optimization.update_freq
     return given[min(epoch, len(given)) - 1]
-
-
-def starting_weights(cfg: FairseqConfig) -> str | None:
-    """The file that gives the weights and nothing else, if the run is to start from one."""
-    options = cfg.checkpoint
-    started = os.path.isfile(os.path.join(options.save_dir, "checkpoint_last.pt"))
-    if options.finetune_from_model:
-        return None if started else options.finetune_from_model
-    resets = options.reset_optimizer and options.reset_dataloader and options.reset_meters
-    return options.restore_file if options.restore_file != "checkpoint_last.pt" and resets else None
-
-
-def start_from(path: str, model: torch.nn.Module, *, ema: bool) -> None:
-    """Takes the weights, or averaged weights, of a checkpoint, of which nothing stays in memory."""
-    checkpoint = read_checkpoint(path, mmap=True)
-    model.load_state_dict(checkpoint.ema_weights() if ema else checkpoint.weights)
-    logger.info("starting from the weights of %s", path)
-
-
-def resume(cfg: FairseqConfig, trainer: Trainer, saver: Saver, *, fresh: bool) -> iterators.EpochBatchIterator:
-    """Restores weights, optimiser, schedule, meters and the place in the data; from the start when there is nothing."""
-    options, state = cfg.checkpoint, None
-    path = options.restore_file
-    if path == "checkpoint_last.pt":
-        path = os.path.join(options.save_dir, path)
-    elif not os.path.isfile(path):
-        raise CheckpointError(f"--restore-file {path}: no such file")
-    if not fresh and os.path.isfile(path):
-        state = trainer.load_checkpoint(
-            path,
-            options.reset_optimizer,
-            options.reset_lr_scheduler,
-            ast.literal_eval(options.optimizer_overrides),
-            reset_meters=options.reset_meters,
-        )
-    if state is not None and not (options.reset_optimizer or options.reset_meters):
-        saver.restore(state)
-    place = state["train_iterator"] if state is not None and not options.reset_dataloader else {"epoch": 1}
-    epochs = trainer.get_train_iterator(epoch=place["epoch"], load_dataset=True, disable_iterator_cache=True)
-    if len(place) > 1:
-        epochs.load_state_dict(place)
-    trainer.lr_step(epochs.epoch)
-    return epochs
 
 
 def _with_waits(batches: Iterable[Any]) -> Iterator[tuple[Any, float]]:
@@ -225,7 +180,11 @@ class Run:
         validate = validate or (end_of_epoch and epochs.epoch % cfg.dataset.validate_interval == 0)
         value, improved = None, False
         if validate and self.subsets and late_enough:
-            value, *_ = [self._validate(subset, epochs.epoch) for subset in self.subsets]
+            try:
+                value, *_ = [self._validate(subset, epochs.epoch) for subset in self.subsets]
+            except Exception:  # what was trained is not lost by it
+                self.saver.save(epochs, None)
+                raise
             improved = self.saver.note(value)
             stop = stop or 0 < cfg.checkpoint.patience <= self.saver.without_improvement
         if save or stop or improved:
@@ -239,9 +198,11 @@ class Run:
         self.trainer.begin_valid_epoch(epoch)
         itr = self.trainer.get_valid_iterator(subset, disable_iterator_cache=True)
         itr = itr.next_epoch_itr(shuffle=False, set_dataset_epoch=False)
+        if self.cfg.dataset.max_valid_steps is not None:
+            itr.take(self.cfg.dataset.max_valid_steps)
         progress = self._progress(itr, epoch, prefix=f"valid on '{subset}' subset")
         with metrics.aggregate(new_root=True) as total:
-            for sample in self._first(progress):
+            for sample in progress:
                 self.trainer.valid_step(self.task.check(sample))
         stats = total.get_smoothed_values() | self.task.end_validation()
         stats["num_updates"] = self.trainer.get_num_updates()
@@ -251,13 +212,6 @@ class Run:
             raise UserError(f"--best-checkpoint-metric {name} is none of {known} (is --eval-acc on?)")
         progress.print(stats, tag=subset, step=self.trainer.get_num_updates())
         return float(stats[name])
-
-    def _first(self, batches: Any) -> Iterator[Any]:
-        limit = self.cfg.dataset.max_valid_steps
-        for i, batch in enumerate(batches):
-            if limit is not None and i >= limit:
-                return
-            yield batch
 
     def _progress(self, itr: Any, epoch: int, prefix: str | None = None) -> Any:
         common, first = self.cfg.common, self.trainer.is_data_parallel_master

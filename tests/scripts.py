@@ -26,6 +26,20 @@ def run_script(script, *arguments, check=True, timeout=600, **environment):
     return done
 
 
+def run(command, *, check=True):
+    """A command; the finished process."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert not check or done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done
+
+
+def run_two(command):
+    """The same in two processes; its log."""
+    python, *rest = command
+    two = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    return run([python, *two, *rest]).stdout
+
+
 def updates(log):
     """Statistics of each update, from a log with `--log-format json --log-interval 1`."""
     return [json.loads(line) for line in re.findall(r"train_inner \| (\{.*\})", log)]

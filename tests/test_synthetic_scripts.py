@@ -1,6 +1,7 @@
 """The recipe of the shipped model: its commands parse, and (slow) a short run of all of it can be scored."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -77,6 +78,25 @@ def test_training_from_a_model(tmp_path):
     assert asked[last] == str(tmp_path / "world/rpar/annos")
     exported = commands("synthetic/train.sh", tmp_path, name="refhcm.tasks.export", START=start)
     assert exported[0][0] == str(tmp_path / "adapted/model.ckpt")
+
+
+def test_codes_are_made_anew_for_another_tokenizer_or_world(tmp_path):
+    """Once made they stand, while they are newer than what they are of."""
+    ages = {"world/rpar/train.tsv": 1, "vqgan/model.ckpt": 2, "world/rpar/train.codes.tsv": 3}
+
+    def encoded():
+        for name, age in ages.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+            os.utime(tmp_path / name, (age, age))
+        calls = commands("synthetic/train.sh", tmp_path, name="refhcm.tasks.tokenizer")
+        return [words[words.index("--data") + 1].rpartition("/")[2] for words in calls if words[0] == "encode"]
+
+    assert encoded() == ["val.tsv"]
+    ages["vqgan/model.ckpt"] = 4
+    assert encoded() == ["train.tsv", "val.tsv"]
+    ages |= {"vqgan/model.ckpt": 2, "world/rpar/train.tsv": 5}
+    assert encoded() == ["train.tsv", "val.tsv"]
 
 
 def test_a_folder_without_a_world(tmp_path):

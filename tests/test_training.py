@@ -9,24 +9,11 @@ import time
 
 import pytest
 import torch
-from scripts import ROOT, training_command, updates
+from scripts import ROOT, run, run_two, training_command, updates
 
 from refhcm.utils.checkpoints import read_checkpoint
 
 pytest.importorskip("fairseq")
-
-
-def run(command, *, check=True):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert not check or done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    return done
-
-
-def run_two(command):
-    """The same in two processes; its log."""
-    python, *rest = command
-    two = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    return run([python, *two, *rest]).stdout
 
 
 def weights(folder):
@@ -64,7 +51,7 @@ def test_a_killed_run_leaves_a_whole_checkpoint(world, tmp_path):
             before = last.stat().st_mtime_ns if last.exists() else 0
             deadline = time.monotonic() + 120
             while time.monotonic() < deadline and process.poll() is None:
-                writing = list((tmp_path / "run").glob("*.tmp")) if last.exists() else []
+                writing = list((tmp_path / "run").glob("*.part")) if last.exists() else []
                 if writing and last.stat().st_mtime_ns != before:
                     break
                 time.sleep(0.001)

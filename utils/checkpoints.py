@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import CheckpointError
+from .errors import CheckpointError, UserError
 
 # fairseq writes its flags as a Namespace; the rest are plain containers.
 ALLOWED_GLOBALS = [argparse.Namespace, OrderedDict, defaultdict, Counter, dict, list, set, tuple]
@@ -78,3 +78,17 @@ def read_checkpoint(path: str | Path, *, mmap: bool = False) -> Checkpoint:
         raise CheckpointError(f"{path}: holds no `cfg.model` and no `args`, so the network's sizes are unknown")
     weights = {name: value for name, value in content["model"].items() if isinstance(value, Tensor)}
     return Checkpoint(path, args, weights, {k: v for k, v in content.items() if k not in ("model", "args")})
+
+
+def save_file(content: dict[str, Any], path: Path) -> int:
+    """A weights file, whole or not at all; its size in bytes. UserError where there is no room for it, say."""
+    part = path.with_name(f"{path.name}.part")  # of a killed process, too: it is written over
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(content, part)
+        part.replace(path)
+    except (OSError, RuntimeError) as error:  # torch's writer: RuntimeError
+        raise UserError(f"{path}: can not be written ({str(error).splitlines()[0]})") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return path.stat().st_size

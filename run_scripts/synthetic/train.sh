@@ -26,8 +26,9 @@ masks=(--annotation-root "$world/rpar/annos")
 [ -n "$start" ] || run "$python" -m refhcm.tasks.tokenizer train --data "$world/rpar/train.tsv" --valid "$world/rpar/val.tsv" "${masks[@]}" \
   --vq-config "$root/run_scripts/synthetic/tokenizer.yaml" --save-dir "$run/vqgan" --updates "${TOKENIZER_UPDATES:-1600}" \
   --seed "$seed"
+newer() { local made=$1 source; for source in "${@:2}"; do [ "$made" -nt "$source" ] || return 1; done; }
 for split in train val; do
-  [ -f "$world/rpar/$split.codes.tsv" ] || run "$python" -m refhcm.tasks.tokenizer encode --data "$world/rpar/$split.tsv" \
+  newer "$world/rpar/$split.codes.tsv" "$world/rpar/$split.tsv" "$vq/model.ckpt" || run "$python" -m refhcm.tasks.tokenizer encode --data "$world/rpar/$split.tsv" \
     "${masks[@]}" --vq-config "$vq/model.yaml" --vq-ckpt "$vq/model.ckpt" --out "$world/rpar/$split.codes.tsv"
 done
 
@@ -40,7 +41,7 @@ begin=(--trunk-updates "${TRUNK_UPDATES:-1800}")
 
 step "5 the network: all answers, and at last several of them in one instruction"
 codes=$world/rpar/train.codes.tsv
-[ -n "${DRY_RUN:-}" ] || [ -f "$run/chains.tsv" ] || {
+[ -n "${DRY_RUN:-}" ] || newer "$run/chains.tsv" "$codes" "$run/looks/rkpt/train.tsv" || {
   cat "$run/looks/rkpt/train.tsv" "$world/rkpt/train.tsv" > "$run/regions.tsv"
   awk 'BEGIN { FS = OFS = "\t" } NR == FNR { keypoints[$1] = $5; next } { print $0, keypoints[$1] }' \
     "$world/rkpt/train.tsv" "$codes" > "$run/chains.part"

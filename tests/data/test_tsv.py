@@ -59,6 +59,12 @@ def test_ends_of_lines(tmp_path, data):
     assert [file[i] for i in range(len(file))] == [{"id": "a", "box": "b"}, {"id": "c", "box": "d"}]
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_cell(tmp_path):
+    mark = "\ufeff".encode()
+    rows = TsvFile(write(tmp_path, mark + b"a\tx\n" + mark + b"b\ty\n"), "0,1", names=NAMES)
+    assert [row["id"] for row in rows] == ["a", "\ufeffb"]
+
+
 def test_empty_last_column_is_a_column(tmp_path):
     file = TsvFile(write(tmp_path, b"a\tb\nc\t\n"), None, names=NAMES)
     assert file[1] == {"id": "c", "box": ""}

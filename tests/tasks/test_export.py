@@ -81,6 +81,8 @@ def test_networks_without_a_mean(two, tmp_path, capsys):
         torch.save(whole | {"model": whole["model"] | weights}, other)
         assert main([str(one), str(other), str(out)]) == 2
         assert f"{other}: {next(iter(weights))} is not as in {one}" in capsys.readouterr().err
+    assert main([str(one), str(one), str(out)]) == 2
+    assert f"{one}: is named twice" in capsys.readouterr().err
     assert not out.exists()
 
 

@@ -10,11 +10,10 @@ from refhcm.data.synthetic.cells import COORDINATES, Cells, Person, Shown, is_wo
 from refhcm.data.synthetic.writer import SPLITS, World, write_world
 from refhcm.models.refhcm.loading import load_network
 from refhcm.tasks import TASKS, pretrain
-from refhcm.tasks.export import write
 from refhcm.tasks.pretrain import ASKED, Settings, Trainer
 from refhcm.tasks.pretrain_readers import PLACES, CellReader, Close, PlaceReader, Tally
 from refhcm.tasks.settings import TaskSettings
-from refhcm.utils.checkpoints import load_file, read_checkpoint
+from refhcm.utils.checkpoints import load_file, read_checkpoint, save_file
 from refhcm.utils.errors import CheckpointError
 
 SMALL = {"arch": "refhcm_test", "batch_size": 16, "lr": 5e-3, "seed": 1, "patch_image_size": 64}
@@ -208,7 +207,7 @@ def test_a_resumed_run_is_the_same(cells, tasks, tmp_path):
         other.resume(tmp_path / "other.pt")
     content = load_file(tmp_path / "half.pt")
     del content["pretrain"]["readers"]["0.tags.weight"]
-    write(content, tmp_path / "old.pt")
+    save_file(content, tmp_path / "old.pt")
     with pytest.raises(CheckpointError, match=r"old\.pt: is of another version of this training"):
         make(cells, tasks, trunk_updates=3, updates=4).resume(tmp_path / "old.pt")
 
@@ -223,7 +222,7 @@ def test_a_run_starts_from_a_network(cells, tasks, tmp_path):
         assert torch.equal(value, second.network.state_dict()[name]), name
     content = load_file(tmp_path / "first.pt")
     content["model"]["encoder.nothing"] = torch.zeros(1)
-    write(content, tmp_path / "odd.pt")
+    save_file(content, tmp_path / "odd.pt")
     with pytest.raises(CheckpointError, match=r"odd\.pt: unknown weight 'encoder\.nothing'"):
         second.start_from(tmp_path / "odd.pt")
 
