@@ -9,7 +9,6 @@ from typing import Any
 
 from PIL import Image
 
-from ..data.images import picture_formats
 from ..utils.errors import DataError, UserError
 
 # Words by which a table's first line is known to be its header, for the picture and for what is asked about it.
@@ -33,6 +32,8 @@ class Question:
 
 def pictures(names: Iterable[str]) -> list[str]:
     """The files named, and the pictures in the folders named, at any depth. UserError for what is not there."""
+    from ..data.images import picture_formats  # brings torch, which --help needs not
+
     found: list[str] = []
     endings = {ending for ending, kind in Image.registered_extensions().items() if kind in picture_formats()}
     for name in names:

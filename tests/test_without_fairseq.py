@@ -14,6 +14,7 @@ TRAINING = {
     "refhcm.tasks.trainer",
     "refhcm.tasks.training",
     "refhcm.tasks.checkpointing",
+    "refhcm.tasks.resuming",
     "refhcm.tasks.optimizer",
     "refhcm.train",
 }

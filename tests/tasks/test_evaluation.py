@@ -51,12 +51,12 @@ def run(task, network, rows, **options):
     return evaluate(task, network, rows, settings=settings, **{"batch_size": 3} | options)
 
 
-def test_a_file_of_frequencies_is_read_before_the_work(make_task, world):
+def test_a_file_of_frequencies_is_read_before_the_work(make_task, network, world):
     """And its name is this machine's affair: no checkpoint says it."""
     task = make_task("rhrc", eval_cider_cached_tokens="/nowhere/frequencies.p")
     table = world / "rhrc" / "val.tsv"
     with pytest.raises(UserError, match="/nowhere/frequencies"):
-        task.open(table, training=False)
+        run(task, network, task.open(table, training=False))
     assert len(task.open(table, training=True))
     trained = Checkpoint("x.pt", {"eval_cider_cached_tokens": "/training/machine/frequencies.p"}, {}, {})
     assert settings_of(trained, argparse.Namespace()).eval_cider_cached_tokens is None

@@ -108,7 +108,7 @@ def test_answers_are_those_of_evaluation(name, models, golden, golden_data):
             answer = model.describe(row.image, row.box_xyxy)
             assert published[k]["caption"] in answer.caption.replace("&&", "")
             continue
-        answer = model.refer(row.image, row.expression, parsing=name != "refcoco", parallel=True)
+        answer = model.refer(row.image, row.expression, parsing=name != "refcoco", parallel=name != "refcoco")
         box = np.array(published[k].get("box") or published[k]["bbox"])
         inside = np.minimum(box, np.tile(row.image.size, 2))
         if answer.box_xyxy is not None:
