@@ -9,7 +9,10 @@ from .dataset import BadRow, ReferringDataset, Sample
 
 
 class Mixture(Dataset):
-    """Item i is a sample of each part, or more. Parts wrap around on their own, over the epochs: no row is left out."""
+    """Item i is a sample of each part, or more. Parts wrap around on their own, over the epochs: no row is left out.
+
+    Where epochs have other lengths, as with REC files of several lengths, some rows come sooner again than others.
+    """
 
     def __init__(
         self,
