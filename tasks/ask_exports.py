@@ -50,12 +50,14 @@ def image_id(image: str) -> int | str:
 
 def export_openpose(records: Sequence[Record], folder: Path) -> list[Path]:
     """One file for each picture with answered keypoints, `NAME_keypoints.json`, with all its people."""
-    written = []
+    written, people = [], {}
+    for record in records:
+        if record["keypoints"] is not None:
+            people.setdefault(record["image"], []).append(record)
     for image, stem in stems(records).items():
-        asked = [record for record in records if record["image"] == image and record["keypoints"] is not None]
         file = folder / f"{stem}_keypoints.json"
-        if asked:
-            _write_json(openpose([answer_of(record) for record in asked]), file)
+        if image in people:
+            _write_json(openpose([answer_of(record) for record in people[image]]), file)
             written.append(file)
         else:
             _remove(file)
