@@ -70,13 +70,14 @@ def _upright(image: Image.Image, where: str) -> Image.Image:
     try:
         image.load()
         image = _turned(image)
-        if image.mode.startswith("I;16"):  # Pillow would cut 16 bits at 255
-            return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-        if image.mode == "F" or (image.mode == "I" and max(map(abs, image.getextrema())) > 255):  # would be cut, too
-            raise DataError(f"{where}: its pixels are 32-bit numbers (mode {image.mode}); needs 8 or 16 bits")
-        return _opaque(image)
+        least, most = image.getextrema() if image.mode in ("F", "I") else (0, 0)
+        if image.mode.startswith("I;16") or (least >= 0 and 255 < most < 2**16):  # Pillow would cut 16 bits at 255
+            return Image.fromarray((np.asarray(image).astype(np.int32) >> 8).astype(np.uint8)).convert("RGB")
+        if image.mode != "F" and least >= 0 and most < 2**16:
+            return _opaque(image)
     except PILLOW_ERRORS as error:
         raise _unreadable(error, where) from error
+    raise DataError(f"{where}: its pixels are {least:g} to {most:g} (mode {image.mode}), not of 8 or 16 bits")
 
 
 def _turned(image: Image.Image) -> Image.Image:

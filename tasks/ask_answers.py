@@ -81,6 +81,8 @@ def answer_all(
     errors, rest = 0, iter(asked)
     with tqdm(total=known + len(asked), initial=known, desc="ask", unit="question") as bar:
         while batch := list(islice(rest, model.batch_size)):
+            for question in batch:
+                records.mark(question.image)
             for question, found in zip(batch, answer_batch(model, batch), strict=True):
                 records.add(question, name, found, tokenizer)
                 errors += isinstance(found, str)

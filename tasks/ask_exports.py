@@ -20,12 +20,13 @@ from .ask_records import Record, answer_of, picture_mark
 def export_coco(records: Sequence[Record], path: Path) -> list[Path]:
     """One file for each of COCO's kinds that has results: results.json is results.bbox.json, .keypoints, .segm."""
     written = []
+    flag_of = {"keypoints": "keypoints", "segm": "parsing"}
     for kind, rows in coco_rows(records).items():
         file = path.with_name(f"{path.stem}.{kind}{path.suffix or '.json'}")
         if rows:
             _write_json(rows, file)
             written.append(file)
-        else:
+        elif any(_asks_for(flag_of.get(kind, "refer"), record) for record in records):
             _remove(file)
     return written
 
@@ -52,12 +53,14 @@ def export_openpose(records: Sequence[Record], folder: Path) -> list[Path]:
     """One file for each picture with answered keypoints, `NAME_keypoints.json`, with all its people."""
     written, people = [], {}
     for record in records:
-        if record["keypoints"] is not None:
-            people.setdefault(record["image"], []).append(record)
-    for image, stem in stems(records).items():
-        file = folder / f"{stem}_keypoints.json"
-        if image in people:
-            _write_json(openpose([answer_of(record) for record in people[image]]), file)
+        if _asks_for("keypoints", record):
+            found = people.setdefault(record["image"], [])
+            found += [record] if record["keypoints"] is not None else []
+    stem_of = stems(records)
+    for image, found in people.items():
+        file = folder / f"{stem_of[image]}_keypoints.json"
+        if found:
+            _write_json(openpose([answer_of(record) for record in found]), file)
             written.append(file)
         else:
             _remove(file)
@@ -75,7 +78,7 @@ def export_masks(records: Sequence[Record], folder: Path) -> list[Path]:
             save_label_map(answer, files[0])
             files += save_parts(answer, folder, stem=name).values()
         whole, parts = f"{name}.png", [f"{name}_{part}.png" for part in CLASS_NAMES]
-        for file in {folder / other for other in (whole, *parts)} - set(files):
+        for file in {folder / other for other in (whole, *parts)} - set(files) if _asks_for("parsing", record) else ():
             _remove(file)
         written += files
     return written
@@ -87,7 +90,8 @@ def export_drawn(records: Sequence[Record], folder: Path) -> list[Path]:
     for name, record in named(records):
         path = folder / f"{name}.jpg"
         try:
-            if picture_mark(record["image"]) not in (None, record.get("picture")):
+            mark = picture_mark(record["image"])
+            if mark is not None and record.get("picture", mark) != mark:
                 raise UserError("another picture is there now")
             drawn = draw_answer(open_picture(record["image"]), answer_of(record))
         except UserError as error:  # of an earlier run, say, whose pictures are not there any more
@@ -126,6 +130,11 @@ def stems(records: Sequence[Record]) -> dict[str, str]:
 def _stem(image: str, *, alone: bool) -> str:
     stem = Path(image).stem
     return stem if alone else f"{stem}-{sha256(os.fsencode(image)).hexdigest()[:8]}"
+
+
+def _asks_for(kind: str, record: Record) -> bool:
+    """Whether the answer is to hold this kind, so that its files are this command's; an instruction may ask for any."""
+    return kind in record["question"] or "instruct" in record["question"]
 
 
 def _remove(file: Path) -> None:

@@ -25,6 +25,11 @@ class Question:
     image: str
     asked: Mapping[str, Any]
 
+    @property
+    def draws_parts(self) -> bool:
+        """Whether the answer may hold parts, which a tokenizer draws."""
+        return bool(self.asked.get("parsing")) or "instruct" in self.asked
+
     def key(self, model: str) -> str:
         """What makes two questions the same one, of the same model."""
         return json.dumps([self.image, self.asked, model], sort_keys=True)

@@ -37,9 +37,10 @@ class Records:
     def has_answer(self, question: Question, model: str, tokenizer: str | None = None) -> bool:
         """Whether the question needs not be asked; after an error, or of another picture, it is asked again."""
         record = self._by_key.get(question.key(model), {"error": None})
-        if "error" in record or record.get("tokenizer") != tokenizer:
+        if "error" in record or (question.draws_parts and record.get("tokenizer", tokenizer) != tokenizer):
             return False
-        return self._mark(question.image) in (None, record.get("picture"))
+        mark = self.mark(question.image)
+        return mark is None or record.get("picture", mark) == mark
 
     def answered(self, model: str) -> list[Record]:
         """The lines of all answers of a model."""
@@ -49,7 +50,8 @@ class Records:
         """Writes the line of an answer, or of an error, at once; an error that is there already is not said twice."""
         said = {"error": found} if isinstance(found, str) else found.to_dict()
         record = {"image": question.image, "question": dict(question.asked), "model": model}
-        record |= {"picture": self._mark(question.image), "tokenizer": tokenizer, **said}
+        drawn = {"tokenizer": tokenizer if question.draws_parts else None}
+        record |= {"picture": self.mark(question.image), **drawn, **said}
         if self._by_key.get(_key(record)) == record:
             return
         self._by_key[_key(record)] = record
@@ -57,16 +59,17 @@ class Records:
         self._file.write(line.encode(errors="surrogatepass") + b"\n")  # a file's name may be no UTF-8
         self._file.flush()
 
-    def _mark(self, image: str) -> str | None:
+    def mark(self, image: str) -> str | None:
+        """The picture's mark at the first call: made before the picture is answered, it is of what was answered."""
         if image not in self._marks:
             self._marks[image] = picture_mark(image)
         return self._marks[image]
 
 
 def picture_mark(image: str) -> str | None:
-    """What tells a picture from another one that lay at the same place; None where there is no file."""
+    """What tells a picture from another one that lay at the same place; None where there is no file of a size."""
     try:
-        return digest(Path(image))[:16]
+        return digest(Path(image))[:16] if Path(image).is_file() else None
     except (OSError, ValueError):  # ValueError: a null character in the name
         return None
 

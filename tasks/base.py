@@ -114,6 +114,12 @@ class Task:
         """Epoch e trains on file (e-1) mod (n-1); the last file is for validation."""
         return files[(epoch - 1) % max(len(files) - 1, 1)]
 
+    @classmethod
+    def training_files(cls, files: Sequence[str]) -> list[str]:
+        """Those of the given files that are trained on, in their order."""
+        used = {cls.training_file(files, epoch) for epoch in range(1, len(files) + 1)}
+        return [file for file in files if file in used]
+
     def annotation(self, row: Mapping[str, str], where: str) -> Annotation:
         """The columns that all tasks have; a subclass adds its own. Raises DataError naming row and column."""
         root = Path(self.settings.annotation_root) / self.image_folder

@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +17,27 @@ logger = logging.getLogger(__name__)
 
 
 class Saver:
-    """Writes and prunes the checkpoints of a run. `best` is the best value of the chosen metric so far."""
+    """Writes and prunes the checkpoints of a run.
 
-    def __init__(self, options: CheckpointConfig, trainer: Trainer, *, rows_at_once: int = 1) -> None:
-        """rows_at_once: of all ranks together, by which a place in an epoch is counted."""
+    best: the best value of the chosen metric so far. owed: whether the last checkpoint's validation has failed.
+    """
+
+    def __init__(self, options: CheckpointConfig, trainer: Trainer, *, batches: Mapping[str, int]) -> None:
+        """batches: by what a place in an epoch is counted, see `resuming`."""
         if options.write_checkpoints_asynchronously or options.keep_interval_updates_pattern != -1:
             raise UserError("--write-checkpoints-asynchronously and --keep-interval-updates-pattern are not supported")
         if options.checkpoint_suffix:
             raise UserError("--checkpoint-suffix is not supported: a run would not find its own files again")
-        self.options, self.trainer, self.rows_at_once = options, trainer, rows_at_once
+        self.options, self.trainer, self.batches = options, trainer, dict(batches)
         self.folder = Path(options.save_dir)
         self.best: float | None = None
         self.without_improvement = 0  # validations since the best one
+        self.owed = False
 
     def restore(self, state: dict[str, Any]) -> None:
         """Goes on from a checkpoint's extra state."""
         self.best, self.without_improvement = state.get("best"), state.get("without_improvement", 0)
+        self.owed = state.get("owed", False)
 
     def note(self, value: float) -> bool:
         """Takes the chosen metric of a validation; whether it is the best so far."""
@@ -44,7 +50,13 @@ class Saver:
         """Whether a metric's value is at least as good as another."""
         return value >= other if self.options.maximize_best_checkpoint_metric else value <= other
 
-    def save(self, epochs: Any, value: float | None, *, improved: bool = False) -> None:
+    def make_up(self, value: float, *_: float) -> None:
+        """Takes the chosen metric of the last checkpoint, whose own validation had failed."""
+        if self.note(value) and self.trainer.should_save_checkpoint_on_current_rank:
+            _link(self.folder / "checkpoint_last.pt", self.folder / "checkpoint_best.pt")
+        self.owed = False
+
+    def save(self, epochs: Any, value: float | None, *, improved: bool = False, owed: bool = False) -> None:
         """Writes the files that are due. value: the chosen metric of a validation just done; improved: see `note`."""
         if self.options.no_save:
             return
@@ -54,7 +66,9 @@ class Saver:
             self.folder.mkdir(parents=True, exist_ok=True)
             first, *others = (self.folder / name for name in names)
             state = {"train_iterator": epochs.state_dict(), "val_loss": value, "best": self.best}
-            state |= {"without_improvement": self.without_improvement, "rows_at_once": self.rows_at_once}
+            state |= {"without_improvement": self.without_improvement, "batches": self.batches, "owed": owed}
+            for left in self.folder.glob("checkpoint*.part"):  # of a run that was killed
+                left.unlink()
             self.trainer.save_checkpoint(str(first), state)
             for other in others:
                 _link(first, other)

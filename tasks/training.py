@@ -19,7 +19,7 @@ from omegaconf import open_dict
 from ..utils.errors import UserError
 from .checkpointing import Saver
 from .fairseq_adapter import ReferringTask
-from .resuming import check_ranks, resume, rows_at_once, start_from, starting_weights
+from .resuming import batches, check_ranks, resume, start_from, starting_weights
 from .trainer import ReferringTrainer
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def train(cfg: FairseqConfig, args: argparse.Namespace) -> None:
     if start is not None:
         start_from(start, model, ema=args.use_ema_weights_to_init_param)
     trainer = ReferringTrainer(cfg, task, model, criterion)
-    saver = Saver(cfg.checkpoint, trainer, rows_at_once=rows_at_once(cfg))
+    saver = Saver(cfg.checkpoint, trainer, batches=batches(cfg))
     epochs = resume(cfg, trainer, saver, fresh=start is not None)
     check_ranks(cfg, trainer.get_num_updates(), epochs.epoch)
     if cfg.ema.store_ema and args.use_latest_weights_to_init_ema:
@@ -110,6 +110,8 @@ class Run:
 
     def epochs(self, epochs: iterators.EpochBatchIterator) -> None:
         """Trains until an epoch, update, time, learning-rate or patience limit."""
+        if self.saver.owed and self.subsets:
+            self.saver.make_up(*[self._validate(subset, epochs.epoch) for subset in self.subsets])
         last = self.cfg.optimization.max_epoch or math.inf
         while epochs.next_epoch_idx <= last and self.trainer.get_lr() > self.cfg.optimization.stop_min_lr:
             if self._updates_done() or self._epoch(epochs):
@@ -182,8 +184,8 @@ class Run:
         if validate and self.subsets and late_enough:
             try:
                 value, *_ = [self._validate(subset, epochs.epoch) for subset in self.subsets]
-            except Exception:  # what was trained is not lost by it
-                self.saver.save(epochs, None)
+            except Exception:  # what was trained is not lost by it, and is validated when the run goes on
+                self.saver.save(epochs, None, owed=True)
                 raise
             improved = self.saver.note(value)
             stop = stop or 0 < cfg.checkpoint.patience <= self.saver.without_improvement

@@ -10,6 +10,9 @@ from refhcm.utils.checkpoints import read_checkpoint
 from refhcm.utils.errors import UserError
 
 pytest.importorskip("fairseq")
+from refhcm.tasks import resuming
+from refhcm.tasks.resuming import place_of
+
 PLAIN = ["--dropout=0", "--encoder-drop-path-rate=0", "--decoder-drop-path-rate=0", "--max-epoch=1", "--lr=1e-4"]
 
 
@@ -36,9 +39,11 @@ def test_another_run_s_folder(begun, world, tmp_path):
     command = training_command(world, begun, "--max-update=3")
     table, valid = command[2].split(",")
     command[2] = f"{shutil.copy(table, tmp_path / 'more.tsv')},{valid}"
-    assert "was trained on train.tsv, val.tsv, not on more.tsv, val.tsv: name another" in refused(command)
+    assert "was trained on train.tsv, not on more.tsv: name another --save-dir" in refused(command)
     assert (begun / "checkpoint_last.pt").read_bytes() == before
     assert "done: 3 updates" in run([*command, "--reset-dataloader"]).stdout
+    command[2] = f"{tmp_path / 'more.tsv'},{shutil.copy(valid, tmp_path / 'other.tsv')}"  # to validate on
+    assert "done: 3 updates" in run(command).stdout
 
 
 def test_weights_to_restore(begun, world, tmp_path):
@@ -51,6 +56,9 @@ def test_weights_to_restore(begun, world, tmp_path):
     second = run(training_command(world, new, *given, "--max-update=4")).stdout
     assert "starting from" not in second
     assert [int(update["num_updates"]) for update in updates(first) + updates(second)] == [1, 2, 3, 4]
+    own = [f"--restore-file={new / 'checkpoint_last.pt'}", *given[1:], "--max-update=1"]
+    third = run(training_command(world, new, *own)).stdout
+    assert [int(update["num_updates"]) for update in updates(third)] == [1]
     both = training_command(world, tmp_path / "both", *given, f"--finetune-from-model={weights}")
     assert "--finetune-from-model and --restore-file exclude each other" in refused(both)
 
@@ -66,13 +74,23 @@ def test_other_ranks_go_on_at_the_same_row(world, tmp_path):
     shutil.rmtree(folder)
     run(training_command(world, folder, *PLAIN, "--max-update=1"))
     odd = training_command(world, folder, *PLAIN, "--batch-size=3")
-    assert "stopped after 2 rows of an epoch, 2 at once on all ranks: 3 at once do not lead there" in refused(odd)
+    assert "stopped within an epoch: go on with its --batch-size, 2" in refused(odd)
+
+
+def test_a_place_that_other_ranks_do_not_reach():
+    state = {"train_iterator": {"epoch": 2, "iterations_in_epoch": 3}, "batches": {"ranks": 2, "batch_size": 8}}
+    found = [
+        place_of({"ranks": ranks, "batch_size": 8}, state, "a.pt")["iterations_in_epoch"] for ranks in (1, 2, 3, 6)
+    ]
+    assert found == [6, 3, 2, 1]
+    with pytest.raises(UserError, match=r"a.pt: stopped after 6 batches of an epoch, of 2 ranks: 4 do not lead there"):
+        place_of({"ranks": 4, "batch_size": 8}, state, "a.pt")
+    ended = state | {"train_iterator": {"epoch": 3, "iterations_in_epoch": 0}}
+    assert place_of({"ranks": 5, "batch_size": 1}, ended, "a.pt") == ended["train_iterator"]
 
 
 def test_ranks_that_see_other_folders(monkeypatch):
     from fairseq.dataclass.configs import FairseqConfig
-
-    from refhcm.tasks import resuming
 
     resuming.check_ranks(FairseqConfig(), 7, 1)
     monkeypatch.setattr(resuming, "gather", lambda places: [*places, (0, 1)])
@@ -87,6 +105,11 @@ def test_a_validation_that_fails_loses_nothing(world, tmp_path):
     command = [part for part in training_command(world, tmp_path, *flags) if part != "--disable-validation"]
     assert "--best-checkpoint-metric beauty is none of" in refused(command)
     assert int(read_checkpoint(tmp_path / "checkpoint_last.pt").rest["optimizer_history"][-1]["num_updates"]) == 3
+    done = run([*command, "--best-checkpoint-metric=score"]).stdout  # what is owed is made up
+    assert "done: 3 updates" in done
+    assert updates(done) == []
+    assert '"valid_count": "2"' in done
+    assert (tmp_path / "checkpoint_best.pt").read_bytes() == (tmp_path / "checkpoint_last.pt").read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -199,12 +199,12 @@ def _read(
 
 def _tags(person: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ...], float]]:
     """What is true of a person, the classes where it is seen, and how much of a cell they must fill."""
-    seen = set(person["seen"])
+    free = set(person["regions"])
     whole = ["mark:person", person["noun"]]
-    whole += [person["stance"]] if "legs" in seen else []
-    whole += [f"facing:{person['view']}"] if {"head", "trunk"} & seen else []
-    whole += [f"gesture:{person['gesture']}"] if "arms" in seen else []
-    whole += [f"holding:{person['prop']}"] if person["prop"] and "prop" in seen else []
+    whole += [person["stance"]] if "legs" in free else []
+    whole += [f"facing:{person['view']}"] if {"head", "trunk"} & free else []
+    whole += [f"gesture:{person['gesture']}"] if "arms" in free else []
+    whole += [f"holding:{person['prop']}"] if person["prop"] and "prop" in person["seen"] else []
     yield from ((tag, _ANYWHERE, PERSON_SHARE) for tag in whole)
     yield from ((f"part:{name}", (label,), PART_SHARE) for label, name in enumerate(CLASS_NAMES) if label)
     for slot, garment in person["garments"].items():

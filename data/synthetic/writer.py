@@ -200,7 +200,10 @@ def _expressions(
 
 
 def _describe(view: View) -> dict[str, object]:
-    """A person's attributes for facts/*.jsonl: all of them; `seen` names those that the picture shows."""
+    """A person's attributes for facts/*.jsonl: all of them; `seen`: those that the picture shows.
+
+    regions: what nothing hides of the body; in `seen`, arms and legs may be a patch of their skin.
+    """
     person, pose = view.actor.person, view.actor.pose
     garments = {
         slot: {"kind": g.kind, "colour": g.colour, "pattern": g.pattern, "held_out": g.held_out}
@@ -210,4 +213,5 @@ def _describe(view: View) -> dict[str, object]:
         "box": view.box_xyxy, "area": view.area, "noun": person.noun, "hair": person.hair,
         "hair_colour": person.hair_colour, "beard": person.beard, "garments": garments, "stance": pose.stance,
         "gesture": pose.gesture, "prop": pose.prop, "view": pose.view, "seen": sorted(view.slots | view.regions),
+        "regions": sorted(view.regions),
     }  # fmt: skip

@@ -97,14 +97,15 @@ def test_cells_of_a_box():
 
 
 def test_words_lie_on_the_garment_that_they_tell_of(cells, both):
-    assert any("legs" not in facts["seen"] for facts, _ in both)
+    assert any("legs" not in facts["regions"] for facts, _ in both)
     for facts, person in both:
         tags = shown(cells, person)
         assert person.expressions == tuple(said["text"] for said in facts["expressions"])
         assert tags.get(facts["noun"]) == tags.get("mark:person")
         told = {"legs": facts["stance"], "arms": f"gesture:{facts['gesture']}", "prop": f"holding:{facts['prop']}"}
         for where, tag in told.items():  # of what is not seen nothing is told
-            assert tags.get(tag) == (tags["mark:person"] if where in facts["seen"] else None), tag
+            free = facts["seen"] if where == "prop" else facts["regions"]
+            assert tags.get(tag) == (tags["mark:person"] if where in free else None), tag
         top = facts["garments"].get("top")
         if top and "part:upper-clothes" in tags:
             assert tags["part:upper-clothes"] <= tags[top["kind"]] & tags[top["colour"]]

@@ -3,6 +3,7 @@
 import argparse
 import fcntl
 import json
+import os
 import re
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 from refhcm.models.refhcm import Network, NetworkConfig
 from refhcm.tasks import loading
 from refhcm.tasks.ask_exports import coco_rows, image_id
-from refhcm.tasks.ask_records import answer_of
+from refhcm.tasks.ask_records import answer_of, picture_mark
 from refhcm.utils.parsing import CLASS_NAMES
 
 # pycocotools' decoder with numpy 2
@@ -184,6 +185,8 @@ def test_another_picture_of_one_name_is_asked_about(model, photos, tmp_path, mon
     assert run("a.png", "--text", "a man", "--out", out) == 0
     assert len(model.calls) == 4
     (tmp_path / "two" / "a.png").unlink()
+    os.mkfifo(tmp_path / "two" / "pipe.png")
+    assert picture_mark(str(tmp_path / "two" / "pipe.png")) is None
     monkeypatch.chdir(tmp_path)
     table = tmp_path / "pairs.csv"
     table.write_text("a.png,a man\n")
@@ -211,9 +214,10 @@ def test_exports_hold_nothing_of_an_earlier_answer(model, photos, tmp_path, monk
     made = {path.name for path in (*masks.iterdir(), *poses.iterdir())}
     assert made == {"a-0-a-man.png", "a-0-a-man_hair.png", "a_keypoints.json"}
     (masks / "mine.png").touch()
-    weights = tmp_path / "b.pt"
-    weights.touch()
-    assert run(*asked, "--checkpoint", weights, *places) == 0
+    assert run(*asked, "--checkpoint", "b.pt", *places) == 0  # asks for a box alone: nothing else is its own
+    assert {path.name for path in (*masks.iterdir(), *poses.iterdir())} == made | {"mine.png"}
+    monkeypatch.setattr(model, "person", lambda image, **_: Model.person(image))
+    assert run(*asked, "--parsing", "--keypoints", "--checkpoint", "c.pt", *places) == 0
     assert {path.name for path in (*masks.iterdir(), *poses.iterdir())} == {"mine.png"}
     assert sorted(path.name for path in tmp_path.glob("c.*")) == ["c.bbox.json"]
 

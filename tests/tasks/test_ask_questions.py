@@ -1,5 +1,7 @@
 """What `refhcm ask` is asked: pictures in folders, tables of pairs, and options that do not go together."""
 
+from pathlib import Path
+
 import pytest
 from asking import Model, failed, lines, run
 
@@ -72,6 +74,12 @@ def test_a_pictures_path_may_start_at_the_working_folder(photos, tmp_path, monke
     monkeypatch.chdir(photos)
     (tmp_path / "a.csv").write_text("deep/c.JPG,a\n")
     assert read_pairs(tmp_path / "a.csv") == [("deep/c.JPG", "a")]
+
+
+def test_pictures_of_a_folder_are_all_that_can_be_opened(tmp_path):
+    for name in ("a.jfif", "b.PNG", "c.ppm", "d.pdf", "e.txt", ".hidden.png"):
+        (tmp_path / name).touch()
+    assert [Path(found).name for found in pictures([str(tmp_path)])] == ["a.jfif", "b.PNG", "c.ppm"]
 
 
 def test_places_without_pictures(model, photos, tmp_path, capsys):

@@ -33,7 +33,7 @@ class Trainer:
 def saved(folder, validations, **options):
     """Content by name of what is left after epochs of four updates with these values of the metric `score`."""
     given = {"save_interval_updates": 2, "best_checkpoint_metric": "score"} | options
-    saver = Saver(CheckpointConfig(save_dir=str(folder), **given), Trainer())
+    saver = Saver(CheckpointConfig(save_dir=str(folder), **given), Trainer(), batches={})
     for epoch, value in enumerate(validations, 1):
         for ended in (False, True):
             saver.trainer.updates += 2
@@ -81,11 +81,11 @@ def test_nothing_is_saved_on_request(tmp_path):
 def test_the_best_and_patience(maximize, tmp_path):
     """Each validation counts, whether a checkpoint is due or not."""
     options = CheckpointConfig(save_dir=str(tmp_path), maximize_best_checkpoint_metric=maximize)
-    saver, sign = Saver(options, Trainer()), 1 if maximize else -1
+    saver, sign = Saver(options, Trainer(), batches={}), 1 if maximize else -1
     found = [saver.note(sign * value) for value in (0.5, 0.9, 0.4, 0.9, 0.3, 0.2)]
     assert found == [True, True, False, True, False, False]
     assert (saver.best, saver.without_improvement) == (sign * 0.9, 2)
-    other = Saver(saver.options, Trainer())
+    other = Saver(saver.options, Trainer(), batches={})
     other.restore({"best": sign * 0.9, "without_improvement": 2})
     assert not other.note(sign * 0.8)
     assert other.without_improvement == 3

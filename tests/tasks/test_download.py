@@ -86,6 +86,7 @@ def test_vocabulary_from_an_address(server, words, tmp_path, capsys):
 
 def test_a_hub_that_never_answers_is_given_up(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr("refhcm.utils.hub.TIMEOUT_S", 0.2)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}/")
         assert run("refhcm", "--root", tmp_path) == 2
