@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from ..data.dataset import BadRowCounter, ReferringDataset
 from ..models.generation import GenerationSettings
 from ..models.refhcm.network import Network
 from ..utils.devices import gather, move
+from ..utils.files import replacing
 from .base import Batch, Task
 
 logger = logging.getLogger(__name__)
@@ -85,12 +85,8 @@ def write_json(content: Any, path: str | Path) -> None:
     """A result file, written whole or not at all."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    try:
+    with replacing(path) as part:
         part.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def example(task: Task, batch: Batch, answers: Sequence[Answer]) -> str:

@@ -24,6 +24,7 @@ from ..utils.checkpoints import read_checkpoint as read_network
 from ..utils.devices import pick_device
 from ..utils.errors import exit_status
 from ..utils.fetch import digest
+from ..utils.files import replacing
 from ..utils.flags import positive, rate, whole
 from ..utils.memory import keep_freed_memory
 from ..utils.parsing import CLASS_NAMES, NUM_CLASSES, confusion_matrix, paste_label_map, segmentation_scores
@@ -31,7 +32,7 @@ from .evaluation import write_json
 from .result_files import read_results
 from .settings import TaskSettings, settings_of
 from .tokenizer_adapting import AnsweredCrops, DecoderTrainer
-from .tokenizer_rows import COLUMNS, Draws, Person, Persons, TrainingCrops, batches, open_table, replacing
+from .tokenizer_rows import COLUMNS, Draws, Person, Persons, TrainingCrops, batches, open_table
 from .tokenizer_training import Settings, Trainer, train
 
 logger = logging.getLogger(__name__)

@@ -1,9 +1,7 @@
 """Persons' masks by the rows of an RPar table, for the tokenizer's commands (spec tokenizer.md and data.md)."""
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -161,14 +159,3 @@ def refuse_bad(batch: list) -> None:
     for item in batch:
         if isinstance(item, BadRow):
             raise DataError(item.message)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to, which takes the place of `path` at the end, or vanishes on an error."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

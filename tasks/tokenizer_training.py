@@ -18,7 +18,8 @@ from tqdm import tqdm
 from ..models.vqgan import VQTokenizer, load_weights, read_checkpoint
 from ..models.vqgan_config import VQConfig
 from ..utils.errors import CheckpointError, UserError
-from .tokenizer_rows import Draws, refuse_bad, replacing
+from ..utils.files import replacing
+from .tokenizer_rows import Draws, refuse_bad
 
 WARM_UP = 0.2  # share of the updates that train without the codebook
 SETTLED = 0.8  # share after which no row of the codebook is moved any more by hand

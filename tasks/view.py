@@ -40,6 +40,7 @@ from ..utils.drawing import (
     part_colours,
 )
 from ..utils.errors import DataError, UserError, exit_status
+from ..utils.files import replacing
 from ..utils.flags import from_namespace, positive
 from ..utils.keypoints import NUM_KEYPOINTS, oks
 from ..utils.parsing import confusion_matrix, label_map_in_picture, segmentation_scores
@@ -47,7 +48,6 @@ from . import TASKS, Task
 from .base import Annotation
 from .result_files import check_row, read_numbers, read_results
 from .settings import TaskSettings
-from .tokenizer_rows import replacing
 
 PICTURE_WH = (360, 330)  # px at most, in a tile
 PAIRED_WH = (280, 330)  # of each of two pictures, truth and prediction

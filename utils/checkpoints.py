@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .errors import CheckpointError, UserError
+from .files import replacing
 
 # fairseq writes its flags as a Namespace; the rest are plain containers.
 ALLOWED_GLOBALS = [argparse.Namespace, OrderedDict, defaultdict, Counter, dict, list, set, tuple]
@@ -82,13 +83,10 @@ def read_checkpoint(path: str | Path, *, mmap: bool = False) -> Checkpoint:
 
 def save_file(content: dict[str, Any], path: Path) -> int:
     """A weights file, whole or not at all; its size in bytes. UserError where there is no room for it, say."""
-    part = path.with_name(f"{path.name}.part")  # of a killed process, too: it is written over
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(content, part)
-        part.replace(path)
+        with replacing(path) as part:
+            torch.save(content, part)
     except (OSError, RuntimeError) as error:  # torch's writer: RuntimeError
         raise UserError(f"{path}: can not be written ({str(error).splitlines()[0]})") from error
-    finally:
-        part.unlink(missing_ok=True)
     return path.stat().st_size

@@ -14,7 +14,7 @@ from .predicates import (
     has_hair,
     holds,
     wears,
-)  # fmt: skip
+)
 from .scene import Scene
 from .skeleton import PROP_ARMS, STANCES
 from .views import View

@@ -6,7 +6,7 @@ import torch
 from refhcm.models.vqgan import load_tokenizer
 from refhcm.models.vqgan import read_checkpoint as read_tokenizer_checkpoint
 from refhcm.tasks.export import export, export_tokenizer, main
-from refhcm.utils.checkpoints import read_checkpoint
+from refhcm.utils.checkpoints import load_file, read_checkpoint
 from refhcm.utils.errors import UserError
 
 
@@ -47,7 +47,7 @@ def test_export_of_a_tokenizer(golden, tmp_path):
 @pytest.fixture
 def two(golden_checkpoint, tmp_path):
     """A network in whose every weight is 1 more than in the other, and their paths."""
-    whole = torch.load(golden_checkpoint("multitask"), weights_only=False)
+    whole = load_file(golden_checkpoint("multitask"))
     paths = tmp_path / "one.pt", tmp_path / "two.pt"
     for path in paths:
         torch.save(whole, path)
