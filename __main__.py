@@ -2,7 +2,7 @@
 
 import sys
 
-from refhcm.tasks.cli import main
+from refhcm.apps.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

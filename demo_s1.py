@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from refhcm.data.pictures import open_picture
-from refhcm.tasks.loading import DTYPES, load
-from refhcm.utils.answer_drawing import answer_card
+from refhcm.inference.drawing import answer_card
+from refhcm.inference.loading import DTYPES, load
 from refhcm.utils.errors import UserError, exit_status
 
 FORMATS = (".png", ".jpg", ".jpeg")

@@ -13,8 +13,8 @@ import signal
 import sys
 import tempfile
 
-from refhcm.tasks.loading import DTYPES, load
-from refhcm.tasks.predictor import Predictor
+from refhcm.inference.loading import DTYPES, load
+from refhcm.inference.predictor import Predictor
 from refhcm.utils.errors import UserError
 
 
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> None:
                 f"--{name.replace('_', '-')}: needs a number from {low} to {high}, got {getattr(args, name)}"
             )
     try:
-        from refhcm.web.page import launch_options, make_page
+        from refhcm.apps.web.page import launch_options, make_page
     except ModuleNotFoundError as error:
         if error.name != "gradio":
             raise

@@ -17,8 +17,8 @@ from omegaconf import open_dict
 
 from refhcm.criterions import adjust_label_smoothed_cross_entropy  # noqa: F401  registers it
 from refhcm.models.refhcm import fairseq_model  # noqa: F401  registers it
-from refhcm.tasks import fairseq_adapter, optimizer  # noqa: F401  register the tasks and an optimiser
-from refhcm.tasks.training import train
+from refhcm.training import fairseq_optimizer as optimizer  # noqa: F401  register the tasks and an optimiser
+from refhcm.training.loop import train
 from refhcm.utils.devices import choose_kernels, ranks
 from refhcm.utils.errors import UserError, exit_status
 from refhcm.utils.memory import keep_freed_memory

@@ -1,4 +1,4 @@
-"""fairseq's adapter of the training loss (spec/training.md, "Criterion")."""
+"""fairseq's adapter of the training loss (docs/training.md, "Criterion")."""
 
 import math
 from collections.abc import Sequence

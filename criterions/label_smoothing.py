@@ -1,4 +1,4 @@
-"""The training loss, in plain torch (spec/training.md, "Criterion")."""
+"""The training loss, in plain torch (docs/training.md, "Criterion")."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The square that every picture is resized to, and its coordinates (spec/data.md, "Image and coordinates")."""
+"""The square that every picture is resized to, and its coordinates (docs/data.md, "Image and coordinates")."""
 
 from collections import OrderedDict
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Samples to a batch (spec/data.md, "A batch").
+"""Samples to a batch (docs/data.md, "A batch").
 
 What the network reads is a torch tensor; labels that only metrics read are numpy arrays, which neither the
 trainer's cast to half precision nor its move to a device touches.
@@ -56,7 +56,7 @@ def collate(samples: Sequence[Sample | BadRow | list], *, pad: int, share_pictur
         batch["text"] = [sample["text"] for sample in good]
     if _in_all(good, "row"):
         batch["rows"] = np.array([sample["row"] for sample in good], dtype=np.int64)
-    if _in_all(good, "conf"):  # weights of OFA's criterion (spec/training.md)
+    if _in_all(good, "conf"):  # weights of OFA's criterion (docs/training.md)
         batch["conf"] = torch.tensor([float(sample["conf"]) for sample in good])
     if _in_all(good, "constraint_mask"):
         batch["constraint_masks"] = _padded(good, "constraint_mask", pad=False)  # [B, T, V]

@@ -17,7 +17,7 @@ from .tsv import TsvFile
 
 logger = logging.getLogger(__name__)
 
-Sample = dict[str, Any]  # the fields of spec/data.md, "A sample"
+Sample = dict[str, Any]  # the fields of docs/data.md, "A sample"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Pictures and label maps of a row: base64 or files below an annotation root, or a clear error (spec/data.md)."""
+"""Pictures and label maps of a row: base64 or files below an annotation root, or a clear error (docs/data.md)."""
 
 import base64
 import binascii

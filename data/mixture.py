@@ -1,4 +1,4 @@
-"""Rows of several files side by side, as multitask training wants them (spec/data.md, "Multitask mixing")."""
+"""Rows of several files side by side, as multitask training wants them (docs/data.md, "Multitask mixing")."""
 
 from collections.abc import Sequence
 

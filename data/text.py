@@ -20,7 +20,7 @@ NO_PIECE = -1
 
 
 def load_bpe(bpe_dir: str | Path) -> Tokenizer:
-    """GPT-2's BPE from `encoder.json` and `vocab.bpe`, the same ids as fairseq's GPT2BPE (spec/vocabulary.md)."""
+    """GPT-2's BPE from `encoder.json` and `vocab.bpe`, the same ids as fairseq's GPT2BPE (docs/vocabulary.md)."""
     folder = Path(bpe_dir)
     try:
         pieces = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Rows of a tab-separated file by their number: an index of byte offsets, kept beside large files (spec/data.md)."""
+"""Rows of a tab-separated file by their number: an index of byte offsets, kept beside large files (docs/data.md)."""
 
 import codecs
 import contextlib

@@ -1,4 +1,4 @@
-"""The symbols of RefHCM: words, codes of parsing maps and bins of coordinates in one list (spec/vocabulary.md)."""
+"""The symbols of RefHCM: words, codes of parsing maps and bins of coordinates in one list (docs/vocabulary.md)."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -116,7 +116,7 @@ class Vocabulary:
     def bins(self, coordinates_px: Tensor, canvas_size: int) -> Tensor:
         """Canvas px, float32 [..., N] -> ids of bins, int64 [..., N]; `canvas_size` px is the last bin.
 
-        A coordinate outside the canvas gets the first or last bin (spec/deviations.md, 20).
+        A coordinate outside the canvas gets the first or last bin (docs/deviations.md, 20).
         """
         return self._quantised(coordinates_px, canvas_size).clamp(0, self.num_bins - 1).long() + self.bin_ids.start
 

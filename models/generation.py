@@ -1,4 +1,4 @@
-"""Beam search with fairseq's semantics and none of its repeated work (spec/generation.md).
+"""Beam search with fairseq's semantics and none of its repeated work (docs/generation.md).
 
 The encoder runs once; cross-attention keys and values are made once for each picture and shared by its beams;
 position biases are made once for batch 1; only the symbols that the constraint allows are scored.
@@ -100,7 +100,7 @@ class SequenceGenerator:
     def generate(
         self, models: list[Network], sample: dict[str, Any], prefix_tokens: Tensor | None = None
     ) -> list[list[dict[str, Any]]]:
-        """models: one network in evaluation mode; sample: a batch (spec/data.md).
+        """models: one network in evaluation mode; sample: a batch (docs/data.md).
 
         prefix_tokens: int64 [B, P], right-padded: the forced start of each answer, without bos.
         """

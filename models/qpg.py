@@ -1,4 +1,4 @@
-"""Query Parallel Generation: box symbols one by one, then all parsing codes in one step (spec/generation.md)."""
+"""Query Parallel Generation: box symbols one by one, then all parsing codes in one step (docs/generation.md)."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple

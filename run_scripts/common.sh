@@ -1,4 +1,4 @@
-# The recipe that all scripts share (spec/training.md). A script sets what differs and calls `train` or `evaluate`.
+# The recipe that all scripts share (docs/training.md). A script sets what differs and calls `train` or `evaluate`.
 #
 # From the environment:
 #   DATA=dataset  CHECKPOINTS=checkpoints  BPE_DIR=$DATA/bpe  SAVE_DIR=runs/NAME  RESULTS=results

@@ -130,7 +130,7 @@ class Task:
         return Annotation(row["id"], where, image, box_xyxy, expression)
 
     def sample(self, annotation: Annotation, *, training: bool) -> Sample:
-        """Fields of spec/data.md, "A sample"."""
+        """Fields of docs/data.md, "A sample"."""
         placed = self.canvas.place(annotation.image)
         question = self.question(annotation, placed)
         target = self.target(annotation, placed, training=training)
@@ -184,13 +184,13 @@ class Task:
         return to_canvas(xy, placed.w_resize_ratio, h_resize_ratio=placed.h_resize_ratio)
 
     def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
-        """Samples -> a batch (spec/data.md, "A batch")."""
+        """Samples -> a batch (docs/data.md, "A batch")."""
         return collate(samples, pad=self.vocabulary.pad(), share_pictures=self.settings.share_pictures)
 
     # Answers out
 
     def generation_settings(self) -> GenerationSettings:
-        """How evaluation generates (spec/generation.md)."""
+        """How evaluation generates (docs/generation.md)."""
         return self.generation
 
     def asking_settings(self) -> GenerationSettings:
@@ -243,7 +243,7 @@ class Task:
     # Scores
 
     def record(self, prediction: Prediction, labels: Labels) -> dict[str, Any]:
-        """What the result file says of a row (spec/evaluation.md, "Result files")."""
+        """What the result file says of a row (docs/evaluation.md, "Result files")."""
         raise NotImplementedError
 
     def statistics(self, prediction: Prediction, labels: Labels) -> dict[str, Any]:

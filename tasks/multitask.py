@@ -1,4 +1,4 @@
-"""Keypoints, parsing and captions trained together (paper, section 3; spec/data.md, "Multitask mixing")."""
+"""Keypoints, parsing and captions trained together (paper, section 3; docs/data.md, "Multitask mixing")."""
 
 import math
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from ..data.mixture import Mixture
 from ..data.text import TextEncoder
 from ..data.tsv import TsvFile
+from ..inference.instruction import Chain
 from ..utils.errors import UserError
 from .base import BOX_SYMBOLS, Annotation, Task
-from .instruction import Chain
 from .refcoco import ReferringComprehension
 from .rhrc import ReferringCaption
 from .rkpt import ReferringKeypoints

@@ -1,4 +1,4 @@
-"""REC, referring expression comprehension: expression -> box (paper, section 3; spec/vocabulary.md)."""
+"""REC, referring expression comprehension: expression -> box (paper, section 3; docs/vocabulary.md)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Result files of evaluate.py, read back (spec/evaluation.md): a JSON list, one record for each row of the TSV."""
+"""Result files of evaluate.py, read back (docs/evaluation.md): a JSON list, one record for each row of the TSV."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""RHrc, referring human-related caption: box -> caption (paper, section 3; spec/vocabulary.md)."""
+"""RHrc, referring human-related caption: box -> caption (paper, section 3; docs/vocabulary.md)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""RKpt, referring keypoints: expression -> box, then named keypoints (paper, section 3; spec/vocabulary.md)."""
+"""RKpt, referring keypoints: expression -> box, then named keypoints (paper, section 3; docs/vocabulary.md)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -27,7 +27,7 @@ class ReferringKeypoints(Task):
     generation = GenerationSettings(min_len=50)
 
     def asking_settings(self) -> GenerationSettings:
-        """As the demos do (spec/generation.md): evaluation's 50 symbols are too many for a person half hidden."""
+        """As the demos do (docs/generation.md): evaluation's 50 symbols are too many for a person half hidden."""
         return replace(self.generation, min_len=4)
 
     def annotation(self, row: Mapping[str, str], where: str) -> Annotation:
@@ -47,7 +47,7 @@ class ReferringKeypoints(Task):
         return torch.cat(parts)
 
     def parse(self, ids: Tensor) -> Prediction:
-        """Inverse of `target`: the i-th name takes the i-th pair of bins after the box (spec/evaluation.md)."""
+        """Inverse of `target`: the i-th name takes the i-th pair of bins after the box (docs/evaluation.md)."""
         symbols = ids.tolist()
         end = symbols.index(self.vocabulary.eos()) if self.vocabulary.eos() in symbols else len(symbols)
         bins = [symbol for symbol in symbols[:end] if symbol in self.vocabulary.bin_ids]

@@ -15,7 +15,7 @@ from ..data.columns import parse_codes
 from ..data.images import read_label_map
 from ..models.generation import GenerationSettings
 from ..models.vqgan import VQTokenizer, load_tokenizer
-from ..models.vqgan_config import NUM_CODES
+from ..models.vqgan.config import NUM_CODES
 from ..utils.errors import UserError
 from ..utils.parsing import CLASS_NAMES, confusion_matrix, paste_label_map, segmentation_scores
 from .base import BOX_SYMBOLS, Annotation, Generated, Labels, Prediction, Task, mean_of
@@ -76,7 +76,7 @@ class ReferringParsing(Task):
         return torch.cat([self.bins(annotation.box_xyxy, placed), codes])
 
     def parse(self, ids: Tensor) -> Prediction:
-        """Inverse of `target`, by position: symbols of another kind give numbers out of range (spec/evaluation.md)."""
+        """Inverse of `target`, by position: symbols of another kind give numbers out of range (docs/evaluation.md)."""
         box, codes = ids[:BOX_SYMBOLS], ids[BOX_SYMBOLS : BOX_SYMBOLS + NUM_CODES]
         if len(codes) < NUM_CODES:
             return Prediction(valid=False, box_xyxy=self.parse_box(ids), codes=np.zeros(NUM_CODES, np.int64))

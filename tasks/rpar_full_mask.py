@@ -1,4 +1,4 @@
-"""RPar by Query Parallel Generation: all 48 codes in one step (paper, section 3; spec/vocabulary.md, "QPG")."""
+"""RPar by Query Parallel Generation: all 48 codes in one step (paper, section 3; docs/vocabulary.md, "QPG")."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from ..data.vocabulary import CODE
 from ..models.generation import GenerationSettings
 from ..models.qpg import QuerySymbols, decode_parallel
 from ..models.refhcm.network import Network
-from ..models.vqgan_config import NUM_CODES
+from ..models.vqgan.config import NUM_CODES
 from ..utils.errors import UserError
 from .base import BOX_SYMBOLS, Annotation, Batch, Generated, Task
 from .rpar import ReferringParsing

@@ -1,4 +1,4 @@
-"""The flags of a task: what the published scripts call them, with their defaults (spec/training.md, spec/data.md)."""
+"""The flags of a task: what the published scripts call them, with their defaults (docs/training.md, docs/data.md)."""
 
 import argparse
 from dataclasses import dataclass

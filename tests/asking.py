@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 
-from refhcm.tasks import cli
-from refhcm.tasks.answers import Answer, Keypoints, Scores
+from refhcm.apps.cli import main as cli
+from refhcm.inference.answers import Answer, Keypoints, Scores
 from refhcm.utils.errors import UserError
 from refhcm.utils.parsing import CLASS_NAMES
 

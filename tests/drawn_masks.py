@@ -6,7 +6,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from refhcm.tasks import tokenizer as command
+from refhcm.apps.cli import tokenizer as command
 
 TINY = {
     "n_labels": 20,

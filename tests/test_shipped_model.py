@@ -11,8 +11,8 @@ from scripts import ROOT
 from test_synthetic_scripts import KEYS
 
 import refhcm
-from refhcm.data.synthetic.expressions import expressions_for, names_in
-from refhcm.data.synthetic.scene import sample_scene
+from refhcm.data.synthetic.language.expressions import expressions_for, names_in
+from refhcm.data.synthetic.picture.scene import sample_scene
 from refhcm.data.synthetic.writer import scene_random
 from refhcm.models.refhcm.loading import fit_weights
 from refhcm.models.refhcm.network import Network

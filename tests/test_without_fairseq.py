@@ -10,12 +10,12 @@ from web_page import PATIENCE, Server
 TRAINING = {
     "refhcm.models.refhcm.fairseq_model",
     "refhcm.criterions.adjust_label_smoothed_cross_entropy",
-    "refhcm.tasks.fairseq_adapter",
-    "refhcm.tasks.trainer",
-    "refhcm.tasks.training",
-    "refhcm.tasks.checkpointing",
-    "refhcm.tasks.resuming",
-    "refhcm.tasks.optimizer",
+    "refhcm.tasks.fairseq_tasks",
+    "refhcm.training.trainer",
+    "refhcm.training.loop",
+    "refhcm.training.checkpointing",
+    "refhcm.training.resuming",
+    "refhcm.training.fairseq_optimizer",
     "refhcm.train",
 }
 # Modules of fairseq and of what else only training asks for.
@@ -86,9 +86,9 @@ def modules():
 
 def test_only_training_needs_fairseq(bare, tmp_path):
     names = modules()
-    page = {name for name in names if name.startswith("refhcm.web.")} - {
-        "refhcm.web.comfyui",
-        "refhcm.web.comfyui_host",
+    page = {name for name in names if name.startswith("refhcm.apps.web.")} - {
+        "refhcm.apps.comfyui.nodes",
+        "refhcm.apps.comfyui.host",
     }
     found = json.loads(bare.run("python", "-c", IMPORT, *sorted(names | ABSENT), folder=tmp_path))
     missing = {name: module for name, module in found["missing"].items() if module is not None}
@@ -144,13 +144,13 @@ def test_programs(bare, tmp_path):
     s1 = [f"--image_path={picture}", f"--text={EXPRESSION}", "--kpt", "--par", "--device=cpu"]
     programs = [
         ["refhcm.data.synthetic", "--out=world", "--train=1", "--val=0", "--test=1", "--max-people=2", "--workers=1"],
-        ["refhcm.tasks.tokenizer", "encode", *tokenizer, "--out=codes.tsv"],
-        ["refhcm.tasks.tokenizer", "score", *tokenizer, "--out=tokenizer.json"],
+        ["refhcm.apps.cli.tokenizer", "encode", *tokenizer, "--out=codes.tsv"],
+        ["refhcm.apps.cli.tokenizer", "score", *tokenizer, "--out=tokenizer.json"],
         evaluate("refcoco", "world/rkpt/test.tsv", "--selected-cols=0,5,2,3"),
         evaluate("rkpt", "world/rkpt/test.tsv"),
         evaluate("rpar_full_mask", "codes.tsv", *masks),
         evaluate("rhrc", "world/rhrc/test.tsv"),
-        ["refhcm.tasks.view", *view, "--out=sheet.png"],
+        ["refhcm.apps.cli.view", *view, "--out=sheet.png"],
         ["refhcm.demo_s1", *s1, "--out=s1.png"],
     ]
     bare.run("python", "-c", PROGRAMS, json.dumps(programs), folder=tmp_path)

@@ -1,4 +1,4 @@
-"""Reading weights files: never unpickles more than tensors, plain values and a short allow-list (spec/model.md)."""
+"""Reading weights files: never unpickles more than tensors, plain values and a short allow-list (docs/network.md)."""
 
 import argparse
 import pickle

@@ -1,4 +1,4 @@
-"""A world on disk: the TSV files, masks and pictures that spec/data.md describes.
+"""A world on disk: the TSV files, masks and pictures that docs/data.md describes.
 
 world.json                        seed, counts, held-out pairs; max_people and looks where they are not the usual ones
 rkpt/{split}.tsv                  also read for REC
@@ -27,12 +27,12 @@ import numpy as np
 from tqdm import tqdm
 
 from ...utils.errors import UserError
-from .captions import captions_for
-from .expressions import Expression, expressions_for, names_in
-from .reasoning import riddle_for
-from .scene import MOST_PEOPLE, Scene, sample_scene
-from .views import View
-from .wardrobe import HELD_OUT
+from .language.captions import captions_for
+from .language.expressions import Expression, expressions_for, names_in
+from .language.reasoning import riddle_for
+from .picture.scene import MOST_PEOPLE, Scene, sample_scene
+from .picture.views import View
+from .picture.wardrobe import HELD_OUT
 
 VERSION = 3  # of the drawing: the same seed gives the same world only within one version
 SPLITS = ("train", "val", "test", "unseen")

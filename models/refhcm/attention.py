@@ -1,12 +1,12 @@
-"""Multi-head attention with an additive bias and scaled heads (spec/model.md, "Attention")."""
+"""Multi-head attention with an additive bias and scaled heads (docs/network.md, "Attention")."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention_by_heads import attention_by_heads, faster_by_heads
-from .biased_attention import biased_attention
-from .linear import Linear
+from .cpu.attention_by_heads import attention_by_heads, faster_by_heads
+from .cpu.biased_attention import biased_attention
+from .cpu.linear import Linear
 
 
 class Attention(nn.Module):

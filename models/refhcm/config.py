@@ -1,4 +1,4 @@
-"""What makes a network: one dataclass whose defaults are the paper's large model (spec/model.md)."""
+"""What makes a network: one dataclass whose defaults are the paper's large model (docs/network.md)."""
 
 import argparse
 from collections.abc import Mapping

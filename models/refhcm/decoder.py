@@ -1,4 +1,4 @@
-"""States to answer symbols, all at once or step by step through one path (spec/model.md, "Decoder")."""
+"""States to answer symbols, all at once or step by step through one path (docs/network.md, "Decoder")."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import NetworkConfig
+from .cpu.linear import linear
 from .drop_path import drop_path_rates
 from .encoder import EncoderOutput
 from .layers import DecoderLayer, KeyValueCache
-from .linear import linear
 from .positions import bias_of, hiding, token_buckets
 from .recompute import recomputed
 

@@ -1,4 +1,4 @@
-"""Picture and prompt to states (spec/model.md, "Encoder")."""
+"""Picture and prompt to states (docs/network.md, "Encoder")."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass

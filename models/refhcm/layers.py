@@ -1,4 +1,4 @@
-"""Pre-norm encoder and decoder layers (spec/model.md, "Layers")."""
+"""Pre-norm encoder and decoder layers (docs/network.md, "Layers")."""
 
 import torch
 import torch.nn.functional as F
@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from .attention import Attention
 from .config import NetworkConfig
+from .cpu.linear import Linear
 from .drop_path import DropPath
-from .linear import Linear
 
 
 class KeyValueCache:

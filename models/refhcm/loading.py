@@ -1,4 +1,4 @@
-"""Putting a checkpoint's weights into a network (spec/model.md, "Loading checkpoints")."""
+"""Putting a checkpoint's weights into a network (docs/network.md, "Loading checkpoints")."""
 
 import logging
 from collections.abc import Callable, Mapping

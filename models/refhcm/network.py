@@ -1,4 +1,4 @@
-"""The network: `--arch refhcm` without any framework (spec/model.md)."""
+"""The network: `--arch refhcm` without any framework (docs/network.md)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import NetworkConfig
+from .cpu.linear import Linear
 from .decoder import Decoder
 from .encoder import Encoder, EncoderOutput
-from .linear import Linear
 
 
 class SymbolEmbedding(nn.Embedding):
@@ -76,7 +76,7 @@ class Network(nn.Module):
         full_mask_position: tuple[int, int] | None = None,
         full_mask_rows: Tensor | None = None,
     ) -> tuple[Tensor, None]:
-        """A batch's `net_input` (spec/data.md) -> logits [B, T, V], and fairseq's unused second value.
+        """A batch's `net_input` (docs/data.md) -> logits [B, T, V], and fairseq's unused second value.
 
         src_lengths is part of the interface and not needed: padding is read off src_tokens.
         """

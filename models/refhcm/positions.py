@@ -1,4 +1,4 @@
-"""Relative position buckets and the biases they give (spec/model.md, "Positions").
+"""Relative position buckets and the biases they give (docs/network.md, "Positions").
 
 The published buffers `token_rp_bucket`, `image_rp_bucket` and `image_position_idx` follow from the config:
 they are computed here for the positions at hand and are no part of the state dict.

@@ -1,4 +1,4 @@
-"""The image trunk: ResNet v1.5 bottlenecks up to stage 3, output stride 16 (spec/model.md, "Image trunk")."""
+"""The image trunk: ResNet v1.5 bottlenecks up to stage 3, output stride 16 (docs/network.md, "Image trunk")."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from ...utils.errors import CheckpointError
+from .cpu.folded import FoldedBlock, FoldedConv
 from .drop_path import DropPath, drop_path_rates
-from .folded import FoldedBlock, FoldedConv
 from .recompute import recomputed_blocks
 
 BLOCKS = {

@@ -1,4 +1,4 @@
-"""What a batch's fields and the flags do to the loss, on logits made by hand (spec/training.md, "Criterion")."""
+"""What a batch's fields and the flags do to the loss, on logits made by hand (docs/training.md, "Criterion")."""
 
 import math
 

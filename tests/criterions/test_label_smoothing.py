@@ -1,4 +1,4 @@
-"""The loss by hand (spec/training.md, "Criterion")."""
+"""The loss by hand (docs/training.md, "Criterion")."""
 
 import math
 

@@ -10,8 +10,8 @@ from torch import nn
 from torch.testing import assert_close
 
 from refhcm.models.refhcm import Network, NetworkConfig
-from refhcm.models.refhcm.folded import FoldedConv
-from refhcm.models.refhcm.linear import BLOCK, Linear, linear, packs
+from refhcm.models.refhcm.cpu.folded import FoldedConv
+from refhcm.models.refhcm.cpu.linear import BLOCK, Linear, linear, packs
 
 SIZE = {"arch": "refhcm_test", "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 64, "resnet_width": 8}
 

@@ -1,4 +1,4 @@
-"""Reading weights files (spec/model.md, "Loading checkpoints"), and refusing what is none."""
+"""Reading weights files (docs/network.md, "Loading checkpoints"), and refusing what is none."""
 
 import argparse
 import os
@@ -159,7 +159,7 @@ def test_unreadable_files(network, tmp_path):
     ],
 )
 def test_sizes_by_name(size, width, ffn, layers, heads, trunk):
-    """As spec/model.md has them, under both families' names."""
+    """As docs/network.md has them, under both families' names."""
     for family in ("ofa", "refhcm"):
         c = NetworkConfig.from_args({"arch": f"{family}_{size}"})
         assert (c.encoder_embed_dim, c.encoder_ffn_embed_dim, c.resnet_type) == (width, ffn, trunk)

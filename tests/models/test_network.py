@@ -91,7 +91,7 @@ def test_either_flag_freezes_the_shared_embedding(flag):
 
 
 def test_initial_weights():
-    """BERT's: normal(0, 0.02), zero biases and pad row (spec/model.md)."""
+    """BERT's: normal(0, 0.02), zero biases and pad row (docs/network.md)."""
     network = make(scale_resids=True)
     layer = network.decoder.layers[0]
     for module in (layer.fc1, layer.encoder_attn.k_proj, network.encoder.image_rel_pos_table_list[0]):

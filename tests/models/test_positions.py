@@ -1,4 +1,4 @@
-"""Relative position buckets, grids and biases by hand (spec/model.md, "Positions")."""
+"""Relative position buckets, grids and biases by hand (docs/network.md, "Positions")."""
 
 import math
 

@@ -8,8 +8,8 @@ import torch
 import yaml
 
 from refhcm.models.vqgan import VQTokenizer, load_tokenizer
-from refhcm.models.vqgan_config import VQConfig, read_config
-from refhcm.models.vqgan_layers import nearest_codes
+from refhcm.models.vqgan.config import VQConfig, read_config
+from refhcm.models.vqgan.layers import nearest_codes
 from refhcm.utils.errors import CheckpointError, DataError
 
 PARAMS = {

@@ -8,7 +8,7 @@ import yaml
 from safetensors.torch import load_file
 
 from refhcm.models.vqgan import VQTokenizer, load_tokenizer
-from refhcm.models.vqgan_config import read_config
+from refhcm.models.vqgan.config import read_config
 from refhcm.utils.parsing import confusion_matrix, paste_label_map, segmentation_scores
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from refhcm.apps.cli.tokenizer import score
 from refhcm.models.vqgan import VQTokenizer
-from refhcm.models.vqgan_config import VQConfig
+from refhcm.models.vqgan.config import VQConfig
 from refhcm.tasks.base import Generated, Prediction, mean_of
-from refhcm.tasks.tokenizer import score
-from refhcm.tasks.tokenizer_rows import Persons, open_table
+from refhcm.training.tokenizer.masks import Persons, open_table
 from refhcm.utils.errors import CheckpointError
 from refhcm.utils.keypoints import SIGMAS
 

@@ -35,7 +35,7 @@ def rows_of(make_task, name, world, coded, **options):
     ],
 )
 def test_how_answers_are_generated(name, evaluated, asked, make_task):
-    """The table of spec/generation.md; only a person's keypoints are asked for with fewer symbols."""
+    """The table of docs/generation.md; only a person's keypoints are asked for with fewer symbols."""
     task = make_task(name)
     expected = GenerationSettings(beam=5, max_len_a=0, **evaluated)
     assert task.generation_settings() == expected

@@ -87,7 +87,7 @@ def test_mirror_swaps_left_and_right():
 
 
 def test_classes_and_palette():
-    """As spec/tokenizer.md has them: files, legends and exports name parts by these numbers."""
+    """As docs/tokenizer.md has them: files, legends and exports name parts by these numbers."""
     assert CLASS_NAMES == (
         "background", "hat", "hair", "glove", "sunglasses", "upper-clothes", "dress", "coat", "socks", "pants",
         "torso-skin", "scarf", "skirt", "face", "left-arm", "right-arm", "left-leg", "right-leg", "left-shoe",

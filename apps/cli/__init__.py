@@ -1,0 +1,1 @@
+"""The `refhcm` command, one file for each sub-command."""

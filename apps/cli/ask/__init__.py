@@ -1,0 +1,1 @@
+"""`refhcm ask`: questions about many pictures, answered into one file."""

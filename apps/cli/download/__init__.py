@@ -1,0 +1,1 @@
+"""`refhcm download`: the published vocabulary, weights and data set."""

@@ -1,0 +1,62 @@
+"""OKS AP of a result file on COCO-style annotations, one image entry per expression (RefHuman's protocol).
+
+    python -m refhcm.apps.cli.score_coco annotations.json results/rkpt/refhuman_predict.json
+
+The `uniq_id` of a result is the id of an image entry (docs/evaluation.md); its `score` ranks it. Without scores all
+results rank alike, which gives another number.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from ...utils.errors import DataError, exit_status
+from ...utils.keypoints import NUM_KEYPOINTS, evaluate_coco_json
+
+
+def read_predictions(path: str | Path) -> tuple[dict[int, np.ndarray], dict[int, float] | None]:
+    """Keypoints [17, 2], image px, and score of each image id; None for scores that are not in all records.
+
+    Raises DataError naming the record that can not be read.
+    """
+    try:
+        records = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: can not be read as a result file ({error})") from error
+    predictions, scores = {}, {}
+    for number, record in enumerate(records if isinstance(records, list) else [records]):
+        try:
+            points = np.array(record["keypoints"], np.float64).reshape(NUM_KEYPOINTS, 2)
+            name, ranked = int(record["uniq_id"]), float(record.get("score", 0))
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            raise DataError(f"{path}: record {number}: needs a whole `uniq_id` and 34 `keypoints` ({error})") from error
+        if name in predictions:
+            raise DataError(f"{path}: record {number}: uniq_id {name} is there already")
+        if not (np.isfinite(points).all() and np.isfinite(ranked)):
+            raise DataError(f"{path}: record {number}: a number is not finite")
+        predictions[name] = points
+        if "score" in record:
+            scores[name] = ranked
+    return predictions, scores if len(scores) == len(predictions) else None
+
+
+def score(annotations: str | Path, results: str | Path) -> dict[str, float]:
+    """The metrics of a result file."""
+    predictions, scores = read_predictions(results)
+    return evaluate_coco_json(annotations, predictions, scores=scores)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prints the metrics as JSON; exit status 2 for a mistake, which is one line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("annotations", help="COCO-style JSON")
+    parser.add_argument("results", help="result file of evaluate.py --task rkpt")
+    args = parser.parse_args(arguments)
+    return exit_status(lambda: print(json.dumps(score(args.annotations, args.results))))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""Write a world of drawn people: python -m refhcm.data.synthetic --out DIR --seed S --train N --val N --test N."""
+
+import argparse
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+from ...data.synthetic.picture.scene import MOST_PEOPLE
+from ...data.synthetic.writer import SPLITS, World, write_world
+from ...utils.errors import exit_status
+from ...utils.flags import positive, whole
+
+
+def _crowd(text: str) -> int:
+    if not 1 <= whole(text) <= MOST_PEOPLE:
+        raise argparse.ArgumentTypeError(f"expected 1 to {MOST_PEOPLE}, got {text!r}")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if whole(text) >= 2**32:  # a larger one would share pictures with a smaller one
+        raise argparse.ArgumentTypeError(f"expected 0 to {2**32 - 1}, got {text!r}")
+    return int(text)
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line; leaves with code 2 and one line where it makes no sense."""
+    parser = argparse.ArgumentParser(prog="python -m refhcm.data.synthetic", description=__doc__.split(":")[0] + ".")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write: new or empty")
+    parser.add_argument("--seed", type=_seed, default=0, help="another seed is another world (default 0)")
+    for split in SPLITS[:3]:
+        also = "; `unseen` gets as many" if split == "test" else ""
+        parser.add_argument(f"--{split}", type=whole, required=True, metavar="N", help=f"pictures to {split}{also}")
+    few = f"most people in a picture, 1 to {MOST_PEOPLE}; fewer are easier (default {MOST_PEOPLE})"
+    parser.add_argument("--max-people", type=_crowd, default=MOST_PEOPLE, metavar="N", help=few)
+    looks = "say N things of each person, of looks alone (default: two, of all kinds, and riddles)"
+    parser.add_argument("--looks", type=whole, default=0, metavar="N", help=looks)
+    processes = os.cpu_count() or 1
+    parser.add_argument("--workers", type=positive, default=processes, help=f"processes (default {processes})")
+    return parser.parse_args(arguments)
+
+
+def main() -> int:
+    """Write the world; 0 if it is there, 2 for a user's mistake, 130 when interrupted."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    options = parse()
+    return exit_status(lambda: run(options), interrupted="interrupted: nothing was written")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write the world, and say how long it took."""
+    start = time.monotonic()
+    pictures = {split: getattr(options, split) for split in SPLITS[:3]}
+    world = World(
+        options.seed, {**pictures, "unseen": options.test}, max_people=options.max_people, looks=options.looks
+    )
+    people = write_world(options.out, world, workers=options.workers)
+    if people is None:
+        print(f"{options.out}: this world is there already")
+        return
+    seconds = max(time.monotonic() - start, 1e-9)
+    counts = ", ".join(f"{split} {count}" for split, count in people.items())
+    print(f"{options.out}: {counts} people in {seconds:.1f} s ({sum(people.values()) / seconds:.0f} people a second)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""What ComfyUI knows: its models' folders, its device, its progress bar. Outside of it there are defaults."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ...inference.loading import ROOT, SHIPPED
+
+FOLDER = "refhcm"  # of ComfyUI's models
+
+
+def folders() -> list[Path]:
+    """Where weights are looked for; `extra_model_paths.yaml` may name more, as `refhcm`."""
+    try:
+        import folder_paths
+    except ImportError:
+        return [ROOT / "checkpoints"]
+    own = str(Path(folder_paths.models_dir) / FOLDER)
+    if FOLDER not in folder_paths.folder_names_and_paths or own not in folder_paths.get_folder_paths(FOLDER):
+        folder_paths.add_model_folder_path(FOLDER, own)
+    return [*map(Path, folder_paths.get_folder_paths(FOLDER)), ROOT / "checkpoints"]
+
+
+def weights() -> dict[str, Path]:
+    """Weights files by their name in the folder that they are in; of two with one name the first folder's."""
+    found: dict[str, Path] = {}
+    for folder in folders():
+        for path in sorted(folder.rglob("*.pt")):
+            if path != SHIPPED:
+                found.setdefault(path.relative_to(folder).as_posix(), path)
+    return found
+
+
+def device(needed: int) -> Any:
+    """The device that ComfyUI computes on, cleared of other models where `needed` bytes are not free."""
+    try:
+        from comfy.model_management import free_memory, get_torch_device
+    except ImportError:
+        return "auto"
+    free_memory(needed, get_torch_device())
+    return get_torch_device()
+
+
+def batches(count: int, size: int) -> Iterator[slice]:
+    """`size` at a time, under ComfyUI's progress bar, which also ends the loop when the user cancels."""
+    try:
+        from comfy.utils import ProgressBar
+    except ImportError:
+        bar = None
+    else:
+        bar = ProgressBar(count)
+    for start in range(0, count, size):
+        at = slice(start, min(start + size, count))
+        yield at
+        if bar is not None:
+            bar.update(at.stop - at.start)

@@ -1,0 +1,1 @@
+"""What is said of drawn people: facts, expressions, captions."""

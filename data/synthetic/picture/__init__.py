@@ -1,0 +1,1 @@
+"""Drawn people as pictures: figures, wardrobe, scenes, and the truth about each pixel."""

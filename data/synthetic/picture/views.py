@@ -1,0 +1,140 @@
+"""What of a person can be seen: the truth that rows are written from and that expressions are checked against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .part_map import NOBODY, SCALE, Canvas
+from .skeleton import JOINTS, Skeleton
+
+if TYPE_CHECKING:
+    from .scene import Actor
+
+# A region is seen when all of its points are in the picture with nobody and nothing in front.
+_REGIONS = {
+    "head": ("head",),
+    "neck": ("neck",),
+    "trunk": ("left_shoulder", "right_shoulder", "pelvis"),
+    "arms": ("left_elbow", "right_elbow", "left_wrist", "right_wrist"),
+    "hands": ("left_wrist", "right_wrist"),
+    "legs": ("left_hip", "right_hip", "left_knee", "right_knee"),
+    "feet": ("left_ankle", "right_ankle"),
+}
+_ARMS, _GLOVE = {"left": 14, "right": 15}, 3  # CIHP classes
+# px of the label map from which one can tell what it is
+_MIN_AREAS = {"top": 70, "outer": 90, "dress": 110, "bottom": 70, "hair": 14, "prop": 25}
+_MIN_AREA = 14
+_MIN_EYE_AREA = 6  # sunglasses
+
+
+@dataclass(frozen=True)
+class View:
+    """One person of a picture as it is seen. px of the picture; left and right are the person's own.
+
+    label_map: uint8 [h, w], CIHP classes of this person alone. keypoints: [17, 2], (0, 0) where not visible.
+    box_xyxy: tight around the label map, its far edges exclusive. whole_area: px if nobody stood in front.
+    outside: joints (of 17) beyond the border. `behind`: who stands in front of this person.
+    `slots`: what is worn (or held) and seen; `regions`: of the body, where nothing is hidden, and left_hand and
+    right_hand where that is not behind the own body either.
+    """
+
+    actor: Actor
+    label_map: np.ndarray
+    keypoints: np.ndarray
+    box_xyxy: tuple[int, int, int, int]
+    area: int
+    whole_area: int
+    size: float
+    slots: frozenset[str]
+    regions: frozenset[str]
+    behind: frozenset[int]
+    outside: int
+
+    @property
+    def center_x(self) -> float:
+        """The middle of the box, px."""
+        return (self.box_xyxy[0] + self.box_xyxy[2]) / 2
+
+
+def look_at(canvas: Canvas, actors: list[Actor], skeletons: list[Skeleton], whole: list[int]) -> tuple[View, ...]:
+    """What is seen of each actor on a finished canvas; `whole`: areas before others were drawn over them."""
+    parts = canvas.map()[SCALE // 2 :: SCALE, SCALE // 2 :: SCALE]  # [h, w]
+    counts = np.bincount(parts.ravel(), minlength=len(canvas.parts))
+    owners, labels = canvas.owners()[parts], np.array([p.label for p in canvas.parts], np.uint8)[parts]
+    things = (parts > 0) & (owners == NOBODY)
+    views = []
+    for number, (actor, skeleton) in enumerate(zip(actors, skeletons, strict=True)):
+        own = owners == number
+        areas: dict[str, int] = {}
+        for part, count in zip(canvas.parts, counts.tolist(), strict=True):
+            slot = "prop" if part.slot == f"prop{number}" else part.slot
+            if part.owner == number or slot == "prop":
+                areas[slot] = areas.get(slot, 0) + count
+        free = own | ((owners == NOBODY) & ~things)
+        seen = {name for name, points in _REGIONS.items() if _seen(skeleton, points, free)}
+        for side, label in _ARMS.items():
+            hand = f"{side}_hand"
+            if _seen(skeleton, (hand,), own) and _at(skeleton.xy(hand), labels) in (label, _GLOVE):
+                seen.add(hand)
+        views.append(
+            View(
+                actor=actor,
+                label_map=np.where(own, labels, 0).astype(np.uint8),
+                keypoints=_keypoints(skeleton, free),
+                box_xyxy=_box(own),
+                area=int(own.sum()),
+                whole_area=whole[number],
+                size=skeleton.size,
+                slots=frozenset(slot for slot, area in areas.items() if area >= _threshold(slot)),
+                regions=frozenset(seen),
+                behind=_coverers(skeleton, owners, number),
+                outside=sum(not _inside(skeleton.xy(name), own) for name in JOINTS),
+            )
+        )
+    return tuple(views)
+
+
+def _threshold(slot: str) -> int:
+    return _MIN_EYE_AREA if slot == "sunglasses" else _MIN_AREAS.get(slot, _MIN_AREA)
+
+
+def _inside(xy: np.ndarray, grid: np.ndarray) -> bool:
+    x, y = xy
+    return bool(0 <= x < grid.shape[1] and 0 <= y < grid.shape[0])
+
+
+def _at(xy: np.ndarray, grid: np.ndarray) -> int:
+    return int(grid[int(xy[1]), int(xy[0])])
+
+
+def _seen(skeleton: Skeleton, points: tuple[str, ...], free: np.ndarray) -> bool:
+    return all(_inside(skeleton.xy(name), free) and _at(skeleton.xy(name), free) for name in points)
+
+
+def _keypoints(skeleton: Skeleton, free: np.ndarray) -> np.ndarray:
+    """COCO's joints, float64 [17, 2] px; (0, 0) where out of the picture, turned away, or behind somebody else."""
+    radius, head = skeleton.head_radius, skeleton.points["head"]
+    rows = np.zeros((len(JOINTS), 2))
+    for row, name in enumerate(JOINTS):
+        depth = (skeleton.points[name][2] - head[2]) / radius
+        away = row < 5 and depth < (-0.42 if name.endswith("ear") else 0.2 if name.endswith("eye") else -0.2)
+        if not away and _seen(skeleton, (name,), free):
+            rows[row] = skeleton.xy(name)
+    return rows
+
+
+def _box(own: np.ndarray) -> tuple[int, int, int, int]:
+    """Tight box of a mask, far edges exclusive; zeros for an empty one."""
+    if not own.any():
+        return 0, 0, 0, 0
+    rows, columns = np.flatnonzero(own.any(axis=1)), np.flatnonzero(own.any(axis=0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _coverers(skeleton: Skeleton, owners: np.ndarray, number: int) -> frozenset[int]:
+    """Who stands before this person: those found at two or more of its joints."""
+    found = [_at(skeleton.xy(name), owners) for name in JOINTS[5:] if _inside(skeleton.xy(name), owners)]
+    return frozenset(who for who in set(found) if who not in (NOBODY, number) and found.count(who) > 1)

@@ -1,0 +1,1 @@
+"""Asking a trained model: load -> Predictor -> Answer; drawing and exporting answers."""

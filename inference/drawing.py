@@ -1,0 +1,72 @@
+"""Answers drawn on their pictures, alone or on a card with a legend and what was answered."""
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from PIL import Image
+
+from ..utils.drawing import (
+    GREY,
+    INK,
+    PREDICTION,
+    SIDES,
+    Colour,
+    Line,
+    captioned,
+    contact_sheet,
+    draw_person,
+    part_colours,
+)
+from ..utils.errors import UserError
+
+if TYPE_CHECKING:
+    from .answers import Answer
+
+DRAWN = ("box", "keypoints", "parsing")
+CARD_PX = (640, 1280)  # longest side of a card's picture, at least and at most: words beside it can then be read
+
+
+def draw_answer(image: Image.Image, answer: "Answer", *, parts: Collection[str] | None = None) -> Image.Image:
+    """The picture with an answer's box, keypoints with their skeleton, and parts in the palette's colours.
+
+    image: the upright picture (`refhcm.open_picture`), or that one at another size. parts: some of `DRAWN`; None: all.
+    """
+    parts = DRAWN if parts is None else parts
+    unknown = sorted(set(parts) - set(DRAWN))
+    if unknown:
+        raise UserError(f"parts: needs some of {', '.join(DRAWN)}, got {', '.join(unknown)}")
+    scale = image.width / answer.size_wh[0]
+    if abs(image.height - answer.size_wh[1] * scale) > 1:
+        got, of = (f"{width} x {height}" for width, height in (image.size, answer.size_wh))
+        raise UserError(f"image: is {got} px, the answer is about a picture of {of}; open it with refhcm.open_picture")
+    return draw_person(
+        image.convert("RGB"),
+        box_xyxy=answer.box_xyxy if "box" in parts else None,
+        keypoints=answer.keypoints.xy if answer.keypoints is not None and "keypoints" in parts else None,
+        label_map=answer.label_map if "parsing" in parts else None,
+        scale=scale,
+    )
+
+
+def answer_colours(answer: "Answer") -> dict[str, Colour]:
+    """Entries of the legend: sides of the body where there are keypoints, and the parts that the label map shows."""
+    sides = {} if answer.keypoints is None else SIDES
+    return sides | ({} if answer.label_map is None else part_colours([torch.from_numpy(answer.label_map)]))
+
+
+def answer_card(image: Image.Image, answer: "Answer", *, question: str = "") -> Image.Image:
+    """The drawn picture, above it the legend, below it the question, the caption, the scores and the notes."""
+    longest = max(image.size)
+    width = max(1, round(image.width * min(max(longest, CARD_PX[0]), CARD_PX[1]) / longest))
+    height = max(1, round(image.height * width / image.width))  # by the width, which is rounded, of thin pictures most
+    drawn = draw_answer(image.resize((width, height), Image.Resampling.LANCZOS), answer)
+    scores = [f"{name} {score:.2f}" for name, score in vars(answer.scores).items() if score is not None]
+    lines: Sequence[Line] = [
+        Line(question, INK),
+        Line(answer.caption or "", PREDICTION),
+        Line(" · ".join(scores), GREY),
+        *(Line(note, PREDICTION) for note in answer.notes),
+    ]
+    tile = captioned(drawn, [line for line in lines if line.text], width=max(drawn.width, CARD_PX[0]))
+    return contact_sheet([tile], 1, colours=answer_colours(answer))

@@ -1,0 +1,124 @@
+"""`refhcm.load`: a checkpoint, its vocabulary and its tokenizer, found and put together."""
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from ..data.text import TextEncoder
+from ..data.vocabulary import Vocabulary
+from ..models.refhcm.loading import load_network
+from ..models.vqgan import VQTokenizer, load_tokenizer
+from ..tasks.settings import TaskSettings, settings_of
+from ..utils.checkpoints import read_checkpoint
+from ..utils.devices import choose_kernels, pick_device
+from ..utils.errors import CheckpointError, UserError
+from ..utils.memory import keep_freed_memory
+from .predictor import Predictor
+
+ROOT = Path(__file__).resolve().parent.parent
+SHIPPED = ROOT / "checkpoints" / "synthetic" / "model.pt"
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+TOKENIZER = ("model.ckpt", "model.yaml")
+
+
+def load(
+    checkpoint: str | Path | None = None,
+    *,
+    tokenizer: str | Path | None = None,
+    bpe_dir: str | Path | None = None,
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "auto",
+    batch_size: int | None = None,
+) -> Predictor:
+    """A model that answers. Sizes and settings come from the checkpoint; no option of it need be known.
+
+    checkpoint: None for the small model of drawn people that comes with the project.
+    tokenizer: folder of model.ckpt and model.yaml, or a .ckpt with a .yaml beside it, which parsing needs.
+        Default: `vqgan/` beside the checkpoint, else checkpoints/vqgan; without any only parsing can not be asked.
+    bpe_dir: folder of the vocabulary. Default: `bpe/` beside the checkpoint, else dataset/bpe.
+    device: "auto" for a GPU where there is one. dtype: "auto" for float16 on a GPU and float32 on the CPU.
+    batch_size: questions answered together. Default: what `predictor.BATCH_MEMORY` holds.
+    Raises UserError naming the file or argument at fault.
+    """
+    device = _device(device)
+    dtype = _dtype(dtype, device)
+    path = _checkpoint(checkpoint)
+    found = read_checkpoint(path, mmap=True)
+    vq_files = tokenizer_files(tokenizer, path)
+    settings = settings_of(found, argparse.Namespace(bpe_dir=str(_bpe_dir(bpe_dir, path))))
+    vocabulary = Vocabulary.load(settings.bpe_dir, num_bins=settings.num_bins, code_dict_size=settings.code_dict_size)
+    text = TextEncoder.load(settings.bpe_dir, vocabulary)
+    network = load_network(found, len(vocabulary), device=device, dtype=dtype).for_answers()
+    if device.type == "cpu":  # after the weights, which leave nothing behind that way
+        keep_freed_memory()
+    vq = None if vq_files is None else _load_tokenizer(*vq_files, settings).to(device)
+    return Predictor(network, text, settings, tokenizer=vq, batch_size=batch_size)
+
+
+def _load_tokenizer(ckpt: Path, yaml: Path, settings: TaskSettings) -> VQTokenizer:
+    return load_tokenizer(yaml, ckpt, n_embed=settings.vq_n_embed)
+
+
+def _checkpoint(given: str | Path | None) -> Path:
+    path = SHIPPED if given is None else _path(given, "checkpoint")
+    if given is None and not path.is_file():
+        raise CheckpointError(f"{path}: there is no shipped model here; name a checkpoint: load(CHECKPOINT)")
+    return path
+
+
+def _bpe_dir(given: str | Path | None, checkpoint: Path) -> Path:
+    if given is not None:
+        return _path(given, "bpe_dir")
+    places = [checkpoint.parent / "bpe", Path(TaskSettings.bpe_dir), ROOT / TaskSettings.bpe_dir]
+    found = _first(places, "dict.txt")
+    if found is None:
+        looked = ", ".join(dict.fromkeys(str(place.resolve()) for place in places))
+        raise UserError(f"bpe_dir: no folder with the vocabulary's dict.txt was found; looked in {looked}")
+    return found
+
+
+def tokenizer_files(given: str | Path | None, checkpoint: Path) -> tuple[Path, Path] | None:
+    """Weights and sizes of the tokenizer that `load` takes; None where there is none."""
+    if given is None:
+        vqgan = Path("checkpoints") / "vqgan"
+        folder = _first([checkpoint.parent / "vqgan", vqgan, ROOT / vqgan], TOKENIZER[0])
+        return None if folder is None else (folder / TOKENIZER[0], folder / TOKENIZER[1])
+    path = _path(given, "tokenizer")
+    files = (path / TOKENIZER[0], path / TOKENIZER[1]) if path.is_dir() else (path, path.with_suffix(".yaml"))
+    for file in files:
+        if not file.is_file():
+            raise UserError(f"tokenizer: {file}: no such file; needs a folder of {' and '.join(TOKENIZER)}, or a .ckpt")
+    return files
+
+
+def _first(folders: Iterable[Path], file: str) -> Path | None:
+    return next((folder for folder in folders if (folder / file).is_file()), None)
+
+
+def _path(given: str | Path, name: str) -> Path:
+    if not isinstance(given, str | Path):
+        raise UserError(f"{name}: needs a path, got {type(given).__name__}")
+    return Path(given)
+
+
+def _device(given: str | torch.device) -> torch.device:
+    if given == "auto":
+        return pick_device()
+    try:
+        choose_kernels()
+        device = torch.device(given)
+        torch.empty(0, device=device)
+    except (RuntimeError, TypeError, AssertionError) as error:  # AssertionError: torch built without that device
+        raise UserError(f"device: {given!r} can not be used here ({str(error).splitlines()[0]})") from error
+    return device
+
+
+def _dtype(given: str | torch.dtype, device: torch.device) -> torch.dtype:
+    if given == "auto":
+        return torch.float16 if device.type == "cuda" else torch.float32
+    dtype = DTYPES.get(given, given) if isinstance(given, str) else given
+    if dtype not in DTYPES.values():
+        raise UserError(f"dtype: needs auto, {', '.join(DTYPES)}, got {given!r}")
+    return dtype

@@ -1,0 +1,66 @@
+"""The command `refhcm`: quick to say what it can do, and one line for each mistake."""
+
+import subprocess
+import sys
+
+import pytest
+
+from refhcm.apps.cli import main as cli
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["download", "--help"], ["ask", "--help"], ["download", "nothing"]])
+def test_help_needs_no_torch(tmp_path, arguments):
+    code = "import sys; sys.modules['torch'] = None; from refhcm.apps.cli.main import main; main(sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False
+    )
+    assert "Traceback" not in done.stderr
+    assert "usage: refhcm" in done.stdout + done.stderr
+    assert done.returncode == (0 if "--help" in arguments else 2)
+
+
+def test_the_package_is_the_command(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "refhcm", "--help"], capture_output=True, text=True, timeout=60, cwd=tmp_path, check=True
+    )
+    assert all(f"{name} " in done.stdout for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_command_has_its_help(command, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([command, "--help"])
+    out = capsys.readouterr().out
+    assert f"usage: refhcm {command}" in out
+    assert cli.COMMANDS[command]
+
+
+@pytest.mark.parametrize("arguments", [[], ["fly"], ["info"], ["info", "a", "--no-such-flag"]])
+def test_usage(arguments, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(arguments)
+    assert "usage: refhcm" in capsys.readouterr().err
+
+
+def test_mistakes_are_one_line(tmp_path, capsys):
+    assert cli.main(["info", str(tmp_path / "none.pt")]) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path / 'none.pt'}: no such file\n"
+
+
+def test_interrupted(tmp_path, monkeypatch, capsys):
+    from refhcm.apps.cli import info
+
+    def interrupt(args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(info, "run", interrupt)
+    assert cli.main(["info", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_whoever_reads_may_stop(bpe_dir, tmp_path):
+    command = [sys.executable, "-m", "refhcm", "download", "vocabulary", "--out", tmp_path, "--from", bpe_dir]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert b"rror" not in process.stderr.read()
+        assert process.wait(timeout=60) == 1

@@ -1,0 +1,205 @@
+"""The page in a real browser, Debian's Chromium without a window: what a visitor does with mouse and keyboard."""
+
+import json
+import re
+
+import pytest
+from PIL import Image
+from web_page import BROWSER, CHROMIUM, Server, broken_pictures
+
+pytest.importorskip("gradio", reason="the page needs the `demo` extra")
+playwright = pytest.importorskip("playwright.sync_api", reason="the browser is driven by playwright")
+
+from refhcm.apps.web.kinds import KINDS  # noqa: E402
+from refhcm.apps.web.page import EXAMPLES  # noqa: E402
+from refhcm.data.pictures import MAX_BYTES, open_picture  # noqa: E402
+
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no {CHROMIUM}: apt-get install chromium")
+STEP_MS = 100_000  # other programs may have the machine
+ROOM, SNOW = EXAMPLES / "room.jpg", EXAMPLES / "snow.jpg"
+
+
+@pytest.fixture(scope="module")
+def server(golden, golden_checkpoint, bpe_dir, tmp_path_factory):
+    flags = [f"--checkpoint={golden_checkpoint('multitask')}", f"--tokenizer={golden / 'vqgan'}"]
+    log = tmp_path_factory.mktemp("page") / "log.txt"
+    server = Server(*flags, f"--bpe-dir={bpe_dir}", "--device=cpu", log=log)
+    yield server
+    assert server.stop() == 0
+    assert "Traceback" not in log.read_text()
+
+
+class Visitor:
+    """A person at the page."""
+
+    def __init__(self, page):
+        self.page, self.last = page, None
+        self.asked_elsewhere, self.complaints = [], []
+        page.set_default_timeout(STEP_MS)
+        page.on("request", lambda request: self.asked_elsewhere.append(request.url))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def upload(self, path):
+        remove = self.page.locator("#picture [aria-label='Remove Image']")
+        if remove.count():
+            remove.click()
+            remove.wait_for(state="detached")
+        self.page.set_input_files("#picture input[type=file]", path)
+        self.page.wait_for_selector("#picture img")
+
+    def choose(self, kind):
+        self.page.get_by_label(KINDS[kind].label, exact=True).check()
+
+    def ask(self, *, expect="."):
+        """Presses the button, waits for another answer's file, and gives what it holds; `expect` is in the sentence."""
+        self.page.click("#ask")
+        self.page.wait_for_selector("#answer-json")
+        while (answer := self.downloaded("answer-json")).url == self.last:
+            self.page.wait_for_timeout(200)
+        self.last = answer.url
+        playwright.expect(self.page.locator("#status")).to_contain_text(re.compile(expect), timeout=STEP_MS)
+        return json.loads(answer.path().read_bytes())
+
+    def ask_in_vain(self, *, expect):
+        """Presses the button, waits for the sentence, and sees that nothing else is shown."""
+        self.page.click("#ask")
+        playwright.expect(self.page.locator("#status .problem")).to_contain_text(re.compile(expect), timeout=STEP_MS)
+        playwright.expect(self.page.locator("#answer-json")).to_be_hidden(timeout=STEP_MS)
+        assert self.page.locator("#drawn img").count() == 0
+
+    def downloaded(self, name):
+        with self.page.expect_download() as download:
+            self.page.click(f"#{name}")
+        return download.value
+
+    def drawn(self, path):
+        """The drawing, by the page's own download button."""
+        source = self.page.get_attribute("#drawn img", "src")
+        path.write_bytes(self.page.request.get(source).body())
+        with Image.open(path) as image:
+            return image.convert("RGB").tobytes()
+
+    def drag(self, selector, start, end):
+        """From one point to another, given in parts of the element's width and height."""
+        self.page.locator(selector).scroll_into_view_if_needed()
+        edge = self.page.locator(selector).bounding_box()
+        places = [(edge["x"] + x * edge["width"], edge["y"] + y * edge["height"]) for x, y in (start, end)]
+        self.page.mouse.move(*places[0])
+        self.page.mouse.down()
+        self.page.mouse.move(*places[1], steps=5)
+        self.page.mouse.up()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(**BROWSER)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visitor(server, chromium):
+    page = chromium.new_page(accept_downloads=True, viewport={"width": 1280, "height": 1200})
+    visitor = Visitor(page)
+    page.goto(server.url)
+    page.wait_for_selector("#ask")
+    yield visitor
+    assert visitor.complaints == []
+    assert [url for url in visitor.asked_elsewhere if not url.startswith((server.url, "data:", "blob:"))] == []
+    page.close()
+
+
+def test_a_visit(visitor, tmp_path):
+    """Upload, ask for keypoints, switch the box off, download, draw a box for a caption, upload rubbish."""
+    page = visitor.page
+    assert "multitask.pt" in page.inner_text("#model")
+    visitor.upload(ROOM)
+    page.fill("#words textarea", "the man in the middle")
+    visitor.choose("keypoints")
+    answer = visitor.ask(expect="Found: a box, [0-9]+ keypoints")
+    assert answer["size"] == list(open_picture(ROOM).size)
+    assert len(answer["keypoints"]) == 17
+    assert json.loads(visitor.downloaded("openpose-json").path().read_bytes())["people"]
+
+    before, source = visitor.drawn(tmp_path / "all.png"), page.get_attribute("#drawn img", "src")
+    page.locator("#legend label", has_text="box").click()
+    page.wait_for_function("old => document.querySelector('#drawn img').getAttribute('src') !== old", arg=source)
+    assert visitor.drawn(tmp_path / "less.png") != before
+    playwright.expect(page.locator("#legend label.off")).to_have_text("box")
+    page.locator("#legend label", has_text="box").click()
+    page.wait_for_function("old => document.querySelector('#drawn img').getAttribute('src') === old", arg=source)
+
+    visitor.choose("caption")
+    page.wait_for_selector("#drawer .stage.ready img")
+    visitor.drag("#drawer img", (0.7, 0.95), (0.3, 0.25))
+    width, height = open_picture(ROOM).size
+    corners = [float(number) for number in page.input_value("#box textarea").split(",")]
+    assert corners == pytest.approx([0.3 * width, 0.25 * height, 0.7 * width, 0.95 * height], abs=1.5)
+    described = visitor.ask()
+    said = described["caption"] or described["notes"][0]  # of an untrained model's words some can not be read
+    assert re.sub(r"\s+", " ", said) in re.sub(r"\s+", " ", page.inner_text("#status"))
+
+    rubbish = tmp_path / "rubbish.png"
+    rubbish.write_bytes(broken_pictures()["words.png"])
+    visitor.upload(rubbish)
+    visitor.choose("box")
+    visitor.ask_in_vain(expect="image: is no picture that can be read")
+
+
+@pytest.mark.slow
+def test_each_task_and_each_example(visitor):
+    page = visitor.page
+    visitor.upload(SNOW)
+    page.fill("#words textarea", "the man in the blue sweater")
+    for kind in ("box", "keypoints", "parallel", "chain"):
+        visitor.choose(kind)
+        visitor.ask(expect="a box")
+    visitor.choose("parallel")
+    visitor.ask(expect="parts")
+    assert visitor.downloaded("parts-png").suggested_filename == "parts.png"
+    visitor.choose("instruction")
+    page.locator("#template input").click()
+    page.get_by_role("option", name="Keypoints").click()
+    playwright.expect(page.locator("#instruction textarea")).to_have_value(re.compile("blue sweater.*keypoints"))
+    visitor.ask(expect="a box")
+    for number, example in enumerate(json.loads((EXAMPLES / "examples.json").read_text(encoding="utf-8"))):
+        page.locator("#examples button.thumbnail-item, #examples .grid-container button").nth(number).click()
+        asks = KINDS[example["kind"]].asks
+        playwright.expect(page.locator(f"#{asks} textarea")).to_have_value(example[asks], timeout=STEP_MS)
+        assert visitor.ask()["size"] == list(open_picture(EXAMPLES / example["image"]).size)
+
+
+@pytest.mark.slow
+def test_a_typed_box_is_drawn_and_a_new_picture_has_none(visitor):
+    page = visitor.page
+    visitor.upload(SNOW)
+    visitor.choose("caption")
+    page.wait_for_selector("#drawer .stage.ready img")
+    page.fill("#box textarea", "10, 20, 110, 120")
+    page.wait_for_selector("#drawer .frame", state="visible")
+    width, height = open_picture(SNOW).size
+    style = page.locator("#drawer .frame").evaluate("frame => [frame.style.left, frame.style.height]")
+    assert [float(text.rstrip("%")) for text in style] == pytest.approx([1000 / width, 10_000 / height], abs=0.1)
+    visitor.upload(ROOM)
+    playwright.expect(page.locator("#box textarea")).to_have_value("", timeout=STEP_MS)
+    page.wait_for_selector("#drawer .frame", state="hidden")
+    visitor.ask_in_vain(expect="box: there is none yet")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["truncated.jpg", "bomb.png", "empty.png", "svg.svg"])
+def test_broken_uploads_are_sentences(name, visitor, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(broken_pictures()[name])
+    visitor.upload(path)
+    visitor.page.fill("#words textarea", "a man")
+    visitor.ask_in_vain(expect="image: ")
+
+
+@pytest.mark.slow
+def test_a_file_that_is_too_large_is_a_sentence(visitor, tmp_path):
+    path = tmp_path / "large.png"
+    path.write_bytes(bytes(MAX_BYTES + 1))
+    visitor.page.set_input_files("#picture input[type=file]", path)
+    playwright.expect(visitor.page.locator("body")).to_contain_text(re.compile("exceed|too large"), timeout=STEP_MS)

@@ -1,0 +1,220 @@
+"""Reading what a model wrote: every part from the right symbols, and nothing of what can not be read."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from pycocotools import mask as coco
+from written import BOX, CODES, SETTINGS, Painter, written
+
+from refhcm.data.canvas import Placed
+from refhcm.inference.answers import Answer, Keypoints, Scores
+from refhcm.inference.instruction import Instruction
+from refhcm.inference.reading import Asked, merge, read, split
+from refhcm.tasks import TASKS
+from refhcm.tasks.base import Generated
+
+ASKED = Asked((999, 1998), Placed(torch.zeros(3, 1, 1), 1.0, 0.5))  # a bin is 1 px of x and 2 px of y
+
+
+@pytest.fixture(scope="module")
+def task(text):
+    return Instruction(text, SETTINGS, tokenizer=Painter())
+
+
+def answer_of(task, answer, **options):
+    generated = written(task, answer, **options)
+    (prediction,) = task.parse_batch([generated], torch.device("cpu"))
+    return read(task, generated, prediction, asked=ASKED)
+
+
+def test_a_box(task):
+    answer = answer_of(task, BOX, log_probs=[-1.0, -2.0, -3.0, -2.0, -9.0])
+    assert answer.valid
+    assert answer.notes == ()
+    assert answer.box_xyxy == pytest.approx([100, 400, 500, 1998], abs=1e-3)
+    assert answer.scores == Scores(box=pytest.approx(np.exp(-2.0)))  # eos is no part's
+    assert answer.symbols == (*BOX.split(), "</s>")
+    assert answer.keypoints is answer.label_map is answer.caption is None
+    assert answer.parts == {}
+
+
+def test_keypoints_by_name(task):
+    answer = answer_of(task, f"{BOX} nose <bin_120> <bin_210> left_ankle <bin_130> <bin_900>")
+    assert answer.valid
+    assert answer.keypoints["nose"] == pytest.approx((120, 420), abs=1e-3)
+    assert answer.keypoints["left_ankle"] == pytest.approx((130, 1800), abs=1e-3)
+    assert answer.keypoints["left_eye"] is None
+    assert answer.keypoints.visible.sum() == 2
+    assert dict(answer.keypoints)["nose"] == answer.keypoints["nose"]
+    assert answer.scores.keypoints == pytest.approx(np.exp(-0.5))
+
+
+def test_parts_lie_in_the_box(task):
+    answer = answer_of(task, f"{BOX} {CODES}")
+    assert answer.valid
+    assert answer.label_map.shape == (1998, 999)
+    assert answer.label_map.dtype == np.uint8
+    assert set(answer.parts) == {"face", "hair"}
+    x = np.flatnonzero(answer.parts["face"].any(0))
+    y = np.flatnonzero(answer.parts["face"].any(1))
+    assert (x.min(), x.max(), y.min(), y.max()) == (100, 299, 400, 1997)
+    assert answer.parts["hair"].sum() == 200 * 1598
+
+
+def test_s1_answers_repeat_the_box_before_the_codes(task):
+    answer = answer_of(task, f"{BOX} nose <bin_120> <bin_210> {BOX} {CODES}")
+    assert answer.valid
+    assert answer.keypoints.visible.sum() == 1
+    assert answer.label_map.any()
+    both = split(written(task, f"{BOX} nose <bin_120> <bin_210> {BOX} {CODES}").ids.tolist(), task.text)
+    assert both.box == [0, 1, 2, 3]
+    assert len(both.parsing) == 48
+    assert both.other == []
+
+
+def test_words_are_a_caption(task):
+    answer = answer_of(task, "a man in red")
+    assert answer.valid
+    assert answer.caption == "a man in red"
+    assert answer.box_xyxy is None
+    assert answer.scores == Scores(caption=pytest.approx(np.exp(-0.5)))
+
+
+def test_a_name_without_its_space_is_none(task):
+    """It would be read as the end of the name before it, and the next name have its point."""
+    first, bins, last = map(
+        task.text.encode_words, (f"{BOX} left_eye <bin_1> <bin_2>", "<bin_3> <bin_4>", "right_eye <bin_5> <bin_6>")
+    )
+    ids = torch.cat([first, task.text.encode("nose"), bins, last])
+    generated = Generated(torch.cat([ids, torch.tensor([task.vocabulary.eos()])]))
+    (prediction,) = task.parse_batch([generated], torch.device("cpu"))
+    answer = read(task, generated, prediction, asked=ASKED)
+    assert (answer.valid, answer.keypoints) == (False, None)
+    assert "'nose' is no keypoint's name" in answer.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("written_answer", "note"),
+    [
+        ("<bin_1> <bin_2> <bin_3>", "four bins"),
+        ("<code_3>", "four bins"),
+        ("a man <bin_1> <bin_2> <bin_3> <bin_4>", "four bins"),
+        ("<bin_500> <bin_2> <bin_3> <bin_4>", "second corner"),
+        (f"{BOX} nose <bin_1>", "a name and two bins"),
+        (f"{BOX} nose <bin_1> <bin_2> <bin_3>", "a name and two bins"),
+        (f"{BOX} <bin_1> <bin_2>", "a name and two bins"),
+        (f"{BOX} nose", "a name and two bins"),
+        (f"{BOX} elbow <bin_1> <bin_2>", "'elbow' is no keypoint's name"),
+        (f"{BOX} nose <bin_1> <bin_2> nose <bin_3> <bin_4>", "nose is named twice"),
+        (f"{BOX} {CODES} <code_3>", "needs 48 codes, got 49"),
+        (f"{BOX} <code_3>", "needs 48 codes, got 1"),
+        (f"{BOX} {CODES.replace('3', '40', 1)}", "code 40 is none of the tokenizer's 32"),
+        (f"{BOX} {CODES} nose <bin_1> <bin_2>", "3 symbols belong to no part"),
+        ("<mask>", "four bins"),
+        ("", "caption"),
+    ],
+)
+def test_malformed_answers_are_not_guessed(task, written_answer, note):
+    if written_answer == "<mask>":
+        ids = torch.tensor([task.vocabulary.index("<mask>"), task.vocabulary.eos()])
+        generated = Generated(ids)
+        (prediction,) = task.parse_batch([generated], torch.device("cpu"))
+        answer = read(task, generated, prediction, asked=ASKED)
+    else:
+        answer = answer_of(task, written_answer)
+    assert not answer.valid
+    assert note in " ".join(answer.notes)
+    assert answer.caption is None
+    if "box" in note or "four" in note or "corner" in note:
+        assert answer.box_xyxy is None
+    if "codes" in note or "code 40" in note:
+        assert answer.label_map is None
+    if "bins" in note or "name" in note:
+        assert answer.keypoints is None
+    json.loads(answer.to_json())
+
+
+def test_codes_stay_symbols_without_a_tokenizer(text):
+    answer = answer_of(Instruction(text, SETTINGS), f"{BOX} {CODES}")
+    assert answer.valid
+    assert answer.label_map is None
+    assert "no tokenizer" in answer.notes[0]
+
+
+def test_a_box_within_one_bin_is_a_pixel_of_the_picture(task):
+    answer = answer_of(task, "<bin_999> <bin_999> <bin_999> <bin_999>")
+    assert answer.valid
+    assert answer.box_xyxy.tolist() == [998, 1997, 999, 1998]
+
+
+@pytest.mark.parametrize("name", ["refcoco", "rkpt", "rpar", "rhrc"])
+def test_tasks_need_what_they_were_asked_for(name, text):
+    task = TASKS[name](text, SETTINGS)
+    task.tokenizer = Painter()
+    right = {"refcoco": BOX, "rkpt": f"{BOX} nose <bin_1> <bin_2>", "rpar": f"{BOX} {CODES}", "rhrc": "a man"}
+    assert answer_of(task, right[name]).valid
+    wrong = {"refcoco": f"{BOX} nose", "rkpt": "a man", "rpar": BOX, "rhrc": f"a man {BOX}"}
+    answer = answer_of(task, wrong[name])
+    assert not answer.valid
+    assert answer.notes
+    assert answer.caption is None
+    assert answer.label_map is None
+
+
+def test_no_probabilities_no_scores(task):
+    generated = Generated(task.text.encode_words(BOX))
+    answer = read(task, generated, task.parse(generated.ids), asked=ASKED)
+    assert answer.scores == Scores()
+    minus_infinity = answer_of(task, BOX, log_probs=[-torch.inf] * 5)
+    assert minus_infinity.scores.box == 0
+    nan = answer_of(task, BOX, log_probs=[torch.nan] * 5)
+    assert nan.scores.box == 0
+
+
+def test_merged_answers_keep_the_first_box(task):
+    keypoints = answer_of(task, f"{BOX} nose <bin_120> <bin_210>")
+    parts = answer_of(task, f"<bin_101> <bin_200> <bin_500> <bin_999> {CODES}")
+    both = merge(keypoints, parts)
+    assert both.valid
+    assert both.box_xyxy is keypoints.box_xyxy
+    assert both.keypoints is keypoints.keypoints
+    assert both.label_map is parts.label_map
+    assert both.scores == Scores(
+        box=keypoints.scores.box, keypoints=keypoints.scores.keypoints, parsing=parts.scores.parsing
+    )
+    assert both.symbols == keypoints.symbols + parts.symbols
+    assert both.notes == ()
+
+
+def test_merged_answers_about_two_people_say_so(task):
+    elsewhere = merge(answer_of(task, BOX), answer_of(task, f"<bin_600> <bin_200> <bin_700> <bin_999> {CODES}"))
+    assert elsewhere.valid
+    assert "two people" in elsewhere.notes[0]
+    assert not merge(answer_of(task, BOX), answer_of(task, "<bin_1>")).valid
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools' decoder
+def test_json_holds_everything(task):
+    answer = answer_of(task, f"{BOX} nose <bin_120> <bin_210> {BOX} {CODES}")
+    plain = json.loads(answer.to_json())
+    assert plain["size"] == [999, 1998]
+    assert plain["box"] == pytest.approx([100, 400, 500, 1998], abs=1e-3)
+    assert plain["keypoints"][0] == {"name": "nose", "x": pytest.approx(120), "y": pytest.approx(420), "visible": True}
+    assert plain["keypoints"][1] == {"name": "left_eye", "x": 0, "y": 0, "visible": False}
+    assert (coco.decode(plain["parts"]["hair"]) == answer.parts["hair"]).all()
+    assert plain["scores"]["caption"] is None
+    assert plain["text"].startswith(BOX)
+
+
+def test_json_refuses_nan():
+    broken = Answer((4, 4), True, (), "", np.full(4, np.nan, np.float32))
+    with pytest.raises(ValueError, match="JSON"):
+        broken.to_json()
+
+
+def test_keypoints_know_their_names():
+    points = Keypoints(np.zeros((17, 2), np.float32), np.zeros(17, bool))
+    with pytest.raises(KeyError, match="tail"):
+        points["tail"]

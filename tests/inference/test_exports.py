@@ -1,0 +1,226 @@
+"""Exports read back by the programs they are for: pycocotools, Pillow, supervision, and OpenPose's layout by hand."""
+
+import contextlib
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+
+from refhcm.inference import exports
+from refhcm.inference.answers import Answer, Keypoints, Scores
+from refhcm.inference.drawing import answer_card, answer_colours, draw_answer
+from refhcm.utils.drawing import PREDICTION, SIDES
+from refhcm.utils.errors import UserError
+from refhcm.utils.keypoints import KEYPOINT_NAMES
+from refhcm.utils.parsing import CLASS_NAMES, PALETTE
+
+# pycocotools' decoder is older than numpy's protocol
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+BOX = [10.0, 20.0, 50.5, 60.0]
+HAIR, FACE = CLASS_NAMES.index("hair"), CLASS_NAMES.index("face")
+
+
+def points(**named):
+    xy = np.zeros((17, 2), np.float32)
+    for name, point in named.items():
+        xy[KEYPOINT_NAMES.index(name)] = point
+    return Keypoints(xy, xy.max(-1) > 0)
+
+
+@pytest.fixture
+def answer():
+    """A person of 80 x 70 px with three keypoints, hair above a face."""
+    label_map = np.zeros((70, 80), np.uint8)
+    label_map[20:30, 10:50], label_map[30:60, 12:40] = HAIR, FACE
+    keypoints = points(nose=(30, 40), left_shoulder=(40, 50), right_shoulder=(20, 56))
+    scores = Scores(box=0.9, keypoints=0.8, parsing=0.7)
+    return Answer((80, 70), True, (), "", np.array(BOX, np.float32), keypoints, label_map, scores=scores)
+
+
+@pytest.fixture
+def nothing():
+    """An answer that could not be read."""
+    return Answer((80, 70), False, (), "")
+
+
+def read_by_coco(results, categories=({"id": 1, "name": "person"},)):
+    truth = COCO()
+    truth.dataset = {"images": [{"id": 7, "width": 80, "height": 70}], "annotations": [], "categories": [*categories]}
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth.createIndex()
+        return truth.loadRes(json.loads(json.dumps(results)))
+
+
+def test_coco_boxes_and_keypoints(answer, nothing):
+    results = exports.coco_results([answer, nothing], image_ids=[7, 8])
+    (box,) = read_by_coco(results["bbox"]).loadAnns([1])
+    assert box["bbox"] == [10, 20, 40.5, 40]
+    assert box["score"] == pytest.approx(0.9)
+    assert box["area"] == pytest.approx(40.5 * 40)
+    (person,) = read_by_coco(results["keypoints"]).loadAnns([1])
+    numbers = np.array(person["keypoints"]).reshape(17, 3)
+    assert numbers[0].tolist() == [30, 40, 2]
+    assert numbers[1].tolist() == [0, 0, 0]
+    assert (numbers[:, 2] == 2).sum() == 3
+
+
+def test_coco_masks_of_parts(answer):
+    results = exports.coco_results([answer], image_ids=[7])["segm"]
+    read = read_by_coco(results, exports.PART_CATEGORIES)
+    found = {annotation["category_id"]: annotation for annotation in read.loadAnns(read.getAnnIds())}
+    assert {read.loadCats([k])[0]["name"] for k in found} == {"hair", "face"}
+    for label, annotation in found.items():
+        assert (read.annToMask(annotation).astype(bool) == (answer.label_map == label)).all()
+        assert annotation["area"] == (answer.label_map == label).sum()
+
+
+def test_coco_needs_an_id_for_each_answer(answer):
+    with pytest.raises(ValueError, match="shorter"):
+        exports.coco_results([answer, answer], image_ids=[7])
+
+
+def test_openpose_by_hand(answer, nothing):
+    pose = json.loads(json.dumps(exports.openpose([answer, nothing])))
+    assert (pose["canvas_width"], pose["canvas_height"]) == (80, 70)
+    (person,) = pose["people"]
+    body = np.array(person["pose_keypoints_2d"]).reshape(18, 3)
+    assert body[0].tolist() == [30, 40, 1]  # nose
+    assert body[1].tolist() == [30, 53, 1]  # neck: between the shoulders
+    assert body[2].tolist() == [20, 56, 1]  # right shoulder comes first
+    assert body[5].tolist() == [40, 50, 1]
+    assert body[[3, 4, *range(6, 18)]].max() == 0
+    assert person["face_keypoints_2d"] == person["hand_left_keypoints_2d"] == person["hand_right_keypoints_2d"] == []
+
+
+def test_openpose_holds_every_keypoint_once():
+    every = points(**{name: (k + 1, 2 * k + 1) for k, name in enumerate(KEYPOINT_NAMES)})
+    body = exports.openpose(Answer((80, 70), True, (), "", keypoints=every))["people"][0]["pose_keypoints_2d"]
+    found = np.array(body).reshape(18, 3)
+    for name, point in every:
+        assert tuple(found[exports.OPENPOSE_NAMES.index(name), :2]) == point
+    assert exports.OPENPOSE_NAMES[14:] == ("right_eye", "left_eye", "right_ear", "left_ear")
+    assert (found[:, 2] == 1).all()
+
+
+def test_a_neck_needs_both_shoulders():
+    one = Answer((80, 70), True, (), "", keypoints=points(left_shoulder=(3, 4)))
+    assert exports.openpose(one)["people"][0]["pose_keypoints_2d"][3:6] == [0, 0, 0]
+
+
+def test_openpose_is_of_one_picture(answer):
+    with pytest.raises(UserError, match="answers about one picture"):
+        exports.openpose([answer, Answer((1, 2), True, (), "")])
+    with pytest.raises(UserError, match="got 0 answers"):
+        exports.openpose([])
+
+
+def test_label_map_file(answer, tmp_path):
+    exports.save_label_map(answer, tmp_path / "below" / "map.png")
+    with Image.open(tmp_path / "below" / "map.png") as image:
+        assert image.mode == "P"
+        assert (np.asarray(image) == answer.label_map).all()
+        colours = np.asarray(image.convert("RGB"))
+    assert tuple(colours[25, 20]) == PALETTE[HAIR]
+    assert tuple(colours[0, 0]) == PALETTE[0]
+
+
+def test_files_of_parts(answer, tmp_path):
+    paths = exports.save_parts(answer, tmp_path, stem="woman")
+    assert {name: path.name for name, path in paths.items()} == {"hair": "woman_hair.png", "face": "woman_face.png"}
+    for name, path in paths.items():
+        with Image.open(path) as image:
+            assert (np.asarray(image) == np.where(answer.parts[name], 255, 0)).all()
+
+
+@pytest.mark.parametrize("save", [exports.save_label_map, exports.save_parts])
+def test_files_need_a_label_map_and_a_place(save, answer, nothing, tmp_path):
+    with pytest.raises(UserError, match="holds none"):
+        save(nothing, tmp_path / "map.png")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"file/.*can not be written"):
+        save(answer, tmp_path / "file" / "map.png")
+
+
+def test_supervision_detections(answer, nothing):
+    found = exports.to_detections([answer, nothing])
+    assert len(found) == 1
+    assert found.xyxy[0].tolist() == BOX
+    assert (found.mask[0] == (answer.label_map > 0)).all()
+    assert found.confidence[0] == pytest.approx(0.9)
+    assert found["class_name"].tolist() == ["person"]
+    assert len(exports.to_detections(nothing)) == 0
+
+
+def test_supervision_parts(answer, nothing):
+    found = exports.to_part_detections(answer)
+    assert found["class_name"].tolist() == ["hair", "face"]
+    assert found.class_id.tolist() == [HAIR, FACE]
+    assert found.xyxy.tolist() == [[10, 20, 50, 30], [12, 30, 40, 60]]
+    assert (found.mask[1] == answer.parts["face"]).all()
+    assert len(exports.to_part_detections(nothing)) == 0
+
+
+def test_supervision_keypoints(answer, nothing):
+    found = exports.to_keypoints([answer, nothing])
+    assert found.xy.shape == (1, 17, 2)
+    assert (found.xy[0] == answer.keypoints.xy).all()
+    assert (found.visible[0] == answer.keypoints.visible).all()
+    assert len(exports.to_keypoints(nothing)) == 0
+
+
+def test_run_lengths_are_coco_s(answer):
+    encoded = exports.encode_mask(answer.parts["face"])
+    assert (coco_mask.decode(encoded) == answer.parts["face"]).all()
+    assert json.loads(json.dumps(encoded)) == encoded
+
+
+# Drawn answers
+
+
+@pytest.fixture
+def picture():
+    return Image.new("RGB", (80, 70), (255, 255, 255))
+
+
+def test_every_part_is_drawn_and_can_be_left_out(answer, picture):
+    hair = (15, 25)
+    drawn = draw_answer(picture, answer)
+    assert drawn.size == picture.size
+    assert drawn.getpixel((70, 5)) == (255, 255, 255)
+    assert drawn.getpixel((30, 40)) == SIDES["middle"]
+    assert drawn.getpixel(hair) == tuple(round(255 + 0.65 * (c - 255)) for c in PALETTE[HAIR])
+    only_box = draw_answer(picture, answer, parts=["box"])
+    assert only_box.getpixel((10, 40)) == PREDICTION
+    assert only_box.getpixel((30, 40)) == only_box.getpixel(hair) == (255, 255, 255)
+    assert draw_answer(picture, answer, parts=()).tobytes() == picture.tobytes()
+
+
+def test_a_larger_picture_is_drawn_to_scale(answer):
+    drawn = draw_answer(Image.new("RGB", (240, 210), (255, 255, 255)), answer, parts=("box", "keypoints"))
+    assert drawn.getpixel((30, 120)) == PREDICTION
+    assert drawn.getpixel((90, 120)) == SIDES["middle"]
+
+
+def test_drawing_mistakes(answer, picture):
+    with pytest.raises(UserError, match="parts: needs some of box, keypoints, parsing, got hat"):
+        draw_answer(picture, answer, parts=["hat"])
+    with pytest.raises(UserError, match="image: is 70 x 80 px, the answer is about a picture of 80 x 70"):
+        draw_answer(picture.transpose(Image.Transpose.ROTATE_90), answer)
+
+
+@pytest.mark.parametrize("size_wh", [(10, 20000), (21, 20000), (20000, 3), (1, 1)])
+def test_card_of_a_thin_picture(size_wh):
+    answer = Answer(size_wh, True, (), "", np.array([0, 0, 1, 1], np.float32))
+    assert answer_card(Image.new("RGB", size_wh), answer).width >= 640
+
+
+def test_card(answer, nothing, picture):
+    assert list(answer_colours(answer)) == ["left", "right", "middle", "hair", "face"]
+    whole, empty = answer_card(picture, answer, question="the man"), answer_card(picture, nothing)
+    assert whole.height > empty.height > 560
+    assert (np.asarray(whole) == PALETTE[FACE]).all(-1).any()  # in the legend

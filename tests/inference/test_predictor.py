@@ -1,0 +1,253 @@
+"""Asking in Python: answers equal the published ones, batched equal single, and mistakes are one clear line.
+
+The networks are the golden tiny ones (golden/checkpoints), whose answers mean little but are always the same.
+"""
+
+import json
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from refhcm.inference.questions import MAX_CHARACTERS
+from refhcm.models.generation import GenerationSettings
+from refhcm.tasks import TASKS
+from refhcm.utils.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def other():
+    return Image.fromarray(np.random.default_rng(1).integers(0, 256, (64, 40, 3), dtype=np.uint8))
+
+
+def same(a, b):
+    """The same symbols, numbers and parts; scores up to rounding."""
+    one, two = a.to_dict(), b.to_dict()
+    scores = one.pop("scores"), two.pop("scores")
+    assert one == two
+    assert scores[0].keys() == scores[1].keys()
+    for name, score in scores[0].items():
+        assert score == (None if scores[1][name] is None else pytest.approx(scores[1][name], rel=1e-3))
+
+
+EXPRESSIONS = ["a man", "the woman in the long red coat who holds an umbrella", "x"]
+# How each kind of question is asked of a picture or a list, and of a text or a list.
+ASKING = {
+    "refcoco": lambda model, image, text: model.refer(image, text),
+    "rkpt": lambda model, image, text: model.refer(image, text, keypoints=True),
+    "multitask": lambda model, image, text: model.refer(image, text, keypoints=True, parsing=True),
+    "rpar_full_mask": lambda model, image, text: model.refer(image, text, parsing=True, parallel=True),
+}
+GENERATION = GenerationSettings(beam=3, min_len=4, max_len_b=40)
+CHAINING = {
+    "instruct": lambda model, image, text: model.instruct(image, text, generation=GENERATION),
+    "chain": lambda model, image, text: model.chain(image, text, keypoints=True, parsing=True, generation=GENERATION),
+}
+
+
+@pytest.mark.parametrize("name", [*ASKING, *CHAINING])
+def test_batched_answers_equal_single_ones(name, models, image, other):
+    model = models(name if name in ASKING else "multitask")
+    ask = (ASKING | CHAINING)[name]
+    pictures = [image, other, image]
+    alone = [ask(model, picture, text) for picture, text in zip(pictures, EXPRESSIONS, strict=True)]
+    for batched, single in zip(ask(model, pictures, EXPRESSIONS), alone, strict=True):
+        same(batched, single)
+
+
+def test_questions_about_one_picture_equal_single_ones(models, image):
+    model = models("refcoco")
+    for batched, text in zip(model.refer(image, EXPRESSIONS), EXPRESSIONS, strict=True):
+        same(batched, model.refer(image, text))
+
+
+def test_batched_captions_equal_single_ones(models, image, other):
+    model, boxes = models("rhrc"), [[1, 2, 60, 70], (0, 0, 40, 64), np.array([5.5, 6, 30, 31])]
+    alone = [model.describe(picture, box) for picture, box in zip([image, other, image], boxes, strict=True)]
+    assert all(answer.caption for answer in alone)
+    for batched, single in zip(model.describe([image, other, image], boxes), alone, strict=True):
+        same(batched, single)
+    for batched, single in zip(model.describe(image, np.array([boxes[0]])), alone, strict=False):
+        same(batched, single)
+
+
+def test_small_batches_give_the_same_answers_in_order(models, image, other, monkeypatch):
+    model = models("refcoco")
+    whole = model.refer([image, other] * 3, list("abcdef"))
+    monkeypatch.setattr(model, "batch_size", 2)
+    for one, two in zip(model.refer([image, other] * 3, list("abcdef")), whole, strict=True):
+        same(one, two)
+
+
+def test_a_picture_is_looked_at_once(models, image, other):
+    """However many questions, tasks and attempts of an induction follow."""
+    model, seen = models("multitask"), []
+    hook = model.network.encoder.embed_images.register_forward_hook(lambda _, given, out: seen.append(len(given[0])))
+    model.refer(image, EXPRESSIONS)
+    model.refer([image, other, image, other], list("abcd"))
+    model.refer(image, "a", keypoints=True, parsing=True)
+    model.chain(image, "a", keypoints=True, parsing=True)
+    hook.remove()
+    assert seen == [1, 2, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["refcoco", "rpar_full_mask", "rhrc"])
+def test_answers_are_those_of_evaluation(name, models, golden, golden_data):
+    """golden/eval: the published answers to the rows of a table."""
+    model = models(name)
+    file = {"refcoco": "rkpt_rec.tsv", "rhrc": "rhrc.tsv"}.get(name, "rpar.tsv")
+    settings = {"annotation_root": str(golden_data / "rpar_annos")}
+    settings |= {"selected_cols": "0,5,2,3"} if name == "refcoco" else {}
+    task = TASKS[name](model.text, type(model.settings)(**vars(model.settings) | settings))
+    published = json.loads((golden / "eval" / f"{name}_test_predict.json").read_text())
+    file = task.open(golden_data / file, training=False).file
+    for k in range(3):
+        row = task.annotation(file[k], file.where(k))
+        if name == "rhrc":
+            answer = model.describe(row.image, row.box_xyxy)
+            assert published[k]["caption"] in answer.caption.replace("&&", "")
+            continue
+        answer = model.refer(row.image, row.expression, parsing=name != "refcoco", parallel=name != "refcoco")
+        box = np.array(published[k].get("box") or published[k]["bbox"])
+        inside = np.minimum(box, np.tile(row.image.size, 2))
+        if answer.box_xyxy is not None:
+            assert answer.box_xyxy == pytest.approx(inside, abs=1.01)  # one pixel at least
+        else:
+            assert (box[2:] < box[:2]).any()
+        if name == "rpar_full_mask":
+            assert answer.symbols[4:] == tuple(f"<code_{code}>" for code in published[k]["image_code"])
+
+
+def test_parts_are_merged(models, image):
+    answer = models("rpar_full_mask").refer(image, "a man", keypoints=True, parsing=True, parallel=True)
+    assert answer.label_map.shape == (90, 120)
+    assert answer.scores.box is not None
+    assert answer.scores.parsing is not None
+    assert 0 < answer.scores.parsing < 1
+    assert "</s>" in answer.symbols
+
+
+def test_none_is_a_word_of_users(models, image):
+    model = models("multitask")
+    same(model.refer(image, "None", parsing=True), model.refer(image, "none", parsing=True))
+
+
+def test_glued_symbols_are_understood(models, image):
+    model = models("multitask")
+    glued, spaced = (f"what does the region {bins} describe?" for bins in ("<bin_1><bin_2>", "<bin_1> <bin_2>"))
+    same(*(model.instruct(image, text, generation=GENERATION) for text in (glued, spaced)))
+
+
+def test_no_questions_no_answers(models, image):
+    assert models("refcoco").refer(image, []) == []
+    assert models("refcoco").refer([], []) == []
+    assert models("rhrc").describe(image, np.zeros((0, 4))) == []
+
+
+def test_threads_take_turns(models, image, other):
+    model, found = models("refcoco"), {}
+
+    def ask(k):
+        found[k] = model.refer([image, other][k % 2], EXPRESSIONS[k % 3])
+
+    threads = [threading.Thread(target=ask, args=(k,)) for k in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for k in range(6):
+        same(found[k], model.refer([image, other][k % 2], EXPRESSIONS[k % 3]))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expression: needs a text, got ''"),
+        (" \n", "expression: needs a text"),
+        ("...", "expression: needs words, got '...'"),
+        (None, "expression: needs a text, got NoneType"),
+        (b"a man", "expression: needs a text, got bytes"),
+        ({"a": "man"}, "expression: needs a text, got dict"),
+        ("a" * (MAX_CHARACTERS + 1), f"expression: has {MAX_CHARACTERS + 1} characters, at most"),
+        ("\U0001f600" * 2000, "expression: is .* symbols long with its prompt, the model reads"),
+        ("\ud800", "expression: holds half a character"),
+        (["a man", ""], r"expressions\[1\]: needs a text"),
+        (["a man", 3], r"expressions\[1\]: needs a text, got int"),
+    ],
+)
+def test_expressions(text, message, models, image):
+    with pytest.raises(UserError, match=message) as caught:
+        models("refcoco").refer(image, text)
+    assert len(str(caught.value)) < 200
+
+
+def test_long_expressions_keep_their_first_words(models, image):
+    model = models("refcoco")
+    first = " ".join(["man"] * model.settings.max_src_length)
+    same(model.refer(image, first), model.refer(image, first + " and then much more"))
+
+
+@pytest.mark.parametrize("method", ["instruct", "chain"])
+def test_texts_of_other_methods(method, models, image):
+    with pytest.raises(UserError, match="needs a text"):
+        getattr(models("multitask"), method)(image, "")
+    with pytest.raises(UserError, match="symbols long"):
+        getattr(models("multitask"), method)(image, "\U0001f600" * 2000)
+    for text, symbol in (("in <bin_5000>", "<bin_5000>"), ("at <bin_1> <bin_99 please", "<bin_99")):
+        with pytest.raises(UserError, match=f"{symbol} is no symbol of this model"):
+            getattr(models("multitask"), method)(image, text)
+
+
+def test_a_way_to_answer_what_is_not_asked_for(models, image):
+    with pytest.raises(UserError, match="parallel: is a way to answer parsing"):
+        models("rpar_full_mask").refer(image, "a man", parallel=True)
+
+
+@pytest.mark.parametrize(
+    ("box", "message"),
+    [
+        ([1, 2, 3], "box: needs 4 finite numbers"),
+        ([1, 2, 3, float("nan")], "box: needs 4 finite numbers"),
+        ([1, 2, 3, float("inf")], "box: needs 4 finite numbers"),
+        ([1, 2, 3, 10**400], "box: needs 4 finite numbers"),
+        ("1,2,3,4", "box: needs 4 finite numbers"),
+        (None, "box: needs 4 finite numbers"),
+        ([1, 2, "x", 4], "box: needs 4 finite numbers"),
+        ([30, 2, 3, 40], "box: needs x0 < x1 and y0 < y1"),
+        ([3, 2, 3, 40], "box: needs x0 < x1 and y0 < y1"),
+        ([120, 2, 130, 40], "box: 120, 2, 130, 40 is wholly outside the picture of 120 x 90 px"),
+        ([[1, 2, 3, 4], [1, 2, 3]], r"boxs\[1\]: needs 4 finite numbers"),
+        (np.zeros((2, 2, 2)), r"boxs\[0\]: needs 4 finite numbers"),
+    ],
+)
+def test_boxes(box, message, models, image):
+    with pytest.raises(UserError, match=message.replace("boxs", "boxes")):
+        models("rhrc").describe(image, box)
+
+
+def test_a_box_is_clipped_to_the_picture(models, image):
+    model = models("rhrc")
+    same(model.describe(image, [-50, 20, 1000, 1000]), model.describe(image, [0, 20, 120, 90]))
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        ("/no/such.png", "^image: /no/such.png: can not be read"),
+        (b"not a picture", "^image: is no picture"),
+        (None, "^image: needs a path"),
+        (np.zeros((4, 4)), r"^image: needs an array uint8 \[H, W, 3\]"),
+        ([np.zeros((4, 4))], "as many expressions, got 1 pictures and one expression"),
+    ],
+)
+def test_pictures(picture, message, models):
+    with pytest.raises(UserError, match=message):
+        models("refcoco").refer(picture, "a man")
+
+
+def test_one_bad_picture_of_many_is_named(models, image):
+    with pytest.raises(UserError, match=r"^images\[1\]: is no picture"):
+        models("refcoco").refer([image, b""], ["a", "b"])
+    with pytest.raises(UserError, match="got 2 pictures and 3 expressions"):
+        models("refcoco").refer([image, image], ["a", "b", "c"])

@@ -1,0 +1,59 @@
+"""Attention head by head, against float64, beside torch's fused kernel."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from refhcm.models.refhcm.attention import Attention
+from refhcm.models.refhcm.cpu import attention_by_heads as module
+from refhcm.models.refhcm.cpu.attention_by_heads import attention_by_heads, faster_by_heads
+
+BATCH, HEADS, LENGTH, WIDTH = 2, 3, 520, 16
+
+
+def inputs(*, biases):
+    """Queries, keys, values and a bias that hides the last states of each sample but the first; float32."""
+    torch.manual_seed(0)
+    q, keys, values = (torch.randn(BATCH, LENGTH, HEADS, WIDTH).transpose(1, 2) for _ in range(3))
+    bias = 3 * torch.randn(biases, HEADS, LENGTH, LENGTH)
+    bias[1:, ..., -7:] = -torch.inf
+    return q, keys, values, bias
+
+
+@pytest.mark.parametrize("cache", [1, 2**20, 2**24])
+@pytest.mark.parametrize("biases", [1, BATCH])
+@torch.no_grad()
+def test_about_as_near_the_truth_as_the_fused_kernel(monkeypatch, biases, cache):
+    monkeypatch.setattr(module, "CACHE", cache)
+    q, keys, values, bias = (x.double() for x in inputs(biases=biases))
+    truth = (q @ keys.mT * 0.25 + bias).softmax(-1) @ values
+    given = [x.bfloat16() for x in (q, keys, values, bias)]
+    fused = F.scaled_dot_product_attention(*given[:3], attn_mask=given[3], scale=0.25)
+    found = attention_by_heads(*given, scale=0.25)
+    assert (found.shape, found.dtype) == (q.shape, torch.bfloat16)
+    error, of_fused = ((one.double() - truth).square().mean().sqrt() for one in (found, fused))
+    assert error < 2 * of_fused
+
+
+@torch.no_grad()
+def test_where_it_is_used(monkeypatch):
+    """By answers in bfloat16 on a CPU that has it, about a picture: not by float32, a short question, or training."""
+    monkeypatch.setattr(module, "_has_bfloat16_products", lambda: False)
+    q, keys = (x.bfloat16() for x in inputs(biases=1)[:2])
+    assert not faster_by_heads(q, keys)
+    monkeypatch.setattr(module, "_has_bfloat16_products", lambda: True)
+    assert faster_by_heads(q, keys)
+    assert not faster_by_heads(q[:, :, :5], keys)
+    assert not faster_by_heads(q.float(), keys.float())
+    assert not faster_by_heads(q.to("meta"), keys.to("meta"))
+    with torch.enable_grad():
+        assert not faster_by_heads(q, keys)
+    attention = Attention(HEADS * WIDTH, HEADS, dropout=0.0, scale_factor=2.0, scale_heads=True).bfloat16()
+    x = torch.randn(BATCH, LENGTH, HEADS * WIDTH, dtype=torch.bfloat16)
+    bias, hidden = torch.randn(1, HEADS, LENGTH, LENGTH).bfloat16(), torch.zeros(BATCH, 1, 1, LENGTH).bfloat16()
+    hidden[1, ..., -9:] = -torch.inf
+    found = attention(x, *attention.keys_values(x), bias=bias, hidden=hidden)
+    monkeypatch.setattr(module, "MANY", LENGTH**2 + 1)
+    fused = attention(x, *attention.keys_values(x), bias=bias, hidden=hidden)
+    torch.testing.assert_close(found, fused, atol=0.01, rtol=0.02)
+    assert not found.equal(fused)

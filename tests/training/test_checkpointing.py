@@ -1,0 +1,91 @@
+"""Which checkpoint files a run writes, and which of them it keeps."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("fairseq")
+
+from fairseq.dataclass.configs import CheckpointConfig
+
+from refhcm.training.checkpointing import Saver
+
+
+class Trainer:
+    """Writes the number of its updates where fairseq's would write weights: a new file, as there."""
+
+    checkpoint_suffix = ""
+    should_save_checkpoint_on_current_rank = True
+    updates = 0
+
+    def consolidate_optimizer(self):
+        pass
+
+    def get_num_updates(self):
+        return self.updates
+
+    def save_checkpoint(self, path, state):
+        Path(path).unlink(missing_ok=True)
+        Path(path).write_text(str(self.updates))
+
+
+def saved(folder, validations, **options):
+    """Content by name of what is left after epochs of four updates with these values of the metric `score`."""
+    given = {"save_interval_updates": 2, "best_checkpoint_metric": "score"} | options
+    saver = Saver(CheckpointConfig(save_dir=str(folder), **given), Trainer(), batches={})
+    for epoch, value in enumerate(validations, 1):
+        for ended in (False, True):
+            saver.trainer.updates += 2
+            epochs = SimpleNamespace(epoch=epoch, end_of_epoch=lambda ended=ended: ended, state_dict=dict)
+            saver.save(epochs, value if ended else None, improved=saver.note(value) if ended else False)
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_files_of_the_scripts(tmp_path):
+    """The last three epochs, the last checkpoint within one, the last and the best."""
+    found = saved(
+        tmp_path,
+        (0.5, 0.9, 0.7, 0.4, 0.8),
+        keep_interval_updates=1,
+        keep_last_epochs=3,
+        maximize_best_checkpoint_metric=True,
+    )
+    assert found == {
+        "checkpoint3.pt": "12",
+        "checkpoint4.pt": "16",
+        "checkpoint5.pt": "20",
+        "checkpoint_5_18.pt": "18",
+        "checkpoint_last.pt": "20",
+        "checkpoint_best.pt": "8",
+    }
+
+
+@pytest.mark.parametrize(("maximize", "best", "kept"), [(True, "8", {"0.9", "0.8"}), (False, "16", {"0.4", "0.5"})])
+def test_the_best_files(maximize, best, kept, tmp_path):
+    flags = {"maximize_best_checkpoint_metric": maximize, "no_epoch_checkpoints": True, "save_interval_updates": 0}
+    found = saved(tmp_path, (0.5, 0.9, 0.7, 0.4, 0.8), keep_best_checkpoints=2, **flags)
+    assert found.pop("checkpoint_best.pt") == best
+    assert found.pop("checkpoint_last.pt") == "20"
+    assert {name.split("_")[2].rstrip("0") for name in found} == kept
+
+
+def test_nothing_is_saved_on_request(tmp_path):
+    assert saved(tmp_path, (0.5,), no_save=True) == {}
+    assert saved(tmp_path, (0.5,), no_last_checkpoints=True, no_epoch_checkpoints=True, save_interval_updates=0) == {
+        "checkpoint_best.pt": "4"
+    }
+
+
+@pytest.mark.parametrize("maximize", [True, False])
+def test_the_best_and_patience(maximize, tmp_path):
+    """Each validation counts, whether a checkpoint is due or not."""
+    options = CheckpointConfig(save_dir=str(tmp_path), maximize_best_checkpoint_metric=maximize)
+    saver, sign = Saver(options, Trainer(), batches={}), 1 if maximize else -1
+    found = [saver.note(sign * value) for value in (0.5, 0.9, 0.4, 0.9, 0.3, 0.2)]
+    assert found == [True, True, False, True, False, False]
+    assert (saver.best, saver.without_improvement) == (sign * 0.9, 2)
+    other = Saver(saver.options, Trainer(), batches={})
+    other.restore({"best": sign * 0.9, "without_improvement": 2})
+    assert not other.note(sign * 0.8)
+    assert other.without_improvement == 3

@@ -1,0 +1,152 @@
+"""Where a training goes on, or why it does not: other tasks, files, ranks and restored weights."""
+
+import shutil
+
+import pytest
+import torch
+from scripts import run, run_two, training_command, updates
+
+from refhcm.utils.checkpoints import read_checkpoint
+from refhcm.utils.errors import UserError
+
+pytest.importorskip("fairseq")
+from refhcm.training import resuming
+from refhcm.training.resuming import place_of
+
+PLAIN = ["--dropout=0", "--encoder-drop-path-rate=0", "--decoder-drop-path-rate=0", "--max-epoch=1", "--lr=1e-4"]
+
+
+def refused(command):
+    """The one line of a training that does not start."""
+    done = run(command, check=False)
+    assert done.returncode == 2
+    return done.stderr.strip().splitlines()[-1]
+
+
+@pytest.fixture
+def begun(world, tmp_path):
+    """A run that was stopped after two updates."""
+    folder = tmp_path / "begun"
+    run(training_command(world, folder, "--max-update=2"))
+    return folder
+
+
+def test_another_run_s_folder(begun, world, tmp_path):
+    """Of another task, or on another file, it is not gone on with."""
+    before = (begun / "checkpoint_last.pt").read_bytes()
+    other = training_command(world, begun, "--task=rkpt", "--selected-cols=0,5,2,3,4")
+    assert "checkpoint_last.pt: is of --task refcoco, not rkpt: name another --save-dir" in refused(other)
+    command = training_command(world, begun, "--max-update=3")
+    table, valid = command[2].split(",")
+    command[2] = f"{shutil.copy(table, tmp_path / 'more.tsv')},{valid}"
+    assert "was trained on train.tsv, not on more.tsv: name another --save-dir" in refused(command)
+    assert (begun / "checkpoint_last.pt").read_bytes() == before
+    assert "done: 3 updates" in run([*command, "--reset-dataloader"]).stdout
+    command[2] = f"{tmp_path / 'more.tsv'},{shutil.copy(valid, tmp_path / 'other.tsv')}"  # to validate on
+    assert "done: 3 updates" in run(command).stdout
+
+
+def test_weights_to_restore(begun, world, tmp_path):
+    """They are where a run starts; started again, it goes on from its own last checkpoint."""
+    weights = begun / "checkpoint_last.pt"
+    given = [f"--restore-file={weights}", "--reset-optimizer", "--reset-dataloader", "--reset-meters"]
+    new = tmp_path / "new"
+    first = run(training_command(world, new, *given, "--max-update=2")).stdout
+    assert f"starting from the weights of {weights}" in first
+    second = run(training_command(world, new, *given, "--max-update=4")).stdout
+    assert "starting from" not in second
+    assert [int(update["num_updates"]) for update in updates(first) + updates(second)] == [1, 2, 3, 4]
+    own = [f"--restore-file={new / 'checkpoint_last.pt'}", *given[1:], "--max-update=1"]
+    third = run(training_command(world, new, *own)).stdout
+    assert [int(update["num_updates"]) for update in updates(third)] == [1]
+    both = training_command(world, tmp_path / "both", *given, f"--finetune-from-model={weights}")
+    assert "--finetune-from-model and --restore-file exclude each other" in refused(both)
+
+
+def test_other_ranks_go_on_at_the_same_row(world, tmp_path):
+    """Two processes are stopped within an epoch, and one goes on."""
+    whole = updates(run(training_command(world, tmp_path / "whole", *PLAIN, "--update-freq=2")).stdout)
+    folder = tmp_path / "parts"
+    first = updates(run_two(training_command(world, folder, *PLAIN, "--max-update=2")))
+    second = updates(run(training_command(world, folder, *PLAIN, "--update-freq=2")).stdout)
+    found = [float(update["loss"]) for update in first + second]
+    assert found == pytest.approx([float(update["loss"]) for update in whole], rel=1e-5)
+    shutil.rmtree(folder)
+    run(training_command(world, folder, *PLAIN, "--max-update=1"))
+    odd = training_command(world, folder, *PLAIN, "--batch-size=3")
+    assert "stopped within an epoch: go on with its --batch-size, 2" in refused(odd)
+
+
+def test_a_place_that_other_ranks_do_not_reach():
+    state = {"train_iterator": {"epoch": 2, "iterations_in_epoch": 3}, "batches": {"ranks": 2, "batch_size": 8}}
+    found = [
+        place_of({"ranks": ranks, "batch_size": 8}, state, "a.pt")["iterations_in_epoch"] for ranks in (1, 2, 3, 6)
+    ]
+    assert found == [6, 3, 2, 1]
+    with pytest.raises(UserError, match=r"a.pt: stopped after 6 batches of an epoch, of 2 ranks: 4 do not lead there"):
+        place_of({"ranks": 4, "batch_size": 8}, state, "a.pt")
+    ended = state | {"train_iterator": {"epoch": 3, "iterations_in_epoch": 0}}
+    assert place_of({"ranks": 5, "batch_size": 1}, ended, "a.pt") == ended["train_iterator"]
+
+
+def test_ranks_that_see_other_folders(monkeypatch):
+    from fairseq.dataclass.configs import FairseqConfig
+
+    resuming.check_ranks(FairseqConfig(), 7, 1)
+    monkeypatch.setattr(resuming, "gather", lambda places: [*places, (0, 1)])
+    with pytest.raises(
+        UserError, match="--save-dir checkpoints: ranks go on from updates 0, 7: all must see one folder"
+    ):
+        resuming.check_ranks(FairseqConfig(), 7, 1)
+
+
+def test_a_validation_that_fails_loses_nothing(world, tmp_path):
+    flags = ["--eval-acc", "--best-checkpoint-metric=beauty", "--max-update=3", "--max-valid-steps=1"]
+    command = [part for part in training_command(world, tmp_path, *flags) if part != "--disable-validation"]
+    assert "--best-checkpoint-metric beauty is none of" in refused(command)
+    assert int(read_checkpoint(tmp_path / "checkpoint_last.pt").rest["optimizer_history"][-1]["num_updates"]) == 3
+    done = run([*command, "--best-checkpoint-metric=score"]).stdout  # what is owed is made up
+    assert "done: 3 updates" in done
+    assert updates(done) == []
+    assert '"valid_count": "2"' in done
+    assert (tmp_path / "checkpoint_best.pt").read_bytes() == (tmp_path / "checkpoint_last.pt").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--train-subset=val", "training files are named in DATA"),
+        ("--max-tokens=100", "batches are counted in rows"),
+        ("--checkpoint-suffix=-a", "--checkpoint-suffix is not supported"),
+    ],
+)
+def test_flags_of_fairseq_that_would_mislead(flag, message, world, tmp_path):
+    assert message in refused(training_command(world, tmp_path, flag))
+
+
+def test_what_scores_need_is_read_before_the_first_update(world, tmp_path):
+    command = training_command(world, tmp_path, "--task=rpar", "--selected-cols=0,5,1,2,3,4", "--eval-acc")
+    command[2] = f"{world}/rpar/train.tsv,{world}/rpar/val.tsv"
+    command = [part for part in command if part != "--disable-validation"]
+    done = run([*command, "--vq-config=/nowhere.yaml", "--vq-ckpt=/nowhere.ckpt"], check=False)
+    assert done.returncode == 2
+    assert "/nowhere" in done.stderr
+    assert updates(done.stdout) == []
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_the_old_file(tmp_path, monkeypatch):
+    from refhcm.utils import checkpoints
+
+    path = tmp_path / "a.pt"
+    checkpoints.save_file({"a": torch.zeros(2)}, path)
+    before = path.read_bytes()
+
+    def full(content, file):
+        file.write_bytes(b"half")
+        raise RuntimeError("[enforce fail at inline_container.cc:783] . PytorchStreamWriter failed\nframe 0")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match=r"a.pt: can not be written \(.*PytorchStreamWriter failed\)"):
+        checkpoints.save_file({"a": torch.ones(2)}, path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["a.pt"]

@@ -1,0 +1,1 @@
+"""How weights are made: the loop on fairseq's trainer, the tokenizer's training, pretraining."""

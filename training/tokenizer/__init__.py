@@ -1,0 +1,1 @@
+"""The parsing-map tokenizer's training, scores, and adaptation."""

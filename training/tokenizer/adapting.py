@@ -1,0 +1,116 @@
+"""Training of the tokenizer's decoder on the codes that a network answers (not in the paper).
+
+A network misses many codes by little. A decoder that has seen such answers draws better maps of them. Encoder and
+codebook stay as they are: so do the codes of tables, and what the network has learned of them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...data.columns import parse_box, parse_codes
+from ...data.dataset import BadRow
+from ...models.vqgan.config import NUM_CODES, VQConfig
+from ...models.vqgan.tokenizer import load_weights
+from ...tasks.result_files import check_row, read_numbers
+from ...utils.boxes import box_hits
+from ...utils.parsing import crop_label_map
+from .masks import Draws, Persons
+from .trainer import Settings, Trainer
+
+TRUE_CODES = 0.3  # share of draws with the table's codes in the table's box: maps of true codes must stay good
+PIXELS = 0.3  # weight of the cross-entropy beside the loss of the mean IoU
+
+
+class Drawn(NamedTuple):
+    """Codes int64 [48], and the map that is to be made of them, int64 [h, w]; or batches of both."""
+
+    codes: Tensor
+    crop: Tensor
+
+
+class AnsweredCrops(Draws):
+    """Codes as answered, with the mask in the answered box; of persons that were not found, the table's own codes."""
+
+    def __init__(
+        self,
+        persons: Persons,
+        size_hw: tuple[int, int],
+        *,
+        n_embed: int,
+        records: Sequence[Mapping[str, Any]],
+        where: str,
+        seed: int,
+    ) -> None:
+        """records: of a result file of RPar or its parallel form, one for each row of the table; where: the file."""
+        super().__init__(persons, size_hw, seed=seed)
+        self.boxes, self.codes, self.true_codes, self.found = [], [], [], []
+        self._kept: dict[int, Tensor] = {}
+        for k, record in enumerate(records):
+            row, row_at, at = persons.file[k], persons.file.where(k), f"{where}: record {k}"
+            check_row(record, row["id"], where=at, row=row_at)
+            self.true_codes.append(parse_codes(row.get("codes", ""), row_at, num_codes=n_embed))
+            self.boxes.append(read_numbers(record, "bbox", count=4, where=at))
+            self.codes.append(read_numbers(record, "image_code", count=NUM_CODES, where=at).astype(np.int64))
+            known = ((self.codes[k] >= 0) & (self.codes[k] < n_embed)).all()
+            self.found.append(bool(known and box_hits(self.boxes[k], parse_box(row["box"], row_at))))
+
+    def __getitem__(self, draw: int) -> Drawn | BadRow:
+        """The answer with what would have been right in its box; or the truth, now and then."""
+        row, rng = self.row(draw)
+        if row not in self._kept:
+            person = self.persons[row]
+            if isinstance(person, BadRow):
+                return person
+            crops = person.crop(self.size_hw), crop_label_map(person.mask, self.boxes[row], self.size_hw)
+            self._kept[row] = torch.stack(crops).to(torch.uint8)  # nothing is moved or mirrored: read once
+        true, answered = self._kept[row].long()
+        if not self.found[row] or rng.random() < TRUE_CODES:
+            return Drawn(torch.from_numpy(self.true_codes[row]), true)
+        return Drawn(torch.from_numpy(self.codes[row]), answered)
+
+
+class DecoderTrainer(Trainer):
+    """Trains the decoder alone, for the mean IoU of its maps."""
+
+    def __init__(
+        self, config: VQConfig, weights: Mapping[str, Any], settings: Settings, *, where: str, device: torch.device
+    ) -> None:
+        """weights: the checkpoint to begin with, read from `where`."""
+        super().__init__(config, settings, device=device)
+        load_weights(self.tokenizer, weights, where=where)
+
+    def trained(self) -> Iterable[nn.Parameter]:
+        """All behind the codebook."""
+        return [*self.tokenizer.post_quant_conv.parameters(), *self.tokenizer.decoder.parameters()]
+
+    def begin(self, crops: Draws) -> None:
+        """Nothing: the codebook stays."""
+
+    def loss(self, drawn: Drawn) -> Tensor:
+        """1 - soft mean IoU of the batch, and some cross-entropy, which keeps it from forgetting single pixels."""
+        logits = self.tokenizer.decode_logits(drawn.codes)
+        crop = drawn.crop.to(logits.device)
+        return iou_loss(logits, crop) + PIXELS * F.cross_entropy(logits, crop)
+
+    def end(self, drawn: Drawn) -> dict[str, float]:
+        """Nothing more to show."""
+        return {}
+
+
+def iou_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """1 - the mean, over the classes in `labels`, of the soft IoU of the whole batch (Rahman and Wang, 2016).
+
+    Pixel by pixel, small parts in doubt are best left out; in a mean over classes they count as much as large ones.
+    logits: [B, C, H, W]; labels: int64 [B, H, W].
+    """
+    chances = logits.softmax(dim=1)
+    truth = F.one_hot(labels, logits.shape[1]).permute(0, 3, 1, 2).to(chances.dtype)
+    both = (chances * truth).sum(dim=(0, 2, 3))
+    either = (chances + truth).sum(dim=(0, 2, 3)) - both
+    present = truth.sum(dim=(0, 2, 3)) > 0
+    return 1 - (both[present] / either[present]).mean()
