@@ -7,7 +7,7 @@ PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 .PHONY: demo test test-all lint
 # The shipped model answers every kind of question; what it draws and writes is in demo/.
 demo: .venv/installed
-	.venv/bin/python -m refhcm.tasks.showcase
+	.venv/bin/python -m refhcm demo
 
 test: .venv/installed
 	.venv/bin/python -m pytest
@@ -19,6 +19,8 @@ test-all: .venv/installed
 lint: .venv/installed
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	@mkdir -p .venv/types && ln -sfn "$(CURDIR)" .venv/types/refhcm  # the folder is the package, whatever its name
+	cd .venv/types && ../bin/mypy --config-file ../../pyproject.toml --cache-dir ../mypy_cache
 
 .venv/installed: pyproject.toml requirements.txt
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or later found" >&2; exit 1; }

@@ -1,1 +1,1 @@
-"""How fast every path is beside what the machine could do: `python -m refhcm.benchmarks`."""
+"""How fast every path is beside what the machine could do: `refhcm bench`."""

@@ -13,7 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ..utils.devices import pick_device
-from ..utils.errors import UserError, exit_status
+from ..utils.errors import UserError
 from .cases import CASES
 from .report import table
 
@@ -22,20 +22,18 @@ PAPER_SYMBOLS = 59457
 DTYPES = ("float32", "bfloat16", "float16")
 
 
-def parser() -> argparse.ArgumentParser:
-    """The flags."""
-    p = argparse.ArgumentParser(prog="python -m refhcm.benchmarks", description=__doc__)
-    p.add_argument("cases", nargs="*", metavar="PATH", help=f"of {', '.join([*CASES, 'dataset'])} (default: all)")
-    p.add_argument("--arch", default="refhcm", help="size of the network, such as refhcm, refhcm_base, refhcm_small")
-    p.add_argument("--symbols", type=int, default=PAPER_SYMBOLS, help="size of the vocabulary")
-    p.add_argument("--patch-image-size", type=int, default=512, help="side of the canvas, px")
-    p.add_argument("--device", default=None, help="cpu or cuda (default: a GPU where there is one)")
-    p.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"], choices=DTYPES)
-    p.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of torch on the CPU")
-    p.add_argument("--runs", type=int, default=5, help="how often each path is timed; the median counts")
-    p.add_argument("--checkpoint", help="time this network (its --arch and --symbols must be given, too)")
-    p.add_argument("--out", type=Path, default=Path("results/benchmarks"), help="folder of results.json and .md")
-    return p
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line."""
+    parser.add_argument("cases", nargs="*", metavar="PATH", help=f"of {', '.join([*CASES, 'dataset'])} (default: all)")
+    parser.add_argument("--arch", default="refhcm", help="size of the network: refhcm, refhcm_base, refhcm_small, ...")
+    parser.add_argument("--symbols", type=int, default=PAPER_SYMBOLS, help="size of the vocabulary")
+    parser.add_argument("--patch-image-size", type=int, default=512, help="side of the canvas, px")
+    parser.add_argument("--device", default=None, help="cpu or cuda (default: a GPU where there is one)")
+    parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"], choices=DTYPES)
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of torch on the CPU")
+    parser.add_argument("--runs", type=int, default=5, help="how often each path is timed; the median counts")
+    parser.add_argument("--checkpoint", help="time this network (its --arch and --symbols must be given, too)")
+    parser.add_argument("--out", type=Path, default=Path("results/benchmarks"), help="folder of results.json and .md")
 
 
 def ask(order: dict[str, Any]) -> dict[str, Any]:
@@ -47,7 +45,7 @@ def ask(order: dict[str, Any]) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
+def measure(args: argparse.Namespace) -> dict[str, Any]:
     """All asked cases in all dtypes, as a dict that JSON can hold."""
     names = args.cases or [*CASES, "dataset"]
     unknown = set(names) - {*CASES, "dataset"}
@@ -78,17 +76,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def main() -> None:
+def run(args: argparse.Namespace) -> None:
     """Prints the table and writes it beside the numbers."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    args = parser().parse_args()
-    found = run(args)
+    found = measure(args)
     args.out.mkdir(parents=True, exist_ok=True)
     text = table(found)
     (args.out / "results.json").write_text(json.dumps(found, indent=1) + "\n")
     (args.out / "results.md").write_text(text)
-    logger.info("%s\nwritten to %s", text, args.out)
-
-
-if __name__ == "__main__":
-    sys.exit(exit_status(main))
+    print(f"{text}\nwritten to {args.out}")

@@ -34,11 +34,11 @@ def patches(size: int) -> int:
 
 
 def _half(side: int) -> int:
-    return (side + 1) // 2  # each of the trunk's strides rounds up
+    return (side + 1) // 2  # each of the backbone's strides rounds up
 
 
-def trunk(config: NetworkConfig, size: int) -> Work:
-    """The convolutions of the trunk over one picture of size x size px."""
+def backbone(config: NetworkConfig, size: int) -> Work:
+    """The convolutions of the backbone over one picture of size x size px."""
     width, side = config.resnet_width, _half(size)
     macs = side**2 * width * 3 * 49
     side, channels = _half(side), width
@@ -54,11 +54,11 @@ def trunk(config: NetworkConfig, size: int) -> Work:
 
 
 def encoder(config: NetworkConfig, size: int, text: int, *, pictures: int = 1, questions: int = 1) -> Work:
-    """Pictures through the trunk once each, questions of `text` symbols, each about one picture, through the layers."""
+    """Each picture once through the backbone; each question, `text` symbols about one picture, through the layers."""
     width, ffn = config.encoder_embed_dim, config.encoder_ffn_embed_dim
     states = patches(size) + text
     channels = 16 * config.resnet_width
-    look = trunk(config, size) + Work(2 * patches(size) * channels * width)
+    look = backbone(config, size) + Work(2 * patches(size) * channels * width)
     layer = Work(8 * states * width**2 + 4 * states * width * ffn + 4 * states**2 * width)
     return look * pictures + layer * (config.encoder_layers * questions)
 

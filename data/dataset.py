@@ -1,4 +1,4 @@
-"""Rows of a TSV as samples; bad rows travel as data, so that the main process decides (deviations.md, 1, 2 and 20)."""
+"""Rows of a TSV as samples; bad rows travel as data: the main process decides (docs/deviations.md, 1, 2 and 20)."""
 
 import logging
 import zlib

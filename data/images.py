@@ -67,7 +67,7 @@ def decode_base64(text: str, *, where: str, column: str) -> bytes:
 
 
 def read_image(text: str, *, root: str | Path | None = None, where: str, column: str = "image") -> Image.Image:
-    """RGB picture of a cell that holds base64, or a path below `root` (deviations.md, 7). All of it, or a DataError.
+    """RGB picture of a cell: base64, or a path below `root`. All of it, or a DataError (docs/deviations.md, 7).
 
     A path has a suffix, and no alphabet of base64 has a dot: the cell itself tells which it is.
     The same picture comes back as the same object while it is asked for again and again: do not draw on it.

@@ -65,7 +65,7 @@ class TextEncoder:
     def encode_words(self, text: str) -> Tensor:
         """Text word by word -> ids, int64 [N]: `" " + word` through the BPE, `<bin_k>` and `<code_k>` as symbols.
 
-        Symbols glued to each other or to a word are understood; `<bin_k>` out of range is `<unk>` (deviations.md, 13).
+        Symbols may be glued to each other or to a word; `<bin_k>` out of range is `<unk>` (docs/deviations.md, 13).
         """
         ids = [torch.empty(0, dtype=torch.int64)]
         for word in text.split():

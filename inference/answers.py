@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..utils.keypoints import KEYPOINT_NAMES
-from ..utils.masks import encode_mask
-from ..utils.parsing import CLASS_NAMES
+from ..utils.parsing import CLASS_NAMES, encode_mask
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 Each takes `refhcm.Answer`s; an answer that lacks the part in question is left out.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..utils.errors import UserError
-from ..utils.masks import encode_mask
-from ..utils.parsing import CLASS_NAMES, PALETTE
+from ..utils.parsing import CLASS_NAMES, PALETTE, encode_mask
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -197,3 +197,9 @@ def _supervision() -> Any:
     from ..utils.drawing import sv  # imported there without its warning; most exports do not need it
 
     return sv
+
+
+def image_id(image: str) -> int | str:
+    """COCO's id of a picture: 581857 of COCO_train2014_000000581857.jpg and, as RefCOCO has it, of ..._16.jpg."""
+    number = re.fullmatch(r"COCO_[a-z]+[0-9]{4}_([0-9]+)(?:_[0-9]+)?|([0-9]+)", Path(image).stem)
+    return int(number[1] or number[2]) if number else image

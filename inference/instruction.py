@@ -1,7 +1,6 @@
 """Any instruction in the user's own words, several tasks in one too (paper, S1; docs/applications.md)."""
 
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,7 +8,6 @@ import torch
 from torch import Tensor
 
 from ..data.canvas import Placed
-from ..data.columns import parse_keypoints
 from ..data.text import TextEncoder
 from ..models.generation import GenerationSettings
 from ..models.vqgan import VQTokenizer
@@ -17,15 +15,11 @@ from ..models.vqgan.config import NUM_CODES
 from ..tasks.base import Annotation, Generated, Prediction, Task
 from ..tasks.rhrc import ReferringCaption
 from ..tasks.rkpt import ReferringKeypoints
-from ..tasks.rpar import NO_EXPRESSION, ReferringParsing
+from ..tasks.rpar import ReferringParsing
 from ..tasks.settings import TaskSettings
-from ..utils.errors import DataError, UserError
+from ..utils.errors import UserError
 from .questions import check_expression, check_text
 from .reading import Parts, keypoints_problem, parsing_problem, split
-
-CHAIN = 'which region does the text "{}" describe?'
-CHAIN_PARSING = " Provide the parsing map"
-CHAIN_KEYPOINTS = " and the keypoints. "
 
 
 class Instruction(Task):
@@ -92,46 +86,6 @@ class Instruction(Task):
             for k, label_map in zip(coded, label_maps, strict=True):
                 predictions[k] = replace(predictions[k], label_map=label_map)
         return predictions
-
-
-class Chain(Instruction):
-    """Keypoints, parsing map, or both in one instruction: rows for training (docs/applications.md).
-
-    The published networks were never taught this; a small one has to be.
-    """
-
-    name = "chain"
-    columns = (*ReferringParsing.columns, "keypoints")
-    default_cols = ReferringParsing.default_cols + ",6"
-
-    def annotation(self, row: Mapping[str, str], where: str) -> Annotation:
-        """As for parsing, with the keypoints of the last column. Raises DataError for a row without an expression."""
-        if row["expression"] == NO_EXPRESSION:
-            raise DataError(f"{where}: column expression: an instruction needs one, got {NO_EXPRESSION}")
-        keypoints = parse_keypoints(row["keypoints"], where)
-        return replace(self.parsing.annotation(row, where), keypoints=keypoints)
-
-    @staticmethod
-    def _asked(annotation: Annotation) -> dict[str, bool]:
-        """What a row asks: all in half of the rows, by its id."""
-        drawn = zlib.crc32(annotation.id.encode()) % 4
-        return {"keypoints": drawn != 1, "parsing": drawn != 2}
-
-    def source(self, annotation: Annotation, placed: Placed) -> Tensor:
-        """The instruction of S1 decoding."""
-        instruction = chain_instruction(annotation.expression, **self._asked(annotation))
-        return super().source(replace(annotation, expression=instruction), placed)
-
-    def target(self, annotation: Annotation, placed: Placed, *, training: bool) -> Tensor:
-        """Box and keypoints, then the box (once more) and the codes: as S1 decoding has it."""
-        asked = self._asked(annotation)
-        tasks = [self.keypoints] * asked["keypoints"] + [self.parsing] * asked["parsing"]
-        return torch.cat([task.target(annotation, placed, training=training) for task in tasks])
-
-
-def chain_instruction(text: str, *, keypoints: bool, parsing: bool) -> str:
-    """One instruction that asks several tasks."""
-    return CHAIN.format(text) + CHAIN_PARSING * parsing + CHAIN_KEYPOINTS * keypoints
 
 
 @dataclass(frozen=True)

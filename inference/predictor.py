@@ -23,17 +23,18 @@ from torch.nn.utils.rnn import pad_sequence
 from ..data.pictures import PictureSource, open_picture
 from ..data.text import TextEncoder
 from ..models.generation import GenerationSettings
-from ..models.refhcm.encoder import Looked
+from ..models.refhcm.encoder import ImageFeatures
 from ..models.refhcm.network import Network
 from ..models.vqgan import VQTokenizer
 from ..tasks import TASKS
 from ..tasks.base import Annotation, Generated, Task
+from ..tasks.chain import chain_instruction
 from ..tasks.settings import TaskSettings
 from ..utils.devices import move
 from ..utils.errors import UserError
 from .answers import Answer
-from .batch_size import needed_memory
-from .instruction import Instruction, chain_instruction, induce
+from .batch_size import ANSWER_LENGTH, BATCH_MEMORY, BEAMS, LARGEST_BATCH, needed_memory
+from .instruction import Instruction, induce
 from .questions import (
     Check,
     Question,
@@ -45,11 +46,8 @@ from .questions import (
     is_list_of_boxes,
     pair,
 )
-from .reading import Asked, merge, read
+from .reading import Context, merge, read
 
-BATCH_MEMORY = 2 * 2**30  # bytes: what the questions asked together may need, where `batch_size` does not say
-LARGEST_BATCH = 64
-BEAMS, ANSWER_LENGTH = 5, 200  # of the largest question
 Box = Sequence[float]
 
 
@@ -58,7 +56,7 @@ class _Row:
     """A question with its picture on the canvas; the picture itself, which may be large, is not kept."""
 
     question: Question
-    asked: Asked
+    asked: Context
 
 
 class Predictor:
@@ -90,11 +88,13 @@ class Predictor:
         keypoints: bool = False,
         parsing: bool = False,
         parallel: bool = False,
+        caption: bool = False,
     ) -> Answer | list[Answer]:
         """The person that an expression describes: a box, and keypoints and parts where they are asked for.
 
         Keypoints and parsing are two tasks: both are asked, and the box is that of the first. parallel: parts by
-        Query Parallel Generation, for checkpoints that have learned it (`rpar_full_mask`).
+        Query Parallel Generation, for checkpoints that have learned it (`rpar_full_mask`). caption: describe the person
+        in the box that was found, too.
         """
         names = ["rkpt"] * keypoints + ["rpar_full_mask" if parallel else "rpar"] * parsing
         if parallel and not parsing:
@@ -107,7 +107,7 @@ class Predictor:
             first, *others = [self._answer(task, rows) for task in tasks]
             for other in others:
                 first = [merge(a, b) for a, b in zip(first, other, strict=True)]
-            return first
+            return self._with_captions(rows, first) if caption else first
 
         return self._all(image, expression, answer, name="expression", check=check_expression)
 
@@ -156,6 +156,16 @@ class Predictor:
         chain = partial(self._chain, settings=settings, **parts)
         return self._all(image, text, chain, name="text", check=self._instruction().check_expression)
 
+    def _with_captions(self, rows: Sequence[_Row], answers: Sequence[Answer]) -> list[Answer]:
+        """The answers with a caption of each box that was found."""
+        with_captions = list(answers)
+        boxed = [k for k, answer in enumerate(answers) if answer.box_xyxy is not None]
+        asked = [replace(rows[k], question=replace(rows[k].question, box_xyxy=answers[k].box_xyxy)) for k in boxed]
+        captions = self._answer(self._task("rhrc"), asked) if boxed else []
+        for k, caption in zip(boxed, captions, strict=True):
+            with_captions[k] = merge(answers[k], caption)
+        return with_captions
+
     # Pictures and batches
 
     def _all(
@@ -172,7 +182,7 @@ class Predictor:
         many = is_list(question) if many is None else many
         questions = pair(image, question, name=name, check=check, many=many)
         answers: list[Answer] = []
-        placed: dict[int, Asked] = {}
+        placed: dict[int, Context] = {}
         for start in range(0, len(questions.asked), self.batch_size):
             asked = questions.asked[start : start + self.batch_size]
             wanted = list(dict.fromkeys(question.picture for question in asked))
@@ -180,23 +190,23 @@ class Predictor:
             answers += answer([self._row(question, placed[question.picture]) for question in asked])
         return answers[0] if questions.one else answers
 
-    def _place(self, questions: Questions, wanted: Sequence[int], placed: Mapping[int, Asked]) -> dict[int, Asked]:
-        """The pictures that are not there yet, looked at together, once for all that is asked about them."""
+    def _place(self, questions: Questions, wanted: Sequence[int], placed: Mapping[int, Context]) -> dict[int, Context]:
+        """The pictures that are not there yet, image_features at together, once for all that is asked about them."""
         canvas, new = self._task("refcoco").canvas, {}
         for k in wanted:
             if k not in placed:
                 image = open_picture(questions.pictures[k], where=questions.names[k])
-                new[k] = Asked(image.size, canvas.resized(image))
+                new[k] = Context(image.size, canvas.resized(image))
         if not new:
             return {}
         weight = self.network.decoder.output_projection.weight
         images = torch.stack([asked.placed.patch_image for asked in new.values()])
         with self._lock, torch.inference_mode():
-            looked = self.network.encoder.look(images.to(weight.device, weight.dtype))
-        return {k: asked._replace(looked=looked.one(i)) for i, (k, asked) in enumerate(new.items())}
+            image_features = self.network.encoder.encode_image(images.to(weight.device, weight.dtype))
+        return {k: asked._replace(image_features=image_features.one(i)) for i, (k, asked) in enumerate(new.items())}
 
     @staticmethod
-    def _row(question: Question, asked: Asked) -> _Row:
+    def _row(question: Question, asked: Context) -> _Row:
         if question.box_xyxy is not None:
             box_xyxy = clip_to_picture(question.box_xyxy, asked.size_wh, where=question.where)
             question = replace(question, box_xyxy=box_xyxy)
@@ -246,9 +256,9 @@ class Predictor:
     ) -> list[Generated]:
         """What the network writes to each question. starts: ids that the answers must begin with."""
         batch = task.collate([self._sample(task, row) for row in rows])
-        pictures = {id(row.asked.placed.patch_image): row.asked.looked for row in rows}  # in the batch's order
+        pictures = {id(row.asked.placed.patch_image): row.asked.image_features for row in rows}  # in the batch's order
         del batch["net_input"]["patch_images"]
-        batch["net_input"]["looked"] = Looked.together(list(pictures.values()))
+        batch["net_input"]["image_features"] = ImageFeatures.together(list(pictures.values()))
         if starts is not None:
             pad = self.text.vocabulary.pad()
             batch["prefix_tokens"] = pad_sequence(list(starts), batch_first=True, padding_value=pad)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..data.canvas import Placed
 from ..data.text import TextEncoder
-from ..models.refhcm.encoder import Looked
+from ..models.refhcm.encoder import ImageFeatures
 from ..models.vqgan.config import NUM_CODES
 from ..tasks.base import BOX_SYMBOLS, Generated, Prediction, Task
 from ..utils.boxes import clip_box, iou
@@ -32,12 +32,12 @@ class Parts:
     other: list[int]
 
 
-class Asked(NamedTuple):
-    """What an answer is about: the picture's size, how it lies on the canvas, and what the trunk sees of it."""
+class Context(NamedTuple):
+    """What an answer is about: the picture's size, how it lies on the canvas, and what the backbone sees of it."""
 
     size_wh: tuple[int, int]
     placed: Placed
-    looked: Looked | None = None
+    image_features: ImageFeatures | None = None
 
 
 def split(ids: Sequence[int], text: TextEncoder) -> Parts:
@@ -106,7 +106,7 @@ def parsing_problem(ids: Sequence[int], parts: Parts, task: Task) -> str | None:
     return f"code {outside[0]} is none of the tokenizer's {known}" if outside else None
 
 
-def read(task: Task, generated: Generated, prediction: Prediction, *, asked: Asked) -> Answer:
+def read(task: Task, generated: Generated, prediction: Prediction, *, asked: Context) -> Answer:
     """The answer in image px. prediction: the task's reading of what was generated, on the canvas."""
     ids = generated.ids.tolist()
     parts, vocabulary = split(ids, task.text), task.vocabulary

@@ -10,6 +10,7 @@
 #   VQ_CONFIG, VQ_CKPT=$CHECKPOINTS/vqgan/model.yaml, model.ckpt     the tokenizer of parsing maps
 #   PRECISION=fp16    fp16, bf16, autocast (training's products in bfloat16) or fp32 (fp16 on a GPU, else fp32)
 #   GPUS, NNODES, NODE_RANK, MASTER_ADDR, MASTER_PORT      processes for torchrun
+#   GLOBAL_BATCH      rows of an update over all GPUs (default: the recipe's); UPDATE_FREQ: batches of an update instead
 #   PYTHON            interpreter (.venv/bin/python where there is one)
 #   DRY_RUN=1         print the command and stop
 # Further arguments go to train.py or evaluate.py and win over the recipe's.
@@ -52,6 +53,31 @@ launch() {  # SCRIPT ARGUMENTS...
   fi
 }
 
+batch=()
+global_batch() {  # ROWS GLOBAL ARGUMENTS...: sets `batch`, so that GPUs x --batch-size x --update-freq stays GLOBAL
+  local rows=$1 global=${GLOBAL_BATCH:-$2} accumulated=${UPDATE_FREQ:-} ranks=$((gpus * ${NNODES:-1})) flag=
+  for argument in "${@:3}"; do
+    case $argument in --*=*) flag=${argument%%=*} ;; --*) flag=$argument && continue ;; esac
+    case $flag in
+      --batch-size | --max-sentences) rows=${argument#*=} ;;
+      --update-freq) accumulated=${argument#*=} ;;
+    esac
+    flag=
+  done
+  [ "$rows" -gt 0 ] 2>/dev/null || { echo "error: --batch-size $rows: needs a whole number above 0" >&2; exit 2; }
+  if [ -z "$accumulated" ]; then
+    local share=$((global / ranks))
+    if [ $((share * ranks)) -ne "$global" ] || [ "$share" -eq 0 ]; then
+      echo "error: $ranks GPUs cannot share a global batch of $global rows: set GPUS, GLOBAL_BATCH or UPDATE_FREQ" >&2
+      exit 2
+    fi
+    while [ $((share % rows)) -ne 0 ]; do rows=$((rows - 1)); done  # fewer rows at a time, and as many an update
+    accumulated=$((share / rows))
+  fi
+  batch=(--batch-size "$rows" --update-freq "$accumulated")
+  echo "global batch: $ranks GPUs x --batch-size $rows x --update-freq $accumulated (recipe: $2 rows)" >&2
+}
+
 train() {  # NAME FILES ARGUMENTS...
   local options=(--task "$1" --arch "$arch" --bpe-dir "$bpe" --save-dir "${SAVE_DIR:-$root/runs/$1}"
     --tensorboard-logdir "${SAVE_DIR:-$root/runs/$1}/tensorboard"
@@ -72,7 +98,7 @@ train() {  # NAME FILES ARGUMENTS...
     bf16) options+=(--bf16) ;;
     autocast) options+=(--autocast-bf16) ;;
   esac
-  launch train.py "$2" "${options[@]}" "${@:3}"
+  launch train.py "$2" "${options[@]}" "${@:3}" "${batch[@]}"
 }
 
 evaluate() {  # NAME TSV ARGUMENTS...

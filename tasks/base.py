@@ -1,6 +1,6 @@
 """What all tasks share: row -> annotation -> sample -> batch -> answer -> prediction -> statistics -> metrics.
 
-A task is one subclass in one file. Plain Python and torch: `fairseq_adapter.py` registers it for training.
+A task is one subclass in one file. Plain Python and torch: `fairseq_tasks.py` registers it for training.
 """
 
 from collections.abc import Mapping, Sequence

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Answer:
+class ScoredRow:
     """What was answered to a row of the TSV: its line in the result file, and its part of the metrics."""
 
     row: int
@@ -30,7 +30,7 @@ class Answer:
     statistics: dict[str, Any]
 
 
-def answer(task: Task, network: Network, batch: Batch, settings: GenerationSettings) -> list[Answer]:
+def answer(task: Task, network: Network, batch: Batch, settings: GenerationSettings) -> list[ScoredRow]:
     """Answers and scores each row of a batch. The network is in evaluation mode, the batch on its device."""
     generated = task.generate(network, batch, settings)
     predictions = task.parse_batch(generated, batch["net_input"]["src_tokens"].device)
@@ -38,11 +38,11 @@ def answer(task: Task, network: Network, batch: Batch, settings: GenerationSetti
     for i, prediction in enumerate(predictions):
         labels = {name: values[i] for name, values in batch.items() if isinstance(values, np.ndarray | list)}
         record, statistics = task.record(prediction, labels), task.statistics(prediction, labels)
-        answers.append(Answer(int(batch["rows"][i]), record, statistics))
+        answers.append(ScoredRow(int(batch["rows"][i]), record, statistics))
     return answers
 
 
-def summarize(task: Task, answers: Sequence[Answer]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def summarize(task: Task, answers: Sequence[ScoredRow]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Metrics and records of the answers of all ranks: each row once, in the file's order, the same on every rank."""
     by_row = {item.row: item for item in gather(list(answers))}
     ordered = [by_row[row] for row in sorted(by_row)]
@@ -67,7 +67,7 @@ def evaluate(
     loader = DataLoader(share, batch_size, num_workers=num_workers, collate_fn=task.collate)
     task.prepare_scores()
     counter = BadRowCounter(task.settings.skip_bad_rows)
-    answers: list[Answer] = []
+    answers: list[ScoredRow] = []
     for batch in _progress(loader, rank):
         counter.check(batch)
         if batch:
@@ -89,7 +89,7 @@ def write_json(content: Any, path: str | Path) -> None:
         part.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
 
-def example(task: Task, batch: Batch, answers: Sequence[Answer]) -> str:
+def example(task: Task, batch: Batch, answers: Sequence[ScoredRow]) -> str:
     """One answer of a batch in words, for `--eval-print-samples`."""
     target = task.text.transcribe(batch["target"][0])
     return f"label: {target} | answer: {json.dumps(answers[0].record, ensure_ascii=False)}"

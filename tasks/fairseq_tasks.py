@@ -17,7 +17,7 @@ from ..utils.errors import UserError
 from ..utils.flags import add_flags, from_namespace
 from . import TRAINABLE
 from .base import Task
-from .evaluation import Answer, answer, example, summarize
+from .evaluation import ScoredRow, answer, example, summarize
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class ReferringTask(FairseqTask):
         self.plain = self.plain_class.from_settings(self.settings)
         self.files = args.data.split(",")
         self.counter = BadRowCounter(self.settings.skip_bad_rows)
-        self.answers: list[Answer] = []
+        self.answers: list[ScoredRow] = []
         self.generation = self._generation()
 
     @classmethod

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from ..data.mixture import Mixture
 from ..data.text import TextEncoder
 from ..data.tsv import TsvFile
-from ..inference.instruction import Chain
 from ..utils.errors import UserError
 from .base import BOX_SYMBOLS, Annotation, Task
+from .chain import Chain
 from .refcoco import ReferringComprehension
 from .rhrc import ReferringCaption
 from .rkpt import ReferringKeypoints

@@ -33,7 +33,7 @@ class TaskSettings:
     max_image_size: int = option(512, "canvas px of the last bin")
     imagenet_default_mean_and_std: bool = option(False, "normalise pictures by ImageNet's mean and std")
     annotation_root: str = option("../../dataset/rpar/annos", "folder with the imgs/ and gts/ that TSVs name")
-    share_pictures: bool = option(False, "run the trunk once for each picture of a batch, not for each row")
+    share_pictures: bool = option(False, "run the backbone once for each picture of a batch, not for each row")
     rows_together: int = option(1, "how many neighbouring rows about one picture stay together when rows are shuffled")
     skip_bad_rows: int = option(0, "how many rows that can not be used a run may skip")
     eval_acc: bool = option(False, "answer the validation set by generation, and score the answers")

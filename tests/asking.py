@@ -1,6 +1,7 @@
 """`refhcm ask` as a function, and a model that knows its answers: shared by the tests of asking."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,9 +17,10 @@ class Model:
     def __init__(self, batch_size=4, tokenizer="a tokenizer"):
         self.batch_size, self.tokenizer, self.calls = batch_size, tokenizer, []
 
-    def refer(self, images, texts, *, keypoints, parsing, parallel):
+    def refer(self, images, texts, *, keypoints, parsing, parallel, caption):
         self.note("refer", images, texts)
-        return [self.person(image, keypoints=keypoints, parsing=parsing) for image in images]
+        answers = [self.person(image, keypoints=keypoints, parsing=parsing) for image in images]
+        return [replace(answer, caption=f"at {answer.box_xyxy.tolist()}" if caption else None) for answer in answers]
 
     def instruct(self, images, texts):
         self.note("instruct", images, texts)

@@ -9,37 +9,29 @@ from pathlib import Path
 
 import pytest
 import torch
+from golden_folder import BPE, CHECKPOINTS, GOLDEN
 from tokenizers import pre_tokenizers
 
 from refhcm.data.synthetic.writer import World, write_world
 from refhcm.data.text import TextEncoder
 from refhcm.data.vocabulary import Vocabulary
-
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = ROOT.parent / "shared"
+from refhcm.utils.checkpoints import read_checkpoint
 
 # There are as many test processes as cores (-n auto): more threads would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the scripts that tests start
 torch.set_num_threads(1)
 
 
-def _folder(variable: str, default: Path) -> Path:
-    folder = Path(os.environ.get(variable, default)).resolve()
-    if not folder.is_dir():
-        pytest.skip(f"no {folder}: name a folder with ${variable}")
-    return folder
-
-
 @pytest.fixture(scope="session")
 def golden() -> Path:
-    """Folder of the golden numbers, $REFHCM_GOLDEN or ../shared/golden."""
-    return _folder("REFHCM_GOLDEN", SHARED / "golden")
+    """Folder of the golden numbers, $REFHCM_GOLDEN or tests/golden."""
+    return GOLDEN
 
 
 @pytest.fixture(scope="session")
 def bpe_dir() -> Path:
-    """Folder of the real vocabulary, $REFHCM_BPE or ../shared/bpe."""
-    return _folder("REFHCM_BPE", SHARED / "bpe")
+    """Folder of the real vocabulary, $REFHCM_BPE or tests/bpe."""
+    return BPE
 
 
 @pytest.fixture(scope="session")
@@ -63,9 +55,16 @@ def golden_data(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def text(bpe_dir: Path) -> TextEncoder:
-    """The real vocabulary."""
-    return TextEncoder.load(bpe_dir, Vocabulary.load(bpe_dir))
+def real_vocabulary(bpe_dir: Path, golden_checkpoint: Callable[[str], Path]) -> Vocabulary:
+    """The real vocabulary, with the bins and codes of the golden networks."""
+    flags = read_checkpoint(golden_checkpoint(CHECKPOINTS[0])).flags()
+    return Vocabulary.load(bpe_dir, num_bins=flags["num_bins"], code_dict_size=flags["code_dict_size"])
+
+
+@pytest.fixture(scope="session")
+def text(bpe_dir: Path, real_vocabulary: Vocabulary) -> TextEncoder:
+    """The same, with its byte-pair encoding."""
+    return TextEncoder.load(bpe_dir, real_vocabulary)
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from commands import refhcm
 from PIL import Image
-
-from refhcm.apps.cli import tokenizer as command
 
 TINY = {
     "n_labels": 20,
@@ -96,4 +95,4 @@ def make_world(folder: Path) -> Path:
 def run_tokenizer(world: Path, name: str, *arguments: object, data: str = "rows.tsv") -> int:
     """Runs a command of the tokenizer on a table of the world."""
     shared = ["--data", world / data, "--annotation-root", world, "--vq-config", world / "model.yaml", "--cpu"]
-    return command.main([name, *map(str, shared), *map(str, arguments)])
+    return refhcm("tokenizer", name, *shared, *arguments)

@@ -18,9 +18,9 @@ def normals(name: str, shape: tuple[int, ...]) -> np.ndarray:
     return generator.standard_normal(int(np.prod(shape))).astype(np.float32).reshape(shape)
 
 
-def rule(name: str, shape: tuple[int, ...]) -> Tensor:
+def rule(name: str, shape: tuple[int, ...], *, salt: str = "") -> Tensor:
     """The weight of this name: `weights_rule` of golden/model/full_size_rule_weights.json."""
-    n = normals(name, shape)
+    n = normals(salt + name, shape)
     if name.endswith("running_var"):
         n = 1 + np.float32(0.1) * np.abs(n)
     elif name.endswith("running_mean"):
@@ -36,11 +36,13 @@ def rule(name: str, shape: tuple[int, ...]) -> Tensor:
     return torch.from_numpy(n)
 
 
-def give_rule_weights(network: Network) -> Network:
+def give_rule_weights(network: Network, *, salt: str = "") -> Network:
     """The network, which may be on the meta device, with the rule's weights; in evaluation mode."""
     first = EMBEDDINGS[0]
     weights = {
-        name: rule(name, tuple(value.shape)) if value.is_floating_point() else torch.zeros((), dtype=value.dtype)
+        name: rule(name, tuple(value.shape), salt=salt)
+        if value.is_floating_point()
+        else torch.zeros((), dtype=value.dtype)
         for name, value in network.state_dict().items()
         if name not in EMBEDDINGS[1:]
     }

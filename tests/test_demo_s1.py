@@ -4,9 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from commands import refhcm
 from PIL import Image
-
-from refhcm import demo_s1
 
 
 @pytest.fixture
@@ -24,7 +23,7 @@ def run(golden, golden_checkpoint, bpe_dir, picture, tmp_path, monkeypatch):
     def demo(*options, text="a man", image=picture):
         given = ["--checkpoint", golden_checkpoint("multitask"), "--tokenizer", golden / "vqgan", "--bpe-dir", bpe_dir]
         given += ["--image_path", image, "--text", text, "--device", "cpu", *options]
-        return demo_s1.main(list(map(str, given)))
+        return refhcm("chain", *given)
 
     return demo
 

@@ -2,13 +2,12 @@
 
 import base64
 import json
-import sys
 
 import pytest
 import torch
+from commands import refhcm
 from PIL import Image
 
-from refhcm import evaluate
 from refhcm.models.refhcm.config import SIZES, NetworkConfig
 from refhcm.models.refhcm.network import Network
 
@@ -45,8 +44,7 @@ def command(world, checkpoint, table, tmp_path, monkeypatch, capsys):
         arguments = [str(data), "--path", str(path), "--task", task, f"--bpe-dir={world / 'bpe'}", "--cpu"]
         columns = ["--selected-cols=0,5,2,3"] if task == "refcoco" else []
         results = f"--results-path={tmp_path / 'results'}"
-        monkeypatch.setattr(sys, "argv", ["evaluate.py", *arguments, *columns, "--beam=2", results, *flags])
-        status = evaluate.main()
+        status = refhcm("evaluate", *arguments, *columns, "--beam=2", results, *flags)
         printed = capsys.readouterr()
         return status, printed.out, printed.err
 

@@ -16,6 +16,7 @@ TRAINING = {
     "refhcm.training.checkpointing",
     "refhcm.training.resuming",
     "refhcm.training.fairseq_optimizer",
+    "refhcm.training.command",
     "refhcm.train",
 }
 # Modules of fairseq and of what else only training asks for.
@@ -38,7 +39,7 @@ print(json.dumps({"heavy": heavy, "missing": found, "installed": installed, "fil
 PYTHON = """
 import json, sys
 import refhcm
-from refhcm.utils.exports import coco_results, label_map_image, openpose, to_detections
+from refhcm.inference.exports import coco_results, label_map_image, openpose, to_detections
 picture, words = sys.argv[1:]
 model = refhcm.load(device="cpu")
 few = refhcm.GenerationSettings(beam=2, max_len_b=8, min_len=1)
@@ -78,7 +79,7 @@ def bare(tmp_path_factory):
 
 def modules():
     """All modules of the packages, and the scripts at the root."""
-    packages = ("benchmarks", "criterions", "data", "models", "tasks", "utils", "web")
+    packages = ("apps", "benchmarks", "criterions", "data", "inference", "models", "tasks", "training", "utils")
     files = [path for package in packages for path in (ROOT / package).rglob("*.py")] + list(ROOT.glob("*.py"))
     names = [".".join(("refhcm", *path.relative_to(ROOT).with_suffix("").parts)) for path in files]
     return {name.removesuffix(".__init__") for name in names if not name.endswith(".__main__")}
@@ -86,10 +87,7 @@ def modules():
 
 def test_only_training_needs_fairseq(bare, tmp_path):
     names = modules()
-    page = {name for name in names if name.startswith("refhcm.apps.web.")} - {
-        "refhcm.apps.comfyui.nodes",
-        "refhcm.apps.comfyui.host",
-    }
+    page = {name for name in names if name.startswith("refhcm.apps.web.")} - {"refhcm.apps.web.command"}
     found = json.loads(bare.run("python", "-c", IMPORT, *sorted(names | ABSENT), folder=tmp_path))
     missing = {name: module for name, module in found["missing"].items() if module is not None}
     assert missing.keys() == TRAINING | page | ABSENT
@@ -138,20 +136,20 @@ def test_programs(bare, tmp_path):
 
     def evaluate(task, table, *options):
         names = [f"--task={task}", f"--gen-subset={task}", f"--metrics-path=scores/{task}.json"]
-        return ["refhcm.evaluate", table, *names, *common, *options]
+        return ["refhcm", "evaluate", table, *names, *common, *options]
 
     view = ["codes.tsv", "--task=rpar_full_mask", "--results=out/rpar_full_mask_predict.json", *masks]
     s1 = [f"--image_path={picture}", f"--text={EXPRESSION}", "--kpt", "--par", "--device=cpu"]
     programs = [
-        ["refhcm.data.synthetic", "--out=world", "--train=1", "--val=0", "--test=1", "--max-people=2", "--workers=1"],
-        ["refhcm.apps.cli.tokenizer", "encode", *tokenizer, "--out=codes.tsv"],
-        ["refhcm.apps.cli.tokenizer", "score", *tokenizer, "--out=tokenizer.json"],
+        ["refhcm", "world", "--out=world", "--train=1", "--val=0", "--test=1", "--max-people=2", "--workers=1"],
+        ["refhcm", "tokenizer", "encode", *tokenizer, "--out=codes.tsv"],
+        ["refhcm", "tokenizer", "score", *tokenizer, "--out=tokenizer.json"],
         evaluate("refcoco", "world/rkpt/test.tsv", "--selected-cols=0,5,2,3"),
         evaluate("rkpt", "world/rkpt/test.tsv"),
         evaluate("rpar_full_mask", "codes.tsv", *masks),
         evaluate("rhrc", "world/rhrc/test.tsv"),
-        ["refhcm.apps.cli.view", *view, "--out=sheet.png"],
-        ["refhcm.demo_s1", *s1, "--out=s1.png"],
+        ["refhcm", "view", *view, "--out=sheet.png"],
+        ["refhcm", "chain", *s1, "--out=s1.png"],
     ]
     bare.run("python", "-c", PROGRAMS, json.dumps(programs), folder=tmp_path)
     scores = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (tmp_path / "scores").iterdir()}

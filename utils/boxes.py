@@ -1,4 +1,4 @@
-"""Boxes x0, y0, x1, y1: overlap, REC's accuracy, and clipping to a picture (spec: evaluation.md, deviations.md 14).
+"""Boxes x0, y0, x1, y1: overlap, REC's accuracy, and clipping to a picture (docs/evaluation.md, docs/deviations.md 14).
 
 Everything here takes arrays or CPU tensors and gives numpy arrays, computed in float32 as the golden numbers are.
 """

@@ -1,4 +1,4 @@
-"""Captions for scoring: how they are cleaned, and the metrics of RHrc by name (spec: evaluation.md, vocabulary.md).
+"""Captions for scoring: how they are cleaned, and the metrics of RHrc by name (docs/evaluation.md, docs/vocabulary.md).
 
 BLEU, ROUGE-L and METEOR are pycocoevalcap's, which comes with the `train` extra. SPICE is not offered: its
 scorer downloads a Java parser's models when first called.

@@ -1,4 +1,4 @@
-"""CIDEr-D of captions (Vedantam et al. 2015; spec: evaluation.md, deviations.md 23).
+"""CIDEr-D of captions (Vedantam et al. 2015; docs/evaluation.md, docs/deviations.md 23).
 
 Our own, and not pycocoevalcap's `Cider`: that one takes document frequencies from the evaluated references only,
 and one way through is wanted for both sources. Its numbers and the published cached ones are both met.

@@ -1,6 +1,6 @@
 """COCO's 17 keypoints: names, skeleton, similarity (OKS) and its average precision.
 
-Spec: vocabulary.md (names, order, what is visible), evaluation.md (OKS, AP).
+See docs/vocabulary.md (names, order, what is visible), docs/evaluation.md (OKS, AP).
 Arrays or CPU tensors come in, numpy arrays go out; `oks` computes in float32 as the golden numbers are.
 """
 

@@ -1,7 +1,7 @@
-"""Human parsing maps: classes, colours, cropping, pasting, and scores (spec tokenizer.md and evaluation.md)."""
+"""Human parsing maps: classes, colours, cropping, pasting, and scores (docs/tokenizer.md and docs/evaluation.md)."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -117,7 +117,7 @@ def confusion_matrix(prediction: Tensor, *, label: Tensor, num_classes: int = NU
 
 
 def segmentation_scores(confusion: Tensor) -> dict[str, float | list[float | None]]:
-    """Scores in 0..1 of a summed confusion matrix (rows: truth), spec evaluation.md.
+    """Scores in 0..1 of a summed confusion matrix (rows: truth), docs/evaluation.md.
 
     miou: over the classes that either side has. pixel_acc: over all pixels. mean_acc: recall, over the true
     classes. mean_precision: over the predicted classes. class_iou: per class, None where neither side has it.
@@ -137,3 +137,11 @@ def segmentation_scores(confusion: Tensor) -> dict[str, float | list[float | Non
 
 def _mean_of_known(values: Tensor) -> float:
     return values.nanmean().nan_to_num(0.0).item()
+
+
+def encode_mask(mask: np.ndarray) -> dict[str, Any]:
+    """bool [H, W] -> COCO's compressed run lengths, `{"size": [H, W], "counts": text}`."""
+    from pycocotools import mask as coco  # compiled, and only those who export need it
+
+    encoded = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {"size": [int(side) for side in encoded["size"]], "counts": encoded["counts"].decode("ascii")}

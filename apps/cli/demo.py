@@ -1,14 +1,12 @@
 """What the model can do, on pictures it has never seen: the answers of all tasks, drawn, as JSON, and on one sheet.
 
-    python -m refhcm.apps.cli.demo [--out demo] [--seed 2026] [--pictures 4]
+    refhcm demo [--out demo] [--seed 2026] [--pictures 4]
 
 The pictures are drawn for the occasion, from the test split of a seed that no training has seen. With --checkpoint and
 --image it shows another model on pictures of your own, each with its --text.
 """
 
 import argparse
-import logging
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,10 +22,10 @@ from ...data.synthetic.picture.scene import sample_scene
 from ...data.synthetic.writer import scene_random
 from ...inference.answers import Answer
 from ...inference.drawing import answer_card
-from ...inference.loading import load
 from ...inference.predictor import Predictor
 from ...utils.drawing import contact_sheet, draw_box
-from ...utils.errors import UserError, exit_status
+from ...utils.errors import UserError
+from .model_flags import add_model_flags, load_model
 
 SPLIT = "test"
 TILE_PX = 520  # width of a card on the sheet
@@ -93,20 +91,14 @@ def show(model: Predictor, questions: list[Question], out: Path) -> None:
     contact_sheet(tiles, KINDS).save(out / "contact_sheet.png")
 
 
-def make_parser() -> argparse.ArgumentParser:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m refhcm.apps.cli.demo",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder to write (default: demo)")
     parser.add_argument("--seed", type=int, default=2026, help="of the drawn pictures (default: 2026)")
     parser.add_argument("--pictures", type=int, default=4, help="how many are drawn (default: 4)")
     parser.add_argument("--image", action="append", default=[], help="a picture of your own, with --text for each")
     parser.add_argument("--text", action="append", default=[], help="who is meant in the picture of the same place")
-    parser.add_argument("--checkpoint", help="trained model (default: the small one of drawn people)")
-    return parser
+    add_model_flags(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -116,7 +108,7 @@ def run(args: argparse.Namespace) -> None:
     if args.pictures < 1:
         raise UserError(f"--pictures needs a number from 1 on, got {args.pictures}")
     began = time.monotonic()
-    model = load(args.checkpoint)
+    model = load_model(args)
     pairs = enumerate(zip(args.image, args.text, strict=True), start=1)
     own = [Question(f"{k}_{Path(path).stem}", open_picture(path), text) for k, (path, text) in pairs]
     show(model, own or drawn_questions(args.seed, args.pictures), args.out)
@@ -125,14 +117,3 @@ def run(args: argparse.Namespace) -> None:
     print("\nGo on with\n  python gradio_demo.py                       the web demo")
     print('  refhcm ask PICTURE --text "the woman in red" --keypoints --parsing')
     print("  refhcm download refhcm                      the paper's model, for photographs")
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0, or 2 for a mistake of the user's, which is one line."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    args = make_parser().parse_args(arguments)
-    return exit_status(lambda: run(args))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,8 +1,8 @@
 """A trained checkpoint made small enough to ship: weights in half precision and the flags that asking needs.
 
-    python -m refhcm.apps.cli.export runs/multitask/checkpoint_last.pt checkpoints/mine/model.pt
-    python -m refhcm.apps.cli.export runs/vqgan/model.ckpt checkpoints/mine/vqgan/model.ckpt
-    python -m refhcm.apps.cli.export runs/one/checkpoint_last.pt runs/two/checkpoint_last.pt checkpoints/mine/model.pt
+    refhcm export runs/multitask/checkpoint_last.pt checkpoints/mine/model.pt
+    refhcm export runs/vqgan/model.ckpt checkpoints/mine/vqgan/model.ckpt
+    refhcm export runs/one/checkpoint_last.pt runs/two/checkpoint_last.pt checkpoints/mine/model.pt
 
 Optimiser, meters and paths of the training machine are left out. It loads wherever the whole checkpoint does. A
 tokenizer's model.yaml, which it is read with, is copied by hand. Of several checkpoints the mean is written: trainings
@@ -10,7 +10,6 @@ that began with one model often answer better together than each of them (arXiv 
 """
 
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -21,10 +20,10 @@ from torch import Tensor
 
 from ...models.refhcm.config import NetworkConfig
 from ...models.refhcm.loading import COMPUTED
-from ...models.vqgan.tokenizer import read_checkpoint as read_tokenizer_checkpoint
+from ...models.vqgan.tokenizer import read_lightning_checkpoint
 from ...tasks.settings import NOT_FROM_CHECKPOINT, TaskSettings
 from ...utils.checkpoints import Checkpoint, read_checkpoint, save_file
-from ...utils.errors import UserError, exit_status
+from ...utils.errors import UserError
 
 KEPT = {f.name for config in (NetworkConfig, TaskSettings) for f in fields(config)} - set(NOT_FROM_CHECKPOINT)
 # What a weight means, where its shape does not show it.
@@ -62,7 +61,7 @@ def export(
 def export_tokenizer(checkpoints: Sequence[str | Path], out: str | Path, *, dtype: torch.dtype = torch.float16) -> int:
     """The same of checkpoints of a parsing-map tokenizer."""
     _each_once(checkpoints)
-    weights = mean({str(path): read_tokenizer_checkpoint(path)["state_dict"] for path in checkpoints})
+    weights = mean({str(path): read_lightning_checkpoint(path)["state_dict"] for path in checkpoints})
     return save_file({"state_dict": cast(weights, dtype, where=str(out))}, Path(out))
 
 
@@ -104,36 +103,21 @@ def cast(weights: Mapping[str, Tensor], dtype: torch.dtype, *, where: str) -> di
     return small
 
 
-def make_parser() -> argparse.ArgumentParser:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m refhcm.apps.cli.export",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
     help = "what training wrote: a .pt, or a tokenizer's .ckpt; of several, the mean"
     parser.add_argument("checkpoints", nargs="+", metavar="checkpoint", help=help)
     parser.add_argument("out", type=Path, help="file to write")
     parser.add_argument("--ema", action="store_true", help="the averaged weights of --store-ema")
     parser.add_argument("--dtype", choices=("float16", "bfloat16", "float32"), default="float16", help="of the weights")
-    return parser
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0, or 2 for a mistake of the user's, which is one line."""
-    args = make_parser().parse_args(arguments)
-
-    def run() -> None:
-        dtype = getattr(torch, args.dtype)
-        if args.checkpoints[0].endswith(".ckpt"):
-            size = export_tokenizer(args.checkpoints, args.out, dtype=dtype)
-        else:
-            networks = [read_checkpoint(path, mmap=True) for path in args.checkpoints]
-            size = export(networks, args.out, ema=args.ema, dtype=dtype)
-        print(f"{args.out}: {size / 1e6:.1f} MB")
-
-    return exit_status(run)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def run(args: argparse.Namespace) -> None:
+    """Writes the file and says how large it is."""
+    dtype = getattr(torch, args.dtype)
+    if args.checkpoints[0].endswith(".ckpt"):
+        size = export_tokenizer(args.checkpoints, args.out, dtype=dtype)
+    else:
+        networks = [read_checkpoint(path, mmap=True) for path in args.checkpoints]
+        size = export(networks, args.out, ema=args.ema, dtype=dtype)
+    print(f"{args.out}: {size / 1e6:.1f} MB")

@@ -19,11 +19,11 @@ from ...data.vocabulary import Vocabulary
 from ...models.refhcm import Network, NetworkConfig
 from ...models.refhcm.loading import EMBEDDINGS, fit_weights
 from ...models.vqgan import load_tokenizer
-from ...models.vqgan.tokenizer import read_checkpoint as read_tokenizer_checkpoint
+from ...models.vqgan.tokenizer import read_lightning_checkpoint
 from ...tasks.settings import TaskSettings, settings_of
 from ...utils.checkpoints import Checkpoint, load_file, read_checkpoint
 from ...utils.errors import CheckpointError, UserError
-from .download.fetch import readable
+from ...utils.files import readable
 
 SIZES = (
     "encoder_embed_dim",
@@ -73,7 +73,7 @@ def _read(path: Path) -> Any:
         return load_file(path, mmap=zipfile.is_zipfile(path))
     except CheckpointError as error:
         try:
-            return read_tokenizer_checkpoint(path)  # knows the classes that Lightning leaves in a file
+            return read_lightning_checkpoint(path)  # knows the classes that Lightning leaves in a file
         except CheckpointError:
             raise error from None
 
@@ -224,11 +224,8 @@ def _names(names: Iterable[Any]) -> str:
     return f"{', '.join(names[:8])}{f' and {len(names) - 8} more' if len(names) > 8 else ''}" if names else "none"
 
 
-def add_parser(commands: argparse._SubParsersAction, summary: str) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
-    parser = commands.add_parser(
-        "info", help=summary, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
     parser.add_argument("checkpoint", type=Path, help="file to look at")
     parser.add_argument("--bpe-dir", type=Path, help="vocabulary to use it with (default: as many symbols as it has)")
     parser.add_argument("--yaml", type=Path, help="sizes of a parsing-map tokenizer (default: the .yaml beside it)")

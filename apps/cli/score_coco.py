@@ -1,6 +1,6 @@
 """OKS AP of a result file on COCO-style annotations, one image entry per expression (RefHuman's protocol).
 
-    python -m refhcm.apps.cli.score_coco annotations.json results/rkpt/refhuman_predict.json
+    refhcm score-coco annotations.json results/rkpt/refhuman_predict.json
 
 The `uniq_id` of a result is the id of an image entry (docs/evaluation.md); its `score` ranks it. Without scores all
 results rank alike, which gives another number.
@@ -8,12 +8,11 @@ results rank alike, which gives another number.
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 
-from ...utils.errors import DataError, exit_status
+from ...utils.errors import DataError
 from ...utils.keypoints import NUM_KEYPOINTS, evaluate_coco_json
 
 
@@ -49,14 +48,12 @@ def score(annotations: str | Path, results: str | Path) -> dict[str, float]:
     return evaluate_coco_json(annotations, predictions, scores=scores)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Prints the metrics as JSON; exit status 2 for a mistake, which is one line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line."""
     parser.add_argument("annotations", help="COCO-style JSON")
-    parser.add_argument("results", help="result file of evaluate.py --task rkpt")
-    args = parser.parse_args(arguments)
-    return exit_status(lambda: print(json.dumps(score(args.annotations, args.results))))
+    parser.add_argument("results", help="result file of `refhcm evaluate --task rkpt`")
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def run(args: argparse.Namespace) -> None:
+    """Prints the metrics as JSON."""
+    print(json.dumps(score(args.annotations, args.results)))

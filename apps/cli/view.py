@@ -1,13 +1,11 @@
 """The data view: any TSV of any task as a contact sheet, with its truth, or with a result file beside it.
 
-    python -m refhcm.apps.cli.view data.tsv --task rkpt --out sheet.png [--results results/rkpt/data_predict.json]
+    refhcm view data.tsv --task rkpt --out sheet.png [--results results/rkpt/data_predict.json]
 
 Needs no vocabulary. The parsing maps of a result file are decoded from its codes by --vq-config and --vq-ckpt.
 """
 
 import argparse
-import logging
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +41,7 @@ from ...utils.drawing import (
     draw_person,
     part_colours,
 )
-from ...utils.errors import DataError, UserError, exit_status
+from ...utils.errors import DataError, UserError
 from ...utils.files import replacing
 from ...utils.flags import from_namespace, positive
 from ...utils.keypoints import NUM_KEYPOINTS, oks
@@ -190,11 +188,8 @@ def _slice(text: str) -> slice:
     return slice(int(start or 0), int(stop) if stop else None)
 
 
-def make_parser() -> argparse.ArgumentParser:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m refhcm.apps.cli.view", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
     parser.add_argument("data", type=Path, help="TSV file")
     parser.add_argument("--task", required=True, choices=sorted(TASKS), help="what its rows are")
     parser.add_argument("--out", type=Path, required=True, help="picture to write, .png or .jpg")
@@ -207,23 +202,12 @@ def make_parser() -> argparse.ArgumentParser:
     task.add_argument("--vq-config", help="model.yaml of the parsing-map tokenizer, for the codes of --results")
     task.add_argument("--vq-ckpt", help="its model.ckpt")
     task.add_argument("--vq-n-embed", type=positive, help=f"its number of codes (default: {TaskSettings.vq_n_embed})")
-    return parser
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0, or 2 for a mistake of the user's, which is one line."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    args = make_parser().parse_args(arguments)
-
-    def run() -> None:
-        picture_format(args.out)
-        task = reading_task(args.task, from_namespace(TaskSettings, args))
-        rows = read_rows(task, args.data, rows=args.rows, results=args.results)
-        save(sheet(rows, args.columns), args.out)
-        print(f"{args.out}: {len(rows)} rows")
-
-    return exit_status(run)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def run(args: argparse.Namespace) -> None:
+    """Draws the sheet."""
+    picture_format(args.out)
+    task = reading_task(args.task, from_namespace(TaskSettings, args))
+    rows = read_rows(task, args.data, rows=args.rows, results=args.results)
+    save(sheet(rows, args.columns), args.out)
+    print(f"{args.out}: {len(rows)} rows")

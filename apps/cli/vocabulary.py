@@ -1,15 +1,13 @@
 """A small vocabulary from any text: byte-level BPE in the files of GPT-2's, which `--bpe-dir` then names.
 
-    python -m refhcm.apps.cli.vocabulary words.txt data.tsv:2 --out dataset/bpe [--size 2000]
+    refhcm vocabulary words.txt data.tsv:2 --out dataset/bpe [--size 2000]
 
 A text file gives its lines; FILE:COLUMN the cells of a TSV's column, counted from 0 as in --selected-cols. Prompts and
 keypoint names are learned along with the text. Ids of the model follow the loaded dictionary: nothing else changes.
 """
 
 import argparse
-import logging
 import os
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,7 +19,7 @@ from ...data.text import clean_caption, pre_caption
 from ...data.tsv import TsvFile
 from ...tasks import TASKS
 from ...utils.captions import REFERENCE_SEPARATOR
-from ...utils.errors import DataError, UserError, exit_status
+from ...utils.errors import DataError, UserError
 from ...utils.keypoints import KEYPOINT_NAMES
 
 BYTES = 256
@@ -115,29 +113,13 @@ def _size(text: str) -> int:
     return int(text)
 
 
-def make_parser() -> argparse.ArgumentParser:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m refhcm.apps.cli.vocabulary",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
     parser.add_argument("text", nargs="+", metavar="TEXT", help="text file, or FILE:COLUMN of a TSV")
     parser.add_argument("--out", type=Path, required=True, help="folder to write, new or empty")
     parser.add_argument("--size", type=_size, default=2000, help="pieces at most (default: 2000)")
-    return parser
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0, or 2 for a mistake of the user's, which is one line."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    args = make_parser().parse_args(arguments)
-
-    def run() -> None:
-        print(f"{args.out}: {make_vocabulary(args.text, args.out, size=args.size)} pieces")
-
-    return exit_status(run)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def run(args: argparse.Namespace) -> None:
+    """Writes the vocabulary and says how many pieces it has."""
+    print(f"{args.out}: {make_vocabulary(args.text, args.out, size=args.size)} pieces")

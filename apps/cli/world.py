@@ -1,15 +1,15 @@
-"""Write a world of drawn people: python -m refhcm.data.synthetic --out DIR --seed S --train N --val N --test N."""
+"""Draws people with exact truth for every task and writes them as tables (docs/drawn_people.md).
+
+refhcm world --out world --seed 1 --train 400 --val 20 --test 60
+"""
 
 import argparse
-import logging
 import os
-import sys
 import time
 from pathlib import Path
 
 from ...data.synthetic.picture.scene import MOST_PEOPLE
 from ...data.synthetic.writer import SPLITS, World, write_world
-from ...utils.errors import exit_status
 from ...utils.flags import positive, whole
 
 
@@ -25,9 +25,8 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The command line; leaves with code 2 and one line where it makes no sense."""
-    parser = argparse.ArgumentParser(prog="python -m refhcm.data.synthetic", description=__doc__.split(":")[0] + ".")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line."""
     parser.add_argument("--out", type=Path, required=True, help="folder to write: new or empty")
     parser.add_argument("--seed", type=_seed, default=0, help="another seed is another world (default 0)")
     for split in SPLITS[:3]:
@@ -39,14 +38,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--looks", type=whole, default=0, metavar="N", help=looks)
     processes = os.cpu_count() or 1
     parser.add_argument("--workers", type=positive, default=processes, help=f"processes (default {processes})")
-    return parser.parse_args(arguments)
-
-
-def main() -> int:
-    """Write the world; 0 if it is there, 2 for a user's mistake, 130 when interrupted."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    options = parse()
-    return exit_status(lambda: run(options), interrupted="interrupted: nothing was written")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -56,14 +47,13 @@ def run(options: argparse.Namespace) -> None:
     world = World(
         options.seed, {**pictures, "unseen": options.test}, max_people=options.max_people, looks=options.looks
     )
-    people = write_world(options.out, world, workers=options.workers)
+    try:
+        people = write_world(options.out, world, workers=options.workers)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted: nothing was written") from None
     if people is None:
         print(f"{options.out}: this world is there already")
         return
     seconds = max(time.monotonic() - start, 1e-9)
     counts = ", ".join(f"{split} {count}" for split, count in people.items())
     print(f"{options.out}: {counts} people in {seconds:.1f} s ({sum(people.values()) / seconds:.0f} people a second)")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -15,13 +15,13 @@ from torch import Tensor
 from torchvision.ops import masks_to_boxes
 
 from ...inference.answers import Answer
+from ...inference.batch_size import BATCH_MEMORY
 from ...inference.drawing import draw_answer
 from ...inference.exports import openpose
 from ...inference.loading import DTYPES, SHIPPED, load
-from ...inference.predictor import BATCH_MEMORY, Predictor
+from ...inference.predictor import Predictor
 from ...utils.errors import UserError
 from ...utils.parsing import CLASS_NAMES, pixel_box
-from ..cli.ask.answering import described
 from .host import batches, device, folders, weights
 
 CATEGORY = "RefHCM"
@@ -115,14 +115,13 @@ class AskRefHCM:
         if parts and model.tokenizer is None:
             raise UserError("parts: there is no folder vqgan beside the weights; put it there, or switch parts off")
         device(BATCH_MEMORY)
-        wanted = {"keypoints": keypoints, "parsing": parts, "parallel": parts and parallel}
+        wanted = {"keypoints": keypoints, "parsing": parts, "parallel": parts and parallel, "caption": caption}
         words = " ".join(expression.split())
         drawn, (whole, boxes) = torch.empty(*image.shape[:3], 3), torch.empty(2, *image.shape[:3])
         answers: list[Answer] = []
         for at in batches(len(image), model.batch_size):
             pictures = read_images(image[at])
-            found = model.refer(pictures, [words] * len(pictures), **wanted)
-            answers += described(model, found, pictures) if caption else found
+            answers += model.refer(pictures, [words] * len(pictures), **wanted)
             drawn[at] = as_images([draw_answer(*pair) for pair in zip(pictures, answers[at], strict=True)])
             whole[at] = as_masks([mask_of(answer, PARTS) for answer in answers[at]])
             boxes[at] = as_masks([box_mask(answer) for answer in answers[at]])

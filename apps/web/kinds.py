@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...inference.answers import Answer
-from ...inference.instruction import chain_instruction
 from ...inference.predictor import Predictor
 from ...models.generation import GenerationSettings
 from ...tasks import TASKS
+from ...tasks.chain import chain_instruction
 from .given import Given
 
 PARTS = ("keypoints", "parts")  # what an instruction for several tasks may ask for, besides the box

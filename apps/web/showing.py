@@ -16,10 +16,9 @@ from PIL import Image
 
 from ...inference.answers import Answer
 from ...inference.drawing import CARD_PX, draw_answer
-from ...inference.exports import coco_results, label_map_image, openpose
+from ...inference.exports import coco_results, image_id, label_map_image, openpose
 from ...utils.drawing import PREDICTION, SIDES, Colour
 from ...utils.parsing import CLASS_NAMES, PALETTE, resize_label_map
-from ..cli.ask.exports import image_id
 
 BOX, KEYPOINTS = "box", f"keypoints ({', '.join(SIDES)})"
 DOWNLOADS = {"JSON": "answer.json", "COCO": "coco.zip", "OpenPose": "openpose.json", "Parts (PNG)": "parts.png"}

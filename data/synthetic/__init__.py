@@ -1,1 +1,1 @@
-"""Drawn people: pictures with exact truth for every task. `python -m refhcm.data.synthetic --help`."""
+"""Drawn people: pictures with exact truth for every task. `refhcm world --help`."""

@@ -34,17 +34,19 @@ class Attention(nn.Module):
         """[B, S, D] -> keys and values, each [B, H, S, d]."""
         return self.split(self.k_proj(x)), self.split(self.v_proj(x))
 
-    def forward(self, x: Tensor, keys: Tensor, values: Tensor, *, bias: Tensor, hidden: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, keys: Tensor, values: Tensor, *, bias: Tensor, attn_mask: Tensor | None = None
+    ) -> Tensor:
         """x: [B, T, D]; keys, values: [B, H, S, d]; bias: broadcasts to [B, H, T, S], -inf hides. -> [B, T, D].
 
-        hidden: what a sample hides beyond the bias, which is the same for all of them: 0 or -inf, broadcasts, too.
+        attn_mask: what a sample hides beyond the bias, which is the same for all of them: 0 or -inf, broadcasts, too.
         """
         dropout = self.dropout if self.training else 0.0
         q = self.split(self.q_proj(x))
         if bias.requires_grad and bias.device.type == "cpu":
-            out = biased_attention(q * self.scale, keys, values, bias, hidden, dropout=dropout)
+            out = biased_attention(q * self.scale, keys, values, bias, attn_mask, dropout=dropout)
         else:
-            bias = bias if hidden is None else bias + hidden
+            bias = bias if attn_mask is None else bias + attn_mask
             if faster_by_heads(q, keys) and not dropout:
                 out = attention_by_heads(q, keys, values, bias, scale=self.scale)
             else:

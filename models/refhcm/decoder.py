@@ -12,7 +12,7 @@ from .cpu.linear import linear
 from .drop_path import drop_path_rates
 from .encoder import EncoderOutput
 from .layers import DecoderLayer, KeyValueCache
-from .positions import bias_of, hiding, token_buckets
+from .positions import additive_mask, bias_of, token_buckets
 from .recompute import recomputed
 
 
@@ -21,13 +21,13 @@ class DecodingState:
     """What does not change from step to step, and the keys and values of the positions decoded so far.
 
     memory: per layer, the picture's keys and values [B, H, S, d]; self_bias: per layer [1, H, T, T];
-    cross_bias: [1, H, T, S]; hidden: additive [B, 1, 1, S] or None; caches: per layer, [B * beams, H, T, d].
+    cross_bias: [1, H, T, S]; attn_mask: additive [B, 1, 1, S] or None; caches: per layer, [B * beams, H, T, d].
     """
 
     memory: list[tuple[Tensor, Tensor]]
     self_bias: list[Tensor]
     cross_bias: Tensor
-    hidden: Tensor | None
+    attn_mask: Tensor | None
     caches: list[KeyValueCache]
     length: int = 0
 
@@ -39,7 +39,7 @@ class DecodingState:
     def keep(self, samples: Tensor) -> "DecodingState":
         """The state of these samples only; the caches follow with the next `reorder`."""
         memory = [(keys[samples], values[samples]) for keys, values in self.memory]
-        return replace(self, memory=memory, hidden=None if self.hidden is None else self.hidden[samples])
+        return replace(self, memory=memory, attn_mask=None if self.attn_mask is None else self.attn_mask[samples])
 
 
 class Decoder(nn.Module):
@@ -89,11 +89,15 @@ class Decoder(nn.Module):
         self_bias, cross_bias = self._biases(length, encoder.positions, full_mask_position)
         x = self._embed(prev_output_tokens, 0)
         padded = prev_output_tokens.eq(self.padding_idx)
-        hidden = hiding(padded, x.dtype) if bool(padded.any()) else None
+        attn_mask = additive_mask(padded, x.dtype) if bool(padded.any()) else None
         if full_mask_rows is not None:
             closed = causal_mask(length).to(x).masked_fill(full_mask_rows[:, None, None, None], 0)  # [B, 1, T, T]
-            hidden = closed if hidden is None else closed + hidden
-        shared = {"cross_bias": cross_bias, "self_hidden": hidden, "cross_hidden": hiding(encoder.padding, x.dtype)}
+            attn_mask = closed if attn_mask is None else closed + attn_mask
+        shared = {
+            "cross_bias": cross_bias,
+            "self_attn_mask": attn_mask,
+            "cross_attn_mask": additive_mask(encoder.padding, x.dtype),
+        }
         again = self.config.checkpoint_activations and self.training
         for layer, bias in zip(self.layers, self_bias, strict=True):
             arguments = {"self_bias": bias, **shared}
@@ -113,16 +117,16 @@ class Decoder(nn.Module):
         self_bias, cross_bias = self._biases(capacity, encoder.positions, full_mask_position)
         made = (layer.encoder_attn.keys_values(encoder.states) for layer in self.layers)
         memory = [(keys.contiguous(), values.contiguous()) for keys, values in made]  # each step reads all of them
-        hidden = hiding(encoder.padding, cross_bias.dtype)
+        attn_mask = additive_mask(encoder.padding, cross_bias.dtype)
         rows = len(encoder.states) * beams
         caches = [KeyValueCache(keys, capacity, rows=rows) for keys, _ in memory]
-        return DecodingState(memory, self_bias, cross_bias, hidden, caches)
+        return DecodingState(memory, self_bias, cross_bias, attn_mask, caches)
 
     def extend(self, tokens: Tensor, state: DecodingState) -> Tensor:
         """The next n symbols of each answer, int64 [B * beams, n] -> features [B * beams, n, D]."""
         start, end = state.length, state.length + tokens.shape[1]
         state.length = end
-        shared = {"cross_bias": state.cross_bias[:, :, start:end], "cross_hidden": state.hidden}
+        shared = {"cross_bias": state.cross_bias[:, :, start:end], "cross_attn_mask": state.attn_mask}
         x = self._embed(tokens, start)
         for layer, memory, bias, cache in zip(self.layers, state.memory, state.self_bias, state.caches, strict=True):
             x = layer(x, memory, self_bias=bias[:, :, start:end, :end], cache=cache, **shared)

@@ -12,8 +12,8 @@ from .config import NetworkConfig
 from .drop_path import drop_path_rates
 from .layers import EncoderLayer
 from .positions import (
+    additive_mask,
     bias_of,
-    hiding,
     image_buckets,
     image_positions,
     interpolate_grid,
@@ -29,20 +29,20 @@ LENGTHS = 32  # kept biases are for texts of a multiple of so many symbols
 
 
 @dataclass(frozen=True)
-class Looked:
-    """Pictures as the trunk sees them. patches: [P, h * w, D]; grid: (h, w)."""
+class ImageFeatures:
+    """Pictures as the backbone sees them. patches: [P, h * w, D]; grid: (h, w)."""
 
     patches: Tensor
     grid: tuple[int, int]
 
-    def one(self, i: int) -> "Looked":
+    def one(self, i: int) -> "ImageFeatures":
         """Picture i alone."""
-        return Looked(self.patches[i : i + 1], self.grid)
+        return ImageFeatures(self.patches[i : i + 1], self.grid)
 
     @staticmethod
-    def together(looked: Sequence["Looked"]) -> "Looked":
+    def together(image_features: Sequence["ImageFeatures"]) -> "ImageFeatures":
         """Pictures of one size."""
-        return Looked(torch.cat([one.patches for one in looked]), looked[0].grid)
+        return ImageFeatures(torch.cat([one.patches for one in image_features]), image_features[0].grid)
 
 
 @dataclass(frozen=True)
@@ -127,12 +127,12 @@ class Encoder(nn.Module):
         patch_images: Tensor | None = None,
         patch_masks: Tensor | None = None,
         patch_rows: Tensor | None = None,
-        looked: Looked | None = None,
+        image_features: ImageFeatures | None = None,
     ) -> EncoderOutput:
         """src_tokens: int64 [B, T]; patch_images: [P, 3, h, w] or None; patch_masks: bool [B], False for no picture.
 
-        patch_rows: int64 [B], the picture that each text asks about; None: the i-th text the i-th picture. The trunk
-        runs once for each picture, however many texts ask about it. looked: what it has seen before, instead of
+        patch_rows: int64 [B], the picture that each text asks about; None: the i-th text the i-th picture. The backbone
+        runs once for each picture, however many texts ask about it. image_features: what it has seen before, instead of
         patch_images.
         Raises ValueError when the text or the grid is longer than the position tables.
         """
@@ -143,19 +143,19 @@ class Encoder(nn.Module):
             )
         text = self.embed_tokens(src_tokens) + self.type_embedding.weight[0]
         parts, padding = [self._dropout(self.layernorm_embedding(text))], [src_tokens.eq(self.padding_idx)]
-        looked = self.look(patch_images) if patch_images is not None else looked
-        if looked is not None:
-            grid, patches = looked.grid, looked.patches
+        image_features = self.encode_image(patch_images) if patch_images is not None else image_features
+        if image_features is not None:
+            grid, patches = image_features.grid, image_features.patches
             parts.insert(0, self._dropout(patches if patch_rows is None else patches[patch_rows]))
             missing = ~patch_masks.bool() if patch_masks is not None else padding[0].new_zeros(len(text))
             padding.insert(0, missing.view(-1, 1).expand(-1, patches.shape[1]))
         return self._transform(torch.cat(parts, dim=1), torch.cat(padding, dim=1), grid, length)
 
-    def look(self, patch_images: Tensor) -> Looked:
+    def encode_image(self, patch_images: Tensor) -> ImageFeatures:
         """What is the same for all questions about a picture: [P, 3, h, w] -> its patches."""
         features = self.embed_images(patch_images)  # [P, C, h, w]
         patches = self.image_proj(features.flatten(2).transpose(1, 2)) + self.type_embedding.weight[1]
-        return Looked(self.patch_layernorm_embedding(patches), tuple(features.shape[-2:]))
+        return ImageFeatures(self.patch_layernorm_embedding(patches), tuple(features.shape[-2:]))
 
     def _dropout(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.config.dropout, self.training)
@@ -167,10 +167,10 @@ class Encoder(nn.Module):
         mask = padding if bool(padding.any()) else None
         if mask is not None:
             x = x * ~mask[:, :, None]
-        hidden = hiding(mask, x.dtype)
+        attn_mask = additive_mask(mask, x.dtype)
         again = self.config.checkpoint_activations and self.training
         for layer, make_bias in zip(self.layers, self._biases(grid, length), strict=True):
-            arguments = (layer, make_bias, x, hidden)
+            arguments = (layer, make_bias, x, attn_mask)
             x = recomputed(_apply, *arguments) if again else _apply(*arguments)
         return EncoderOutput(self.layer_norm(x), positions, mask)
 
@@ -220,8 +220,8 @@ class Encoder(nn.Module):
             yield partial(_bias, absolute, image=(of_image.weight, image), text=(of_text.weight, text))
 
 
-def _apply(layer: EncoderLayer, make_bias: Callable[[], Tensor], x: Tensor, hidden: Tensor | None) -> Tensor:
-    return layer(x, make_bias(), hidden)
+def _apply(layer: EncoderLayer, make_bias: Callable[[], Tensor], x: Tensor, attn_mask: Tensor | None) -> Tensor:
+    return layer(x, make_bias(), attn_mask)
 
 
 def _bias(absolute: Tensor, *, image: tuple[Tensor, Tensor], text: tuple[Tensor, Tensor]) -> Tensor:

@@ -78,10 +78,10 @@ class EncoderLayer(Layer):
         self.self_attn_layer_norm = nn.LayerNorm(width)
         self.attn_ln = nn.LayerNorm(width) if config.scale_attn else nn.Identity()
 
-    def forward(self, x: Tensor, bias: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """x: [B, S, D]; bias and hidden: broadcast to [B, H, S, S]."""
+    def forward(self, x: Tensor, bias: Tensor, attn_mask: Tensor | None = None) -> Tensor:
+        """x: [B, S, D]; bias and attn_mask: broadcast to [B, H, S, S]."""
         normed = self.self_attn_layer_norm(x)
-        attended = self.self_attn(normed, *self.self_attn.keys_values(normed), bias=bias, hidden=hidden)
+        attended = self.self_attn(normed, *self.self_attn.keys_values(normed), bias=bias, attn_mask=attn_mask)
         return self.feed_forward(self.residual(x, self.attn_ln(attended)))
 
 
@@ -105,20 +105,20 @@ class DecoderLayer(Layer):
         *,
         self_bias: Tensor,
         cross_bias: Tensor,
-        self_hidden: Tensor | None = None,
-        cross_hidden: Tensor | None = None,
+        self_attn_mask: Tensor | None = None,
+        cross_attn_mask: Tensor | None = None,
         cache: KeyValueCache | None = None,
     ) -> Tensor:
         """x: [N, n, D], N a multiple of B: the beams of a picture share its keys and values.
 
         memory: the encoder's states [B, S, D], or their keys and values [B, H, S, d] made before.
-        self_bias, self_hidden: broadcast to [N, H, n, past + n]; cross_bias, cross_hidden: to [B, H, n, S].
+        self_bias, self_attn_mask: broadcast to [N, H, n, past + n]; cross_bias, cross_attn_mask: to [B, H, n, S].
         """
         normed = self.self_attn_layer_norm(x)
         keys, values = self.self_attn.keys_values(normed)
         if cache is not None:
             keys, values = cache.append(keys, values)
-        attended = self.self_attn(normed, keys, values, bias=self_bias, hidden=self_hidden)
+        attended = self.self_attn(normed, keys, values, bias=self_bias, attn_mask=self_attn_mask)
         x = self.residual(x, self.self_attn_ln(attended))
 
         keys, values = self.encoder_attn.keys_values(memory) if isinstance(memory, Tensor) else memory
@@ -127,5 +127,5 @@ class DecoderLayer(Layer):
         if beams > 1:  # the beams of a picture are further queries to the same keys
             queries = queries.reshape(len(keys), beams * n, -1)
             cross_bias = cross_bias if n == 1 else cross_bias.repeat(1, 1, beams, 1)
-        attended = self.encoder_attn(queries, keys, values, bias=cross_bias, hidden=cross_hidden).reshape(x.shape)
+        attended = self.encoder_attn(queries, keys, values, bias=cross_bias, attn_mask=cross_attn_mask).reshape(x.shape)
         return self.feed_forward(self.residual(x, self.cross_attn_ln(attended)))

@@ -88,13 +88,13 @@ class Network(nn.Module):
 
     def encode(self, net_input: Mapping[str, Any]) -> EncoderOutput:
         """The encoder's part of a batch's `net_input`."""
-        names = ("patch_images", "patch_masks", "patch_rows", "looked")
+        names = ("patch_images", "patch_masks", "patch_rows", "image_features")
         return self.encoder(net_input["src_tokens"], **{name: net_input.get(name) for name in names})
 
 
 @torch.no_grad()
 def _initialise(module: nn.Module) -> None:
-    """BERT's initialisation for the Transformer, He's for the trunk's convolutions."""
+    """BERT's initialisation for the Transformer, He's for the backbone's convolutions."""
     if isinstance(module, nn.Linear | nn.Embedding):
         module.weight.normal_(0, 0.02)
         if getattr(module, "bias", None) is not None:

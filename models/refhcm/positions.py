@@ -73,7 +73,7 @@ def interpolate_grid(embeddings: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(grid, size=(height, width), mode="bilinear").flatten(2)[0].t()
 
 
-def hiding(padding: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+def additive_mask(padding: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     """bool [B, S], True where there is nothing -> 0 or -inf, [B, 1, 1, S], to be added to attention scores."""
     if padding is None:
         return None

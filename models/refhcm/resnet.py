@@ -1,4 +1,4 @@
-"""The image trunk: ResNet v1.5 bottlenecks up to stage 3, output stride 16 (docs/network.md, "Image trunk")."""
+"""The image backbone: ResNet v1.5 bottlenecks up to stage 3, output stride 16 (docs/network.md, "Backbone")."""
 
 from collections.abc import Callable
 from functools import partial
@@ -109,7 +109,7 @@ class ResNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Features of the third stage.
 
-        Channels lie innermost where that is faster (1.6 times in half precision on a CPU). A trunk that learns in
+        Channels lie innermost where that is faster (1.6 times in half precision on a CPU). A backbone that learns in
         float32 keeps the order of sums that the published numbers were made with.
         """
         if self.folded or x.dtype != torch.float32 or torch.is_autocast_enabled(x.device.type):

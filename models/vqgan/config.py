@@ -1,4 +1,4 @@
-"""The sizes of a VQGAN, read from its `model.yaml` (spec tokenizer.md)."""
+"""The sizes of a VQGAN, read from its `model.yaml` (docs/tokenizer.md)."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path

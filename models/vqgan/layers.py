@@ -1,4 +1,4 @@
-"""Encoder and decoder of the VQGAN; parameter names are the checkpoint's (spec tokenizer.md)."""
+"""Encoder and decoder of the VQGAN; parameter names are the checkpoint's (docs/tokenizer.md)."""
 
 import torch
 import torch.nn.functional as F

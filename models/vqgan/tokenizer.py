@@ -1,4 +1,4 @@
-"""VQGAN tokenizer of human parsing maps: a label map <-> 48 codes (spec tokenizer.md).
+"""VQGAN tokenizer of human parsing maps: a label map <-> 48 codes (docs/tokenizer.md).
 
 The network is the taming-transformers VQGAN over one-hot maps; state-dict names are the released checkpoint's.
 """
@@ -151,7 +151,7 @@ def load_tokenizer(yaml_path: str | Path, ckpt_path: str | Path, *, n_embed: int
     if n_embed is not None and n_embed < config.n_embed:
         logger.warning("%s: only the first %d of %d codes are used", yaml_path, n_embed, config.n_embed)
     tokenizer = VQTokenizer(config, n_embed=n_embed)
-    load_weights(tokenizer, read_checkpoint(ckpt_path), where=f"{ckpt_path} does not match {yaml_path}")
+    load_weights(tokenizer, read_lightning_checkpoint(ckpt_path), where=f"{ckpt_path} does not match {yaml_path}")
     return tokenizer.eval()
 
 
@@ -198,7 +198,7 @@ _LIGHTNING = [
 ]
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
+def read_lightning_checkpoint(path: str | Path) -> dict[str, Any]:
     """A tokenizer's checkpoint, on the CPU, read without running any code of the file. CheckpointError: why not."""
     with torch.serialization.safe_globals(_LIGHTNING):
         checkpoint = load_file(path)

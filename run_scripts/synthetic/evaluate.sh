@@ -17,8 +17,8 @@ first "$world/rkpt/test.tsv" > "$out/rkpt_test.tsv"
 first "$world/rkpt/unseen.tsv" > "$out/rkpt_unseen.tsv"
 first "$world/rhrc/test.tsv" > "$out/rhrc_test.tsv"
 first "$world/rpar/test.tsv" > "$out/rpar_test.tsv"
-run "$python" -m refhcm.tasks.tokenizer encode "${masks[@]}" --out "$out/rpar_codes.tsv"
-run "$python" -m refhcm.tasks.tokenizer score "${masks[@]}" --path "$CHECKPOINT" --out "$out/tokenizer.json"
+run "$python" -m refhcm tokenizer encode "${masks[@]}" --out "$out/rpar_codes.tsv"
+run "$python" -m refhcm tokenizer score "${masks[@]}" --path "$CHECKPOINT" --out "$out/tokenizer.json"
 
 score() {  # NAME TASK TABLE ARGUMENTS...
   step "$1"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A small model like the shipped one, from nothing: train.sh [RUN]. A finished step is not done again; a training goes on where it was.
-# SEED=1 PATCH_IMAGE_SIZE=192 PICTURES=24000 LOOK_PICTURES=10000 TOKENIZER_UPDATES=1600 TRUNK_UPDATES=1800 ENCODER_UPDATES=8000 UPDATES=12800
+# SEED=1 PATCH_IMAGE_SIZE=192 PICTURES=24000 LOOK_PICTURES=10000 TOKENIZER_UPDATES=1600 BACKBONE_UPDATES=1800 ENCODER_UPDATES=8000 UPDATES=12800
 # ADAPT_UPDATES=1800 choose another run. START=checkpoints/synthetic goes on from a model, on other worlds (SEED=7), with its words and codes.
 set -euo pipefail
 run=${1:-runs/synthetic}
@@ -13,29 +13,29 @@ seed=${SEED:-1}
 world=$run/world
 
 step "1 the worlds: drawn people, and others of whom nothing but looks is said"
-run "$python" -m refhcm.data.synthetic --out "$world" --seed "$seed" --train "${PICTURES:-24000}" --val 200 --test 200
-run "$python" -m refhcm.data.synthetic --out "$run/looks" --seed "$((seed + 40))" --max-people 3 --looks 5 \
+run "$python" -m refhcm world --out "$world" --seed "$seed" --train "${PICTURES:-24000}" --val 200 --test 200
+run "$python" -m refhcm world --out "$run/looks" --seed "$((seed + 40))" --max-people 3 --looks 5 \
   --train "${LOOK_PICTURES:-10000}" --val 1 --test 1
 
 step "2 a vocabulary of its words"
-[ -d "$BPE_DIR" ] || run "$python" -m refhcm.tasks.make_vocabulary "$world/rkpt/train.tsv:2" "$world/rhrc/train.tsv:1" \
+[ -d "$BPE_DIR" ] || run "$python" -m refhcm vocabulary "$world/rkpt/train.tsv:2" "$world/rhrc/train.tsv:1" \
   --size 900 --out "$BPE_DIR"
 
 step "3 the parsing-map tokenizer, and the codes of all masks"
 masks=(--annotation-root "$world/rpar/annos")
-[ -n "$start" ] || run "$python" -m refhcm.tasks.tokenizer train --data "$world/rpar/train.tsv" --valid "$world/rpar/val.tsv" "${masks[@]}" \
+[ -n "$start" ] || run "$python" -m refhcm tokenizer train --data "$world/rpar/train.tsv" --valid "$world/rpar/val.tsv" "${masks[@]}" \
   --vq-config "$root/run_scripts/synthetic/tokenizer.yaml" --save-dir "$run/vqgan" --updates "${TOKENIZER_UPDATES:-1600}" \
   --seed "$seed"
 newer() { local made=$1 source; for source in "${@:2}"; do [ "$made" -nt "$source" ] || return 1; done; }
 for split in train val; do
-  newer "$world/rpar/$split.codes.tsv" "$world/rpar/$split.tsv" "$vq/model.ckpt" || run "$python" -m refhcm.tasks.tokenizer encode --data "$world/rpar/$split.tsv" \
+  newer "$world/rpar/$split.codes.tsv" "$world/rpar/$split.tsv" "$vq/model.ckpt" || run "$python" -m refhcm tokenizer encode --data "$world/rpar/$split.tsv" \
     "${masks[@]}" --vq-config "$vq/model.yaml" --vq-ckpt "$vq/model.ckpt" --out "$world/rpar/$split.codes.tsv"
 done
 
-step "4 trunk and encoder: what is seen, and who is asked about"
-begin=(--trunk-updates "${TRUNK_UPDATES:-1800}")
-[ -z "$start" ] || begin=(--trunk-updates "${TRUNK_UPDATES:-0}" --finetune-from-model "$start/model.pt")
-[ -f "$run/network/checkpoint_last.pt" ] || run "$python" -m refhcm.tasks.pretrain "$world" "$run/looks" \
+step "4 backbone and encoder: what is seen, and who is asked about"
+begin=(--backbone-updates "${BACKBONE_UPDATES:-1800}")
+[ -z "$start" ] || begin=(--backbone-updates "${BACKBONE_UPDATES:-0}" --finetune-from-model "$start/model.pt")
+[ -f "$run/network/checkpoint_last.pt" ] || run "$python" -m refhcm pretrain "$world" "$run/looks" \
   --save-dir "$run/pretrain" --bpe-dir "$BPE_DIR" "${symbols[@]}" --arch refhcm_small --patch-image-size "$PATCH_IMAGE_SIZE" \
   --seed "$seed" "${begin[@]}" --updates "${ENCODER_UPDATES:-8000}"
 
@@ -73,7 +73,7 @@ answered=$run/answered.tsv answers=$run/answers/rpar_full_mask/answered_predict.
   weights=(--vq-config "$vq/model.yaml" --vq-ckpt "$vq/model.ckpt")
   [ "$answers" -nt "$last" ] ||
     CHECKPOINT=$last RESULTS=$run/answers evaluate rpar_full_mask "$answered" --batch-size 48 "${masks[@]}" "${weights[@]}"
-  run "$python" -m refhcm.tasks.tokenizer adapt --data "$answered" --answers "$answers" \
+  run "$python" -m refhcm tokenizer adapt --data "$answered" --answers "$answers" \
     --valid "$world/rpar/val.codes.tsv" "${masks[@]}" "${weights[@]}" --save-dir "$run/adapted" \
     --updates "${ADAPT_UPDATES:-1800}" --batch-size 64 --seed "$seed"
 }
@@ -82,6 +82,6 @@ step "7 what is shipped"
 run mkdir -p "$run/shipped/vqgan"
 run cp -r "$BPE_DIR" "$run/shipped/"
 run cp "$vq/model.yaml" "$run/shipped/vqgan/"
-run "$python" -m refhcm.tasks.export "$run/adapted/model.ckpt" "$run/shipped/vqgan/model.ckpt"
-run "$python" -m refhcm.tasks.export "$last" "$run/shipped/model.pt"
+run "$python" -m refhcm export "$run/adapted/model.ckpt" "$run/shipped/vqgan/model.ckpt"
+run "$python" -m refhcm export "$last" "$run/shipped/model.pt"
 step "scored by: MODEL=$run/shipped run_scripts/synthetic/evaluate.sh $world"

@@ -12,7 +12,7 @@ SMALL = ["--arch=refhcm_test", "--symbols=9500", "--patch-image-size=64", "--run
 
 
 def run(*arguments):
-    command = [sys.executable, "-m", "refhcm.benchmarks", *arguments]
+    command = [sys.executable, "-m", "refhcm", "bench", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 

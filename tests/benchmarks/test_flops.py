@@ -32,9 +32,9 @@ def encode(network, size, questions=1):
 
 
 @pytest.mark.parametrize("size", [64, 96, 80])
-def test_trunk(network, size):
+def test_backbone(network, size):
     found = counted(lambda: network.encoder.embed_images(torch.zeros(1, 3, size, size)))
-    assert flops.trunk(network.config, size).flops == found
+    assert flops.backbone(network.config, size).flops == found
 
 
 def test_one_convolution_by_hand():
@@ -46,7 +46,7 @@ def test_one_convolution_by_hand():
         branch = side_in**2 * channels * planes + side**2 * planes * planes * 13 + side**2 * channels * 4 * planes
         second = side**2 * (4 * planes * planes + planes * planes * 13)
         stages += 2 * (branch + second)
-    assert flops.trunk(config, 32).flops == first + stages
+    assert flops.backbone(config, 32).flops == first + stages
 
 
 @pytest.mark.parametrize("questions", [1, 3])

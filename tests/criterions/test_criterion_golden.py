@@ -1,33 +1,29 @@
 """Losses and gradients against the published implementation's (golden/model)."""
 
-import json
 import math
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from golden_folder import MODELS, numbers, tensors
 from torch.testing import assert_close
 
 from refhcm.models.refhcm import Network, NetworkConfig
 from refhcm.models.refhcm.loading import fit_weights, load_network
+from refhcm.tasks import TASKS
+from refhcm.tasks.settings import TaskSettings
 from refhcm.utils.checkpoints import read_checkpoint
 
 pytest.importorskip("fairseq")
 from losses import criterion
 
-SYMBOLS = 59457
+TRAINED = [(file, task) for file, task in MODELS if "train_mode" in numbers(f"model/model_{file}")["tasks"][task]]
 
 
-OWN = [(name, name) for name in ("refcoco", "rkpt", "rpar_full_mask", "rhrc")]
-MULTITASK = [("multitask", name) for name in ("refcoco", "rkpt", "rpar", "rhrc")]
-
-
-@pytest.fixture(scope="module", params=OWN + MULTITASK, ids="-".join)
-def case(request, golden, golden_checkpoint):
+@pytest.fixture(scope="module", params=MODELS, ids="-".join)
+def case(request, golden_checkpoint, text):
     """(name, checkpoint, batch, numbers) of a task on its own checkpoint, or on that of all tasks."""
     file, name = request.param
-    tensors = load_file(golden / "model" / f"model_{file}.safetensors")
-    g = {key.partition("/")[2]: value for key, value in tensors.items() if key.startswith(f"{name}/")}
+    g = tensors(f"model/model_{file}", below=f"{name}/")
     net_input = {
         "src_tokens": g["src_tokens"],
         "patch_images": (g["patch_images_u8"].float() / 255 - 0.5) / 0.5,
@@ -35,18 +31,22 @@ def case(request, golden, golden_checkpoint):
         "prev_output_tokens": g["prev_output_tokens"],
     }
     if name == "rpar_full_mask":
-        net_input["full_mask_position"] = (6, 53)
-    counts = {"nsentences": len(g["target"]), "ntokens": int((g["target"] != 1).sum())}
+        symbols = TASKS[name](text, TaskSettings()).symbols
+        net_input["full_mask_position"] = (symbols.first_query, symbols.first_query + len(symbols.queries) - 1)
+    counts = {"nsentences": len(g["target"]), "ntokens": int((g["target"] != text.vocabulary.pad()).sum())}
     batch = {"net_input": net_input, "target": g["target"], **counts}
-    numbers = json.loads((golden / "model" / f"model_{file}.json").read_text())["tasks"][name]
-    return name, read_checkpoint(golden_checkpoint(file)), batch, numbers
+    return name, read_checkpoint(golden_checkpoint(file)), batch, numbers(f"model/model_{file}")["tasks"][name]
+
+
+def network_of(checkpoint, text):
+    return load_network(checkpoint, len(text.vocabulary))
 
 
 @torch.no_grad()
-def test_losses(case):
-    name, checkpoint, batch, numbers = case
-    network = load_network(checkpoint, SYMBOLS)
-    for golden in numbers["loss_eval_mode_label_smoothing_0.1"]:
+def test_losses(case, text):
+    name, checkpoint, batch, published = case
+    network = network_of(checkpoint, text)
+    for golden in published["loss_eval_mode_label_smoothing_0.1"]:
         if "error" in golden:  # the published version crashes there
             continue
         options = dict(golden.get("opts", {})) | {"sentence_avg": golden.get("sentence_avg", False)}
@@ -64,14 +64,14 @@ def test_losses(case):
 
 
 @torch.no_grad()
-def test_accuracy_is_reported(case):
-    _, checkpoint, batch, numbers = case
-    network = load_network(checkpoint, SYMBOLS)
+def test_accuracy_is_reported(case, text):
+    _, checkpoint, batch, published = case
+    network = network_of(checkpoint, text)
     _, _, logged = criterion(report_accuracy=True)(network, batch)
-    counted = batch["target"] != 1
+    counted = batch["target"] != text.vocabulary.pad()
     if "full_mask_position" not in batch["net_input"]:
         width = counted.shape[1]
-        best = torch.tensor([row[:width] for row in numbers["full_logits_argmax"]])
+        best = torch.tensor([row[:width] for row in published["full_logits_argmax"]])
         assert int(logged["n_correct"]) == int(((best == batch["target"]) & counted).sum())
     assert logged["total"] == int(counted.sum())
 
@@ -94,20 +94,19 @@ def test_worst_positions_are_dropped_from_the_loss_in_training_alone():
 
 
 @torch.no_grad()
-def test_the_whole_plain_loss_is_logged(case):
+def test_the_whole_plain_loss_is_logged(case, text):
     """With parallel positions the published version logs a part; without smoothing it is the loss itself."""
-    _, checkpoint, batch, numbers = case
-    plain = next(g for g in numbers["loss_eval_mode_label_smoothing_0.1"] if g["name"] == "label_smoothing_0")
-    _, _, logged = criterion()(load_network(checkpoint, SYMBOLS), batch)
+    _, checkpoint, batch, published = case
+    plain = next(g for g in published["loss_eval_mode_label_smoothing_0.1"] if g["name"] == "label_smoothing_0")
+    _, _, logged = criterion()(network_of(checkpoint, text), batch)
     assert float(logged["nll_loss"]) == pytest.approx(plain["loss"], rel=1e-5)
 
 
-def test_gradients(case):
-    _, checkpoint, batch, numbers = case
-    if "train_mode" not in numbers:
-        pytest.skip("the golden has none for this task")
-    golden = numbers["train_mode"]
-    network = Network(NetworkConfig.from_args(checkpoint.args), SYMBOLS)
+@pytest.mark.parametrize("case", TRAINED, ids="-".join, indirect=True)
+def test_gradients(case, text):
+    _, checkpoint, batch, published = case
+    golden = published["train_mode"]
+    network = Network(NetworkConfig.from_args(checkpoint.args), len(text.vocabulary))
     network.load_state_dict(fit_weights(checkpoint.weights, network, where="golden")[0])
     network.train()
     loss, sample_size, _ = criterion()(network, batch)

@@ -18,11 +18,6 @@ def tiny_vocabulary() -> Vocabulary:
 
 
 @pytest.fixture(scope="session")
-def real_vocabulary(bpe_dir) -> Vocabulary:
-    return Vocabulary.load(bpe_dir)
-
-
-@pytest.fixture(scope="session")
 def encoder(bpe_dir, real_vocabulary) -> TextEncoder:
     return TextEncoder.load(bpe_dir, real_vocabulary)
 

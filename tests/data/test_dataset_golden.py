@@ -1,11 +1,11 @@
 """Pictures, ratios, boxes, masks and batches against `dataset_golden.json`. Whole samples: the tests of the tasks."""
 
 import hashlib
-import json
 
 import numpy as np
 import pytest
 import torch
+from golden_folder import DATASETS, numbers
 
 from refhcm.data.canvas import Canvas, resize_label_map, to_canvas
 from refhcm.data.collate import collate
@@ -20,25 +20,6 @@ COLUMNS = {
     "rpar_full_mask": ("id", "image", "expression", "box", "codes", "mask"),
     "rhrc": ("id", "image", "box", "caption"),
 }
-KEYS = [
-    "refcoco/train/max_src80/patch512",
-    "refcoco/train/max_src6/patch256",
-    "rkpt/train/max_src80/patch512",
-    "rkpt/train/max_src6/patch256",
-    "rpar/train/max_src80/patch512",
-    "rpar_full_mask/train/max_src80/patch512",
-    "rpar_full_mask/train/max_src6/patch256",
-    "rhrc/train/max_src80/patch512",
-    "rhrc/valid/max_src80/patch512",
-    "rhrc/train/max_src6/patch256",
-]
-
-
-@pytest.fixture(scope="module")
-def dataset_golden(golden):
-    cases = json.loads((golden / "dataset_golden.json").read_text())
-    assert set(cases) == {*KEYS, "multitask"}
-    return cases
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +46,13 @@ def check_patch_image(patch_image, expected, *, grid):
     assert np.array_equal(patch_image[:, step // 2 :: step, step // 2 :: step].numpy(), grid)
 
 
-@pytest.mark.parametrize("key", KEYS)
-def test_pictures_and_labels(golden, dataset_golden, grids, key):
-    case = dataset_golden[key]
+@pytest.mark.parametrize("key", DATASETS)
+def test_pictures_and_labels(golden, grids, key):
+    case = numbers("dataset_golden")[key]
     file = open_file(golden, key, case=case)
     canvas = Canvas(patch_image_size=case["kwargs"]["patch_image_size"])
-    assert len(file) == len(case["rows"]) == 10
+    num_codes = numbers("vqgan/vqgan_golden")["vq_n_embed"]
+    assert len(file) == len(case["rows"])
     for i, expected in enumerate(case["rows"]):
         row, where = file[i], file.where(i)
         image = read_image(row["image"], root=golden / "data" / "rpar_annos" / "imgs", where=where)
@@ -86,7 +68,7 @@ def test_pictures_and_labels(golden, dataset_golden, grids, key):
         if "keypoints" in expected:
             assert parse_keypoints(row["keypoints"], where).tolist() == expected["keypoints"]
         if "parsing_code" in expected:
-            assert parse_codes(row["codes"], where, num_codes=32).tolist() == expected["parsing_code"]
+            assert parse_codes(row["codes"], where, num_codes=num_codes).tolist() == expected["parsing_code"]
         if "gt" in expected:
             label_map = read_label_map(row["mask"], image.size, root=golden / "data/rpar_annos/gts", where=where)
             gt = resize_label_map(label_map)
@@ -94,26 +76,27 @@ def test_pictures_and_labels(golden, dataset_golden, grids, key):
             assert hashlib.sha256(gt.astype("<i4").tobytes()).hexdigest() == expected["gt"]["int32_sha256"]
 
 
-@pytest.mark.parametrize("key", KEYS)
-def test_bins_of_boxes(golden, dataset_golden, real_vocabulary, key):
-    case = dataset_golden[key]
+@pytest.mark.parametrize("key", DATASETS)
+def test_bins_of_boxes(golden, real_vocabulary, key):
+    case = numbers("dataset_golden")[key]
     file = open_file(golden, key, case=case)
-    size = case["kwargs"]["patch_image_size"]
+    size, unk = case["kwargs"]["patch_image_size"], real_vocabulary.unk()
+    first, last = real_vocabulary.bin_ids[0], real_vocabulary.bin_ids[-1]
+    # RHrc's box is in the prompt, " what does the region {} describe?", and divided by the patch size.
+    of_caption = key.startswith("rhrc")
+    canvas_size = size if of_caption else case["kwargs"]["max_image_size"]
     for i, expected in enumerate(case["rows"]):
         image = read_image(file[i]["image"], root=golden / "data/rpar_annos/imgs", where=file.where(i))
         box = parse_box(file[i]["box"], file.where(i))
         w_resize_ratio, h_resize_ratio = size / image.width, size / image.height
         on_canvas = to_canvas(box, w_resize_ratio, h_resize_ratio=h_resize_ratio)
-        of_caption = key.startswith("rhrc")
-        # RHrc's box is in the prompt, " what does the region {} describe?", and divided by the patch size.
-        published = expected["source"][5:9] if of_caption else expected["target"][:4]
-        canvas_size = size if of_caption else 512
+        symbols = expected["source" if of_caption else "target"]
+        published = [k for k in symbols if k == unk or first <= k <= last][:4]
         ids = real_vocabulary.bins(on_canvas, canvas_size)
         clipped = real_vocabulary.needs_clipping(on_canvas, canvas_size)
-        # Where the published ids hold <unk>, ours is the last bin (deviations.md, 20).
-        last = real_vocabulary.bin_ids[-1]
-        assert clipped.tolist() == [k == real_vocabulary.unk() for k in published]
-        assert ids.tolist() == [last if k == real_vocabulary.unk() else k for k in published]
+        # Where the published ids hold <unk>, ours is the last bin (docs/deviations.md, 20).
+        assert clipped.tolist() == [k == unk for k in published]
+        assert ids.tolist() == [last if k == unk else k for k in published]
 
 
 def golden_sample(expected):
@@ -146,11 +129,11 @@ def check_batch(batch, expected):
     assert batch["target"].tolist() == expected["target"]
 
 
-@pytest.mark.parametrize("key", KEYS)
-def test_batches(dataset_golden, key):
-    case = dataset_golden[key]
-    span = {"full_mask_position": (6, 53)} if "full_mask" in key else {}
-    batch = collate([golden_sample(row) | span for row in case["rows"][:4]], pad=1)
+@pytest.mark.parametrize("key", DATASETS)
+def test_batches(real_vocabulary, key):
+    case = numbers("dataset_golden")[key]
+    span = {"full_mask_position": (6, 53)} if "full_mask" in key else {}  # whatever it is, the batch has it, too
+    batch = collate([golden_sample(row) | span for row in case["rows"][:4]], pad=real_vocabulary.pad())
     expected = case["collated_first4"]
     check_batch(batch, expected)
     assert batch["net_input"]["patch_masks"].tolist() == expected["patch_masks"]
@@ -161,9 +144,9 @@ def test_batches(dataset_golden, key):
             assert batch[name].tolist() == [row[field] for row in case["rows"][:4]]
 
 
-def test_multitask_batch(dataset_golden):
-    case = dataset_golden["multitask"]
+def test_multitask_batch(real_vocabulary):
+    case = numbers("dataset_golden")["multitask"]
     items = [[golden_sample(expected) for expected in item] for item in case["items"][:2]]
-    batch = collate(items, pad=1)
+    batch = collate(items, pad=real_vocabulary.pad())
     check_batch(batch, case["collated_first2"])
     assert batch["id"].tolist() == case["collated_first2"]["ids"]

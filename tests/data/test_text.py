@@ -1,28 +1,29 @@
-import json
 import pickle
+import re
 
 import pytest
 import torch
+from golden_folder import numbers
 from hypothesis import given
 from hypothesis import strategies as st
 
 from refhcm.data.text import TextEncoder, clean_caption, first_words, pre_caption, strip_references
 from refhcm.data.vocabulary import Vocabulary
+from refhcm.tasks.settings import TaskSettings
 from refhcm.utils.errors import UserError
 
 
 @pytest.fixture(scope="module")
-def text_golden(golden):
-    return json.loads((golden / "text_golden.json").read_text())
+def text_golden():
+    return numbers("text_golden")
 
 
 @pytest.fixture(scope="module")
-def demo_golden(golden):
-    return json.loads((golden / "demo_golden.json").read_text())
+def demo_golden():
+    return numbers("demo_golden")
 
 
 def test_encode_and_decode_golden(encoder, text_golden):
-    assert len(text_golden["encode_text"]) == 230
     for case in text_golden["encode_text"]:
         ids = encoder.encode(case["text"])
         assert ids.dtype == torch.int64
@@ -69,17 +70,19 @@ def test_answers_golden(encoder, demo_golden):
 
 
 def test_coordinates_golden(real_vocabulary, demo_golden):
+    canvas_size, last = TaskSettings.max_image_size, len(real_vocabulary.bin_ids) - 1  # the published helpers' own
     for case in demo_golden["coord2bin"]:
         ratios = torch.tensor([case["w_ratio"], case["h_ratio"]] * 2)
-        ids = real_vocabulary.bins(torch.tensor(list(map(float, case["coords"].split()))) * ratios, 512)
-        # The published helper does not clip: <bin_1093> is our last bin (deviations.md, 20).
+        ids = real_vocabulary.bins(torch.tensor(list(map(float, case["coords"].split()))) * ratios, canvas_size)
+        # The published helper does not clip: <bin_1093> is our last bin (docs/deviations.md, 20).
         published = [int(symbol.strip("<>").removeprefix("bin_")) for symbol in case["out"].split()]
-        assert (ids - real_vocabulary.bin_ids.start).tolist() == [min(k, 999) for k in published]
+        assert (ids - real_vocabulary.bin_ids.start).tolist() == [min(k, last) for k in published]
     for case in demo_golden["decode_fn"]:
-        if "bin2coord_w0.8_h1.25" in case:
-            canvas_px = real_vocabulary.coordinates(torch.tensor(case["tokens"][:4]), 512)
-            image_px = canvas_px / torch.tensor([0.8, 1.25] * 2)
-            assert image_px.tolist() == pytest.approx(case["bin2coord_w0.8_h1.25"], abs=1e-4)
+        for name in case:
+            if ratios := re.fullmatch(r"bin2coord_w([\d.]+)_h([\d.]+)", name):
+                canvas_px = real_vocabulary.coordinates(torch.tensor(case["tokens"][:4]), canvas_size)
+                image_px = canvas_px / torch.tensor([float(ratio) for ratio in ratios.groups()] * 2)
+                assert image_px.tolist() == pytest.approx(case[name], abs=1e-4)
 
 
 @pytest.mark.parametrize(

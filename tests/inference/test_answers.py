@@ -11,11 +11,11 @@ from written import BOX, CODES, SETTINGS, Painter, written
 from refhcm.data.canvas import Placed
 from refhcm.inference.answers import Answer, Keypoints, Scores
 from refhcm.inference.instruction import Instruction
-from refhcm.inference.reading import Asked, merge, read, split
+from refhcm.inference.reading import Context, merge, read, split
 from refhcm.tasks import TASKS
 from refhcm.tasks.base import Generated
 
-ASKED = Asked((999, 1998), Placed(torch.zeros(3, 1, 1), 1.0, 0.5))  # a bin is 1 px of x and 2 px of y
+ASKED = Context((999, 1998), Placed(torch.zeros(3, 1, 1), 1.0, 0.5))  # a bin is 1 px of x and 2 px of y
 
 
 @pytest.fixture(scope="module")

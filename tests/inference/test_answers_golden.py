@@ -1,11 +1,11 @@
 """Reading answers, and whole evaluations, against the published ones (golden/model, golden/eval)."""
 
-import json
+import re
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from golden_folder import names, numbers, table, tensors, vq_n_embed
 
 from refhcm.models.refhcm.loading import load_network
 from refhcm.tasks import TASKS
@@ -13,86 +13,88 @@ from refhcm.tasks.evaluation import evaluate
 from refhcm.tasks.settings import TaskSettings
 from refhcm.utils.checkpoints import read_checkpoint
 
-# task: checkpoint, TSV, true name of each published score
-EVALUATIONS = {
-    "refcoco": ("refcoco", "rkpt_rec.tsv", {"score": "score"}),
-    "rpar": ("multitask", "rpar.tsv", {"macc": "mean_precision", "miou": "miou", "pacc": "pixel_acc"}),
-    "rpar_full_mask": ("rpar_full_mask", "rpar.tsv", {"macc": "mean_precision", "miou": "miou", "pacc": "pixel_acc"}),
-    "rhrc": ("rhrc", "rhrc.tsv", {}),
-    "rkpt": ("rkpt", "rkpt_rec.tsv", {"score": "oks_score"}),
-}
+EVALUATED = names("eval/*_test_predict.json")
+SUMMARY = numbers("eval/eval_summary")
+# true name of each published score
+TRUE_NAMES = {"score": "score", "macc": "mean_precision", "miou": "miou", "pacc": "pixel_acc"}
 
 
 @pytest.fixture
 def keypoints(text):
     """The task with canvas px that are bins."""
-    return TASKS["rkpt"](text, TaskSettings(max_image_size=999))
+    return TASKS["rkpt"](text, TaskSettings(max_image_size=len(text.vocabulary.bin_ids) - 1))
 
 
-def numbers(prediction):
+def coordinates_of(prediction):
     box = np.zeros(4) if prediction.box_xyxy is None else prediction.box_xyxy
     return np.concatenate([box, prediction.keypoints])
 
 
-def test_keypoints_of_target(golden, keypoints):
-    task = json.loads((golden / "model" / "model_rkpt.json").read_text())["tasks"]["rkpt"]
-    targets = load_file(golden / "model" / "model_rkpt.safetensors")["rkpt/target"]
-    for ids, expected in zip(targets, task["decode_keypoints_of_target"], strict=True):
-        prediction = keypoints.parse(ids[ids != 1])
+def test_keypoints_of_target(keypoints):
+    expected = numbers("model/model_rkpt")["tasks"]["rkpt"]["decode_keypoints_of_target"]
+    targets = tensors("model/model_rkpt")["rkpt/target"]
+    for ids, coordinates in zip(targets, expected, strict=True):
+        prediction = keypoints.parse(ids[ids != keypoints.vocabulary.pad()])
         assert prediction.valid
-        assert numbers(prediction) == pytest.approx(expected, abs=1e-3)
+        assert coordinates_of(prediction) == pytest.approx(coordinates, abs=1e-3)
 
 
-def test_odd_keypoint_answers(golden, keypoints):
+def test_odd_keypoint_answers(keypoints):
     """Complete answers read as published; where bins are missing the box is not shifted (docs/evaluation.md)."""
-    task = json.loads((golden / "model" / "model_rkpt.json").read_text())["tasks"]["rkpt"]
-    different = 0
-    for case in task["decode_keypoints_odd_inputs"]:
+    cases = numbers("model/model_rkpt")["tasks"]["rkpt"]["decode_keypoints_odd_inputs"]
+    vocabulary, too_short = keypoints.vocabulary, 0
+    for case in cases:
         prediction = keypoints.parse(torch.tensor(case["tokens"]))
-        if numbers(prediction) != pytest.approx(case["out"], abs=1e-3):
+        bins = [i - vocabulary.bin_ids.start for i in case["tokens"] if i in vocabulary.bin_ids]
+        if coordinates_of(prediction) != pytest.approx(case["out"], abs=1e-3):
             assert not prediction.valid
-            bins = [i - 58457 for i in case["tokens"] if i >= 58457]
-            assert numbers(prediction)[:4] == pytest.approx(bins[:4] if len(bins) >= 4 else [0] * 4, abs=1e-3)
-            different += 1
-    assert different == 2  # the front-padded ones
+            assert len(bins) < len(case["out"])  # the published reader puts zeros in front
+            assert coordinates_of(prediction)[:4] == pytest.approx(bins[:4] if len(bins) >= 4 else [0] * 4, abs=1e-3)
+            too_short += 1
+    assert 0 < too_short < len(cases)
+
+
+def task_of(name, text, data, **options):
+    """A task with the settings of the published evaluation."""
+    settings = {"patch_image_size": SUMMARY["patch_image_size"], "vq_n_embed": vq_n_embed(name)}
+    settings |= {"annotation_root": str(data / "rpar_annos"), "selected_cols": table(name)["selected_cols"]}
+    return TASKS[name](text, TaskSettings(**settings | options))
+
+
+def network_of(checkpoint, text):
+    return load_network(read_checkpoint(checkpoint), len(text.vocabulary))
 
 
 def run(name, text, golden, data, checkpoint, *, batch_size):
     """Metrics and records of one of the published evaluations."""
-    settings = TaskSettings(
-        patch_image_size=128,
-        annotation_root=str(data / "rpar_annos"),
-        vq_config=str(golden / "vqgan" / "model.yaml"),
-        vq_ckpt=str(golden / "vqgan" / "model.ckpt"),
-        selected_cols="0,5,2,3" if name == "refcoco" else None,
-    )
-    task = TASKS[name](text, settings)
-    network = load_network(read_checkpoint(checkpoint), len(text.vocabulary))
-    rows = task.open(data / EVALUATIONS[name][1], training=False)
+    tokenizer = {"vq_config": str(golden / "vqgan" / "model.yaml"), "vq_ckpt": str(golden / "vqgan" / "model.ckpt")}
+    task, network = task_of(name, text, data, **tokenizer), network_of(checkpoint, text)
+    rows = task.open(data / table(name)["tsv"], training=False)
     return evaluate(task, network, rows, settings=task.generation_settings(), batch_size=batch_size)
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 10])
-@pytest.mark.parametrize("name", [name for name in EVALUATIONS if name != "rkpt"])
+@pytest.mark.parametrize("name", [name for name in EVALUATED if name != "rkpt"])
 def test_evaluation(name, batch_size, golden, golden_data, golden_checkpoint, text):
-    checkpoint, _, scores = EVALUATIONS[name]
-    arguments = (name, text, golden, golden_data, golden_checkpoint(checkpoint))
-    metrics, records = run(*arguments, batch_size=batch_size)
-    assert records == json.loads((golden / "eval" / f"{name}_test_predict.json").read_text())
-    assert metrics["count"] == 10
-    summary = json.loads((golden / "eval" / "eval_summary.json").read_text())["scores"].get(name, {})
-    for theirs, ours in scores.items():
-        assert metrics[ours] == pytest.approx(summary[theirs], abs=1e-7)
+    checkpoint = golden_checkpoint(re.search(r"tiny_(\w+)", SUMMARY["options"][name])[1])
+    metrics, records = run(name, text, golden, golden_data, checkpoint, batch_size=batch_size)
+    published = numbers(f"eval/{name}_test_predict")
+    assert records == published
+    assert metrics["count"] == len(published)
+    scores = SUMMARY["scores"].get(name, {})
+    for theirs, ours in TRUE_NAMES.items():
+        if theirs in scores:
+            assert metrics[ours] == pytest.approx(scores[theirs], abs=1e-7)
 
 
 def test_malformed_keypoint_answers_keep_their_box(golden, golden_data, golden_checkpoint, text):
-    """The tiny network's answers all lack bins: the published reader shifts them, ours says that they are malformed."""
+    """Answers that lack bins: the published reader shifts them, ours says that they are malformed."""
     arguments = ("rkpt", text, golden, golden_data, golden_checkpoint("rkpt"))
     (metrics, records), (_, again) = (run(*arguments, batch_size=size) for size in (10, 3))
     scores = [[record.pop("score") for record in both] for both in (records, again)]
     assert records == again
     assert scores[0] == pytest.approx(scores[1])
-    published = json.loads((golden / "eval" / "rkpt_test_predict.json").read_text())
+    published = numbers("eval/rkpt_test_predict")
     assert metrics["invalid"] == 1.0
     assert [r["uniq_id"] for r in records] == [p["uniq_id"] for p in published]
     assert [r["oks_score"] for r in records] == [p["oks_score"] for p in published]
@@ -102,22 +104,22 @@ def test_malformed_keypoint_answers_keep_their_box(golden, golden_data, golden_c
 
 def test_caption_scores(golden, golden_data, golden_checkpoint, text):
     """CIDEr-D of the evaluated captions with the frequencies of a file."""
-    theirs = json.loads((golden / "eval" / "rhrc_cider.json").read_text())
+    theirs = numbers("eval/rhrc_cider")
     cached = str(golden / "metrics" / "cider_df.p")
-    task = TASKS["rhrc"](text, TaskSettings(patch_image_size=128, eval_cider_cached_tokens=cached))
-    network = load_network(read_checkpoint(golden_checkpoint("rhrc")), len(text.vocabulary))
-    rows = task.open(golden_data / "rhrc.tsv", training=False)
+    task = task_of("rhrc", text, golden_data, eval_cider_cached_tokens=cached)
+    network = network_of(golden_checkpoint("rhrc"), text)
+    rows = task.open(golden_data / table("rhrc")["tsv"], training=False)
     metrics, _ = evaluate(task, network, rows, settings=task.generation_settings(), batch_size=4)
     assert metrics["cider"] == pytest.approx(100 * theirs["mean_cached"], rel=1e-6)
 
 
-def test_parallel_parsing(golden, golden_data, golden_checkpoint, text):
+def test_parallel_parsing(golden_data, golden_checkpoint, text):
     """Box and codes of the published greedy decoding, one by one and as a batch."""
-    theirs = json.loads((golden / "model" / "model_rpar_full_mask.json").read_text())["tasks"]["rpar_full_mask"]
-    settings = TaskSettings(patch_image_size=128, max_image_size=999, annotation_root=str(golden_data / "rpar_annos"))
-    task = TASKS["rpar_full_mask"](text, settings)
-    network = load_network(read_checkpoint(golden_checkpoint("rpar_full_mask")), len(text.vocabulary))
-    rows = task.open(golden_data / "rpar.tsv", training=False)
+    theirs = numbers("model/model_rpar_full_mask")["tasks"]["rpar_full_mask"]
+    sizes = {"patch_image_size": theirs["patch_image_size"], "max_image_size": len(text.vocabulary.bin_ids) - 1}
+    task = task_of("rpar_full_mask", text, golden_data, **sizes)
+    network = network_of(golden_checkpoint("rpar_full_mask"), text)
+    rows = task.open(golden_data / table("rpar_full_mask")["tsv"], training=False)
     cases = theirs["qpg_greedy_bs1"]
     answers = task.generate(network, task.collate([rows[case["row"]] for case in cases]), task.generation_settings())
     for answer, case in zip(answers, cases, strict=True):
@@ -127,10 +129,10 @@ def test_parallel_parsing(golden, golden_data, golden_checkpoint, text):
         assert prediction.codes.tolist() == case["hyp"][4:]
 
 
-def test_ranks_share_the_rows(golden, golden_data, golden_checkpoint, text):
-    task = TASKS["rhrc"](text, TaskSettings(patch_image_size=128))
-    network = load_network(read_checkpoint(golden_checkpoint("rhrc")), len(text.vocabulary))
-    rows = task.open(golden_data / "rhrc.tsv", training=False)
+def test_ranks_share_the_rows(golden_data, golden_checkpoint, text):
+    task = task_of("rhrc", text, golden_data)
+    network = network_of(golden_checkpoint("rhrc"), text)
+    rows = task.open(golden_data / table("rhrc")["tsv"], training=False)
     settings = task.generation_settings()
     whole = evaluate(task, network, rows, settings=settings, batch_size=10)[1]
     parts = [evaluate(task, network, rows, settings=settings, batch_size=4, rank=r, world=3)[1] for r in range(3)]

@@ -3,7 +3,8 @@
 import pytest
 from written import BOX, CODES, SETTINGS, Painter, written
 
-from refhcm.inference.instruction import Instruction, chain_instruction, induce
+from refhcm.inference.instruction import Instruction, induce
+from refhcm.tasks.chain import chain_instruction
 
 POINTS = f"{BOX} nose <bin_1> <bin_2>"
 

@@ -130,9 +130,9 @@ def test_a_cpu_without_bfloat16_packs_none():
 @torch.inference_mode()
 def test_folded_norms(network):
     folded, pictures = copy.deepcopy(network).for_answers(), torch.randn(2, 3, 80, 64)
-    trunk = folded.encoder.embed_images
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in trunk.modules())
-    assert_close(trunk(pictures), network.encoder.embed_images(pictures), atol=1e-4, rtol=1e-4)
+    backbone = folded.encoder.embed_images
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in backbone.modules())
+    assert_close(backbone(pictures), network.encoder.embed_images(pictures), atol=1e-4, rtol=1e-4)
 
 
 @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""Attention, caches, trunk: the parts of the network by plain formulas."""
+"""Attention, caches, backbone: the parts of the network by plain formulas."""
 
 import pytest
 import torch
@@ -38,8 +38,8 @@ def test_encoder_layer_by_its_formula():
     x, bias = torch.randn(2, 3, 8), torch.zeros(1, 1, 3, 3)
     normed = layer.self_attn_layer_norm(x)
     middle = x + layer.attn_ln(layer.self_attn(normed, *layer.self_attn.keys_values(normed), bias=bias))
-    hidden = nn.functional.gelu(layer.fc1(layer.final_layer_norm(middle)))
-    expected = layer.w_resid * middle + layer.fc2(layer.ffn_layernorm(hidden))
+    attn_mask = nn.functional.gelu(layer.fc1(layer.final_layer_norm(middle)))
+    expected = layer.w_resid * middle + layer.fc2(layer.ffn_layernorm(attn_mask))
     assert_close(layer(x, bias), expected, atol=1e-6, rtol=1e-5)
 
 
@@ -83,14 +83,18 @@ def test_cache_follows_the_beams():
         ("resnet152", (3, 8, 36)),
     ],
 )
-def test_trunk(kind, blocks):
-    trunk = ResNet(kind, width=4, drop_path_rate=0.4).eval()
-    assert trunk(torch.randn(1, 3, 48, 80)).shape == (1, 64, 3, 5)
-    assert tuple(len(layer) for layer in (trunk.layer1, trunk.layer2, trunk.layer3)) == blocks
-    assert all(layer[0].drop_path.drop_prob == 0 for layer in (trunk.layer1, trunk.layer2, trunk.layer3))
-    assert trunk.layer1[-1].drop_path.drop_prob == pytest.approx(0.4)
-    assert [layer[0].conv2.stride for layer in (trunk.layer1, trunk.layer2, trunk.layer3)] == [(1, 1), (2, 2), (2, 2)]
-    assert trunk.layer2[0].conv1.stride == (1, 1)  # v1.5: the stride is in the 3 x 3
+def test_backbone(kind, blocks):
+    backbone = ResNet(kind, width=4, drop_path_rate=0.4).eval()
+    assert backbone(torch.randn(1, 3, 48, 80)).shape == (1, 64, 3, 5)
+    assert tuple(len(layer) for layer in (backbone.layer1, backbone.layer2, backbone.layer3)) == blocks
+    assert all(layer[0].drop_path.drop_prob == 0 for layer in (backbone.layer1, backbone.layer2, backbone.layer3))
+    assert backbone.layer1[-1].drop_path.drop_prob == pytest.approx(0.4)
+    assert [layer[0].conv2.stride for layer in (backbone.layer1, backbone.layer2, backbone.layer3)] == [
+        (1, 1),
+        (2, 2),
+        (2, 2),
+    ]
+    assert backbone.layer2[0].conv1.stride == (1, 1)  # v1.5: the stride is in the 3 x 3
 
 
 def test_kinds_of_norm():
@@ -105,6 +109,6 @@ def test_kinds_of_norm():
     sync.eval()(torch.randn(1, 3, 32, 32))  # on the CPU, too
 
 
-def test_unknown_trunk():
+def test_unknown_backbone():
     with pytest.raises(CheckpointError, match="resnet_type 'resnet99' is not one of resnet18"):
         ResNet("resnet99")

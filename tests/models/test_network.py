@@ -188,12 +188,12 @@ def test_learning_and_answering_see_the_same(batch):
 
 
 def test_half_precision_has_channels_innermost(batch):
-    """The layout alone differs: what the trunk sees agrees to bfloat16's precision."""
-    trunk = make().encoder.embed_images.eval()
+    """The layout alone differs: what the backbone sees agrees to bfloat16's precision."""
+    backbone = make().encoder.embed_images.eval()
     with torch.no_grad():
-        full = trunk(batch["patch_images"])
+        full = backbone(batch["patch_images"])
         with torch.autocast("cpu", torch.bfloat16):
-            half = trunk(batch["patch_images"])
+            half = backbone(batch["patch_images"])
     assert full.is_contiguous()
     assert half.is_contiguous(memory_format=torch.channels_last)
     assert_close(half.float(), full, atol=0.05 * float(full.abs().max()), rtol=0.05)

@@ -21,7 +21,7 @@ SIZE = {"arch": "refhcm_test", "encoder_embed_dim": 32, "encoder_ffn_embed_dim":
 
 
 def published_bucket(relative, size):
-    """The formula of the spec for one pair."""
+    """The formula of docs/network.md for one pair."""
     middle, sign = size // 2, (relative > 0) - (relative < 0)
     distance = middle - 1 if -middle < relative < middle else abs(relative)
     if distance <= middle:

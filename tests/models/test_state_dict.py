@@ -1,52 +1,53 @@
 """Names and shapes of the state dict, and the computed buffers, against the published ones."""
 
 import hashlib
-import json
 
 import pytest
 import torch
+from golden_folder import names, numbers
 
 from refhcm.models.refhcm import Network, NetworkConfig
 from refhcm.models.refhcm.loading import COMPUTED
 from refhcm.models.refhcm.positions import code_positions, image_buckets, token_buckets
 
-VARIANTS = {
-    "refhcm_large": {},
-    "variant_ofa_base_size": {"arch": "ofa_base"},
-    "variant_scale_resids_frozenbn": {
-        "scale_resids": True,
-        "freeze_resnet": True,
-        "resnet_type": "resnet50",
-        "encoder_layers": 2,
-        "decoder_layers": 2,
-    },
+VARIANTS = [name for name in names("state_dict_*.json") if not name.startswith("vqgan")]
+# how each computed buffer follows from the published flags
+BUFFERS = {
+    "token_rp_bucket": lambda args: token_buckets(args["max_source_positions"], args["token_bucket_size"]),
+    "image_rp_bucket": lambda args: image_buckets(
+        torch.arange(args["image_bucket_size"] ** 2 + 1), args["image_bucket_size"]
+    ),
+    "image_position_idx": lambda args: code_positions(args["image_bucket_size"], args["code_image_size"]),
 }
-# sha256 of the int64 little-endian values, from golden/state_dict_refhcm_large.json
-TOKEN_BUCKETS = "20c31e82a79b5e99e560102fc14acca443cae87bcddffeb9021430a3dd46e46c"
-IMAGE_BUCKETS = "f982ef63073e509c2bee49d3c0fcd15ab78c40b214d286478c0f58bad925b756"
-CODE_POSITIONS = "496289934acfa8ef488054743cbccd28b21c64fede539cca0bfb8d18daec9d38"
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_names_and_shapes(golden, variant):
-    theirs = json.loads((golden / f"state_dict_{variant}.json").read_text())
+def test_names_and_shapes(variant):
+    theirs = numbers(f"state_dict_{variant}")
     with torch.device("meta"):
-        network = Network(NetworkConfig.from_args(VARIANTS[variant]), theirs["vocab"])
+        network = Network(NetworkConfig.from_args(theirs["resolved_model_args"]), theirs["vocab"])
     expected = {e["name"]: e["shape"] for e in theirs["entries"] if e["name"].rpartition(".")[2] not in COMPUTED}
     assert {name: list(value.shape) for name, value in network.state_dict().items()} == expected
     assert sum(p.numel() for p in network.parameters()) == theirs["n_params_unique"]
 
 
-@pytest.mark.parametrize(
-    ("values", "digest"),
-    [
-        (lambda: token_buckets(1024, 256), TOKEN_BUCKETS),
-        (lambda: image_buckets(torch.arange(42 * 42 + 1), 42), IMAGE_BUCKETS),
-        (lambda: code_positions(42, 128), CODE_POSITIONS),
-    ],
-)
-def test_computed_buffers(values, digest):
-    assert hashlib.sha256(values().numpy().astype("<i8").tobytes()).hexdigest() == digest
+def test_arch_names():
+    """`--arch refhcm` and `ofa_base` are the published flags of these sizes."""
+    for arch, variant in (("refhcm", "refhcm_large"), ("ofa_base", "variant_ofa_base_size")):
+        published = NetworkConfig.from_args(numbers(f"state_dict_{variant}")["resolved_model_args"])
+        assert NetworkConfig.from_args({"arch": arch}) == published
+
+
+@pytest.mark.parametrize("name", BUFFERS)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_computed_buffers(variant, name):
+    theirs = numbers(f"state_dict_{variant}")
+    values = BUFFERS[name](theirs["resolved_model_args"])
+    checks = [check for buffer, check in theirs["int_buffer_checks"].items() if buffer.endswith(f".{name}")]
+    assert checks
+    for check in checks:
+        assert (int(values.sum()), int(values.min()), int(values.max())) == (check["sum"], check["min"], check["max"])
+        assert hashlib.sha256(values.numpy().astype("<i8").tobytes()).hexdigest() == check["sha256_int64_le"]
 
 
 def test_one_embedding_matrix():

@@ -7,7 +7,7 @@ import shlex
 import pytest
 from scripts import ROOT, run_script
 
-from refhcm.evaluate import make_parser
+from refhcm.apps.cli.main import make_parser
 
 COMMON = {
     "arch": "refhcm", "criterion": "adjust_label_smoothed_cross_entropy", "label_smoothing": 0.1, "optimizer": "adam",
@@ -115,9 +115,10 @@ def printed(script, name, **environment):
 @pytest.mark.parametrize("script", TRAIN)
 def test_training_flags(script):
     pytest.importorskip("fairseq")
-    from refhcm.train import parse
+    from refhcm.training.command import parse
 
-    args = parse(printed(script, "train.py", SIZE="large"))
+    published_gpus = 2 if script.startswith("multitask") else 1
+    args = parse(printed(script, "train.py", SIZE="large", GPUS=published_gpus))
     found = vars(args) | {"eval_args": json.loads(args.eval_args)}
     expected = COMMON | TRAIN[script]
     assert {name: found.get(name, False) for name in expected} == expected  # freeze_* are absent when not given
@@ -131,7 +132,8 @@ def test_training_flags(script):
 
 @pytest.mark.parametrize("script", EVALUATE)
 def test_evaluation_flags(script):
-    args = make_parser().parse_args(printed(script, "evaluate.py"))
+    words = ["evaluate", *printed(script, "evaluate.py")]
+    args = make_parser(words).parse_args(words)
     expected = EVALUATE[script] | {
         "path": f"{ROOT}/checkpoints/refhcm.pt",
         "results_path": f"{ROOT}/results/{EVALUATE[script]['task']}",
@@ -147,6 +149,47 @@ def test_processes_from_the_environment():
         *("--nnodes", "2", "--node-rank", "1", "--nproc-per-node", "4"),
         *("--master-addr", "10.0.0.1", "--master-port", "12345"),
     ]
+
+
+def batch_of(script, *arguments, **environment):
+    """(GPUs, --batch-size, --update-freq) of a dry run, from the command that it prints and from its one line."""
+    done = run_script(script, *arguments, DRY_RUN=1, **environment)
+    words = shlex.split(done.stdout)
+    last = {word: words[k + 1] for k, word in enumerate(words[:-1])}  # of a repeated flag, the one that argparse takes
+    ranks = int(last["--nproc-per-node"]) * int(last["--nnodes"])
+    line = f"global batch: {ranks} GPUs x --batch-size {last['--batch-size']} x --update-freq {last['--update-freq']} "
+    assert done.stderr.startswith(line), done.stderr
+    return ranks, int(last["--batch-size"]), int(last["--update-freq"])
+
+
+@pytest.mark.parametrize(
+    ("script", "gpus", "expected"),
+    [
+        ("rec/train_refcoco.sh", 1, (1, 8, 8)),
+        ("rec/train_refcoco.sh", 8, (8, 8, 1)),
+        ("rec/train_refcoco.sh", 16, (16, 4, 1)),  # fewer rows at a time, and as many an update
+        ("rpar/train_rpar_full_mask.sh", 3, (3, 4, 4)),
+        ("rhrc/train_rhrc.sh", 8, (8, 4, 1)),
+        ("multitask/train_multitask.sh", 8, (8, 2, 1)),
+    ],
+)
+def test_the_global_batch_stays_the_recipe_s(script, gpus, expected):
+    assert batch_of(script, GPUS=gpus) == expected
+
+
+def test_another_global_batch_on_request():
+    rec = "rec/train_refcoco.sh"
+    assert batch_of(rec, GPUS=4, NNODES=2, GLOBAL_BATCH=512) == (8, 8, 8)
+    assert batch_of(rec, GPUS=8, UPDATE_FREQ=8) == (8, 8, 8)
+    assert batch_of(rec, "--batch-size", "4", GPUS=4) == (4, 4, 4)
+    assert batch_of(rec, "--batch-size=2", "--lr", "1e-4", "--update-freq", "3", GPUS=3) == (3, 2, 3)
+
+
+@pytest.mark.parametrize("given", [{"GPUS": 3}, {"GPUS": 128}, {"GPUS": 2, "GLOBAL_BATCH": 63}])
+def test_a_global_batch_that_cannot_be_shared_is_refused(given):
+    done = run_script("rec/train_refcoco.sh", check=False, DRY_RUN=1, **given)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{given['GPUS']} GPUs cannot share a global batch of" in done.stderr
 
 
 def test_half_precision_on_request():
@@ -169,7 +212,7 @@ def test_as_many_processes_as_gpus_may_be_used(tmp_path, monkeypatch, visible, p
     program.chmod(0o755)
     given = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     given |= {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
-    words = shlex.split(run_script("rec/train_refcoco.sh", DRY_RUN=1, **given).stdout)
+    words = shlex.split(run_script("rec/train_refcoco.sh", DRY_RUN=1, UPDATE_FREQ=1, **given).stdout)
     assert words[words.index("--nproc-per-node") + 1] == str(processes)
     assert ("--fp16" in words) == (visible not in ("", "-1"))
 

@@ -9,9 +9,9 @@ import sys
 
 import pytest
 import torch
+from commands import parsed
 from scripts import ROOT, run_script
 
-from refhcm.evaluate import make_parser
 from refhcm.models.refhcm.config import SIZES, NetworkConfig
 from refhcm.models.refhcm.network import Network
 
@@ -24,18 +24,17 @@ KEYS = {
 def commands(script, *arguments, name, **environment):
     """Arguments that a dry run gives to each call of a program."""
     words = [shlex.split(line) for line in run_script(script, *arguments, DRY_RUN=1, **environment).stdout.splitlines()]
-    starts = [next((i for i, word in enumerate(line) if word.endswith(name)), None) for line in words]
+    starts = [next((i for i, word in enumerate(line[:5]) if word.endswith(name)), None) for line in words]
     return [line[start + 1 :] for line, start in zip(words, starts, strict=True) if start is not None]
 
 
 def test_training_flags(tmp_path):
     pytest.importorskip("fairseq")
-    from refhcm.train import parse
-    from refhcm.training.pretrain.command import parser
+    from refhcm.training.command import parse
 
     given, chained = commands("synthetic/train.sh", tmp_path, name="train.py", UPDATES=1000)
-    (before,) = commands("synthetic/train.sh", tmp_path, name="refhcm.training.pretrain.command")
-    args, first, last = parse(given), parser().parse_args(before), parse(chained)
+    (before,) = commands("synthetic/train.sh", tmp_path, name="pretrain")
+    args, first, last = parse(given), parsed("pretrain", *before), parse(chained)
     assert (args.max_update, last.max_update) == (750, 1000)
     assert (args.total_num_update, last.total_num_update) == ("1000", "1000")
     assert (args.refchain_dataset, last.refchain_dataset) == (None, str(tmp_path / "chains.tsv"))
@@ -60,15 +59,13 @@ def test_training_flags(tmp_path):
 
 def test_training_from_a_model(tmp_path):
     """Its words and codes are kept: no vocabulary and no tokenizer is made."""
-    from refhcm.training.pretrain.command import parser
-
     start = ROOT / "checkpoints/synthetic"
-    (before,) = commands("synthetic/train.sh", tmp_path, name="refhcm.training.pretrain.command", START=start)
-    first = parser().parse_args(before)
-    assert (first.finetune_from_model, first.trunk_updates) == (start / "model.pt", 0)
+    (before,) = commands("synthetic/train.sh", tmp_path, name="pretrain", START=start)
+    first = parsed("pretrain", *before)
+    assert (first.finetune_from_model, first.backbone_updates) == (start / "model.pt", 0)
     assert first.bpe_dir == str(start / "bpe")
-    assert commands("synthetic/train.sh", tmp_path, name="refhcm.apps.cli.vocabulary", START=start) == []
-    tokenizer = commands("synthetic/train.sh", tmp_path, name="refhcm.apps.cli.tokenizer", START=start)
+    assert commands("synthetic/train.sh", tmp_path, name="vocabulary", START=start) == []
+    tokenizer = commands("synthetic/train.sh", tmp_path, name="tokenizer", START=start)
     assert [given[0] for given in tokenizer] == ["encode", "encode", "adapt"]
     assert {given[given.index("--vq-ckpt") + 1] for given in tokenizer} == {str(start / "vqgan/model.ckpt")}
     (asked,) = commands("synthetic/train.sh", tmp_path, name="evaluate.py", START=start)
@@ -76,7 +73,7 @@ def test_training_from_a_model(tmp_path):
     assert asked[asked.index("--path") + 1] == str(tmp_path / "network/checkpoint_last.pt")
     last = len(asked) - asked[::-1].index("--annotation-root")  # the last one wins
     assert asked[last] == str(tmp_path / "world/rpar/annos")
-    exported = commands("synthetic/train.sh", tmp_path, name="refhcm.apps.cli.export", START=start)
+    exported = commands("synthetic/train.sh", tmp_path, name="export", START=start)
     assert exported[0][0] == str(tmp_path / "adapted/model.ckpt")
 
 
@@ -89,7 +86,7 @@ def test_codes_are_made_anew_for_another_tokenizer_or_world(tmp_path):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).touch()
             os.utime(tmp_path / name, (age, age))
-        calls = commands("synthetic/train.sh", tmp_path, name="refhcm.apps.cli.tokenizer")
+        calls = commands("synthetic/train.sh", tmp_path, name="tokenizer")
         return [words[words.index("--data") + 1].rpartition("/")[2] for words in calls if words[0] == "encode"]
 
     assert encoded() == ["val.tsv"]
@@ -112,7 +109,7 @@ def test_scoring_flags(tmp_path):
         (tmp_path / f"{table}.tsv").touch()
     (tmp_path / "world.json").touch()
     script = ("synthetic/evaluate.sh", tmp_path, tmp_path)
-    given = [vars(make_parser().parse_args(words)) for words in commands(*script, name="evaluate.py")]
+    given = [vars(parsed("evaluate", *words)) for words in commands(*script, name="evaluate.py")]
     asked = [(g["task"], g["data"].rpartition("/")[2], g.get("selected_cols"), g.get("min_len")) for g in given]
     assert asked == [
         ("refcoco", "rkpt_test.tsv", "0,5,2,3", None),
@@ -124,7 +121,7 @@ def test_scoring_flags(tmp_path):
     ]
     shipped = str(ROOT / "checkpoints/synthetic")
     assert {(g["path"], g["bpe_dir"]) for g in given} == {(f"{shipped}/model.pt", f"{shipped}/bpe")}
-    own = next(words for words in commands(*script, name="refhcm.apps.cli.tokenizer") if words[0] == "score")
+    own = next(words for words in commands(*script, name="tokenizer") if words[0] == "score")
     assert own[own.index("--path") + 1] == f"{shipped}/model.pt"  # the canvas of its answers
     assert {g["vq_ckpt"] for g in given if "rpar" in g["task"]} == {f"{shipped}/vqgan/model.ckpt"}
 
@@ -164,7 +161,7 @@ def test_small_size():
 def test_the_whole_recipe(tmp_path):
     pytest.importorskip("fairseq")
     few = {"PICTURES": 340, "LOOK_PICTURES": 24, "TOKENIZER_UPDATES": 10}
-    few |= {"TRUNK_UPDATES": 3, "ENCODER_UPDATES": 3, "UPDATES": 4, "ADAPT_UPDATES": 3}
+    few |= {"BACKBONE_UPDATES": 3, "ENCODER_UPDATES": 3, "UPDATES": 4, "ADAPT_UPDATES": 3}
     run = tmp_path / "run"
     log = run_script("synthetic/train.sh", run, **few, timeout=1800)
     assert "done: 4 updates" in log.stdout

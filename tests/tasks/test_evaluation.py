@@ -13,7 +13,7 @@ from refhcm.data.dataset import BadRow
 from refhcm.models.refhcm.config import SIZES, NetworkConfig
 from refhcm.models.refhcm.network import Network
 from refhcm.tasks import evaluation
-from refhcm.tasks.evaluation import Answer, evaluate, example, summarize, write_json
+from refhcm.tasks.evaluation import ScoredRow, evaluate, example, summarize, write_json
 from refhcm.tasks.settings import settings_of
 from refhcm.utils.checkpoints import Checkpoint
 from refhcm.utils.errors import DataError, UserError
@@ -174,6 +174,6 @@ def test_files_are_written_whole(tmp_path):
 def test_an_example_in_words(make_task, table):
     task = make_task("refcoco", **COLUMNS)
     batch = task.collate([task.open(table, training=False)[0]])
-    text = example(task, batch, [Answer(0, {"uniq_id": "a"}, {})])
+    text = example(task, batch, [ScoredRow(0, {"uniq_id": "a"}, {})])
     assert text.startswith("label: <bin_")
     assert text.endswith('| answer: {"uniq_id": "a"}')

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refhcm.data.mixture import Mixture
-from refhcm.inference.instruction import chain_instruction
 from refhcm.tasks import TRAINABLE
+from refhcm.tasks.chain import chain_instruction
 from refhcm.tasks.settings import MultitaskSettings
 from refhcm.utils.errors import UserError
 

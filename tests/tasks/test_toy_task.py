@@ -85,7 +85,7 @@ def table(tmp_path):
 @pytest.mark.filterwarnings("default")  # of fairseq and hydra
 def test_a_new_task_trains_and_answers(world, table, small_text, tmp_path):
     from refhcm.tasks.fairseq_tasks import register
-    from refhcm.train import configure, parse
+    from refhcm.training.command import configure, parse
     from refhcm.training.loop import train
 
     register(Quarter)

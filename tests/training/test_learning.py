@@ -44,9 +44,9 @@ def people(tmp_path_factory):
     """A world of one person a picture, and a vocabulary of its words."""
     world = tmp_path_factory.mktemp("people") / "world"
     counts = [f"--{split}={count}" for split, count in PICTURES.items()]
-    run(sys.executable, "-m", "refhcm.data.synthetic", "--out", world, "--seed=4", "--max-people=1", *counts)
+    run(sys.executable, "-m", "refhcm", "world", "--out", world, "--seed=4", "--max-people=1", *counts)
     words = f"{world / 'rkpt' / 'train.tsv'}:2"
-    run(sys.executable, "-m", "refhcm.apps.cli.vocabulary", words, "--size=500", "--out", world / "bpe")
+    run(sys.executable, "-m", "refhcm", "vocabulary", words, "--size=500", "--out", world / "bpe")
     return world
 
 

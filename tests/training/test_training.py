@@ -128,7 +128,7 @@ def test_training_from_an_average_and_an_average_of_anew(world, tmp_path):
 
 
 def test_a_rank_without_rows_to_validate(world, tmp_path):
-    """One batch for two processes; weights are averaged, the trunk's counters, too."""
+    """One batch for two processes; weights are averaged, the backbone's counters, too."""
     flags = ["--eval-acc", "--batch-size-valid=100", "--max-epoch=1", "--store-ema", "--ema-decay=0.5"]
     command = training_command(world, tmp_path, *flags, "--optimizer=fused_adam")
     log = run_two([part for part in command if part not in ("--disable-validation", "--freeze-resnet")])
@@ -144,7 +144,7 @@ def test_a_rank_without_rows_to_validate(world, tmp_path):
 @pytest.mark.filterwarnings("ignore::UserWarning")  # hydra's, of how fairseq calls it
 def test_processes_share_gradients_through_fairseq_s_own_wrapper(world, tmp_path, monkeypatch):
     """On GPUs, too: torch's wants a gradient of every weight."""
-    from refhcm.train import configure, parse
+    from refhcm.training.command import configure, parse
 
     for name, value in {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)

@@ -32,7 +32,7 @@ def test_clean_twice_is_clean_once():
 
 
 def test_golden_references_of_the_evaluation_run(golden):
-    # data/rhrc.tsv -> the references of eval/rhrc_cider.json; vocabulary.md removes [12, 3] beforehand
+    # data/rhrc.tsv -> the references of eval/rhrc_cider.json; docs/vocabulary.md removes [12, 3] beforehand
     column = [line.split("\t")[1] for line in (golden / "data" / "rhrc.tsv").read_text().splitlines()]
     texts = [re.sub(r"\s+", " ", re.sub(r"\s*\[\d+(?:, \d+)*\]\s*", " ", text)) for text in column]
     expected = json.loads((golden / "eval" / "rhrc_cider.json").read_text())

@@ -1,6 +1,6 @@
-"""What each cell of a drawn picture shows: what an image trunk can learn before anything is asked (tasks/pretrain.py).
+"""What each cell of a drawn picture shows: what the backbone can learn before anything is asked.
 
-A cell is what one patch of the trunk stands for. Its tags are words ("red", "coat", "sitting") and marks, which have
+A cell is what one patch of the backbone stands for. Its tags are words ("red", "coat", "sitting") and marks, which have
 their kind before a colon: "part:hat" (CIHP's classes), "joint:left_knee", "facing:left".
 """
 
@@ -41,7 +41,7 @@ RAREST = 1e-4  # share of the points: what is rarer weighs no more
 
 
 @dataclass(frozen=True)
-class Person:
+class Target:
     """Someone in a picture.
 
     shown: int32 [K, 2], (cell, tag). places: float32 [COORDINATES], x and y of the box's corners and of the joints,
@@ -68,15 +68,15 @@ class Person:
         return y * side + x, middles.astype(np.float32)
 
 
-class Shown(NamedTuple):
+class CellTruth(NamedTuple):
     """tags: float32 [B, cells, tags], 1 where a cell shows one. parts: int64 [B, cells, DETAIL**2], CIHP's class."""
 
     tags: Tensor
     parts: Tensor
 
-    def to(self, device: torch.device) -> "Shown":
+    def to(self, device: torch.device) -> "CellTruth":
         """On another device."""
-        return Shown(self.tags.to(device), self.parts.to(device))
+        return CellTruth(self.tags.to(device), self.parts.to(device))
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,14 @@ class Cells:
     """
 
     pictures: np.ndarray
-    people: list[list[Person]]
+    people: list[list[Target]]
     tags: tuple[str, ...]
     side: int
 
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def target(self, asked: Sequence[Sequence[Person]]) -> Shown:
+    def target(self, asked: Sequence[Sequence[Target]]) -> CellTruth:
         """What the cells show of some people of each picture; where there is none of them, part 0."""
         tags = torch.zeros(len(asked), self.side**2, len(self.tags))
         parts = np.zeros((len(asked), self.side * DETAIL, self.side * DETAIL), np.int64)
@@ -105,7 +105,7 @@ class Cells:
                 row[cells, shown] = 1
                 points += person.parts  # where one is seen, no other is
         points = parts.reshape(-1, self.side, DETAIL, self.side, DETAIL).swapaxes(2, 3)
-        return Shown(tags, torch.from_numpy(points.reshape(len(asked), self.side**2, DETAIL**2)))
+        return CellTruth(tags, torch.from_numpy(points.reshape(len(asked), self.side**2, DETAIL**2)))
 
     def class_weights(self) -> Tensor:
         """One over the root of each class's share of the points, so that small parts count: float32 [classes]."""
@@ -137,7 +137,7 @@ def read_cells(worlds: Sequence[Path], split: str, *, size: int, side: int, work
             for tags, cells, places, parts, expressions in people:
                 known = [numbers.setdefault(tag, len(numbers)) for tag in tags]
                 shown = np.stack([np.concatenate(cells), np.repeat(known, [*map(len, cells)])], axis=1)
-                everybody[-1].append(Person(shown.astype(np.int32), places, parts, expressions))
+                everybody[-1].append(Target(shown.astype(np.int32), places, parts, expressions))
     return Cells(pictures, everybody, tuple(numbers), side)
 
 
@@ -202,7 +202,7 @@ def _tags(person: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ...], float]
     free = set(person["regions"])
     whole = ["mark:person", person["noun"]]
     whole += [person["stance"]] if "legs" in free else []
-    whole += [f"facing:{person['view']}"] if {"head", "trunk"} & free else []
+    whole += [f"facing:{person['view']}"] if {"head", "backbone"} & free else []
     whole += [f"gesture:{person['gesture']}"] if "arms" in free else []
     whole += [f"holding:{person['prop']}"] if person["prop"] and "prop" in person["seen"] else []
     yield from ((tag, _ANYWHERE, PERSON_SHARE) for tag in whole)

@@ -1,4 +1,4 @@
-"""What patches are read by while trunk and encoder learn to see (tasks/pretrain.py); thrown away after it."""
+"""What patches are read by while backbone and encoder learn to see (tasks/pretrain.py); thrown away after it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...data.text import TextEncoder
 from ...utils.parsing import NUM_CLASSES, confusion_matrix, segmentation_scores
-from .cells import COORDINATES, DETAIL, Person, Shown, is_word
+from .cells import COORDINATES, DETAIL, CellTruth, Target, is_word
 
 RARE = -4.0  # log-odds of a tag before anything is learned
 PATCHES = 4  # of each person asked about tell places in an update
@@ -41,7 +41,7 @@ class CellReader(nn.Module):
         words = F.linear(patches, embedding[self.words[:, 1]]).float() + self.word_bias
         return self.tags(patches).float(), words, self.parts(patches).unflatten(-1, (DETAIL**2, -1)).float()
 
-    def losses(self, patches: Tensor, embedding: Tensor, target: Shown) -> dict[str, Tensor]:
+    def losses(self, patches: Tensor, embedding: Tensor, target: CellTruth) -> dict[str, Tensor]:
         """Nats for a patch's tags and words, and for a point, by its weight."""
         tags, words, parts = self(patches, embedding)
         asked = (tags, target.tags), (words, target.tags[..., self.words[:, 0]])
@@ -58,7 +58,7 @@ class Tally:
         self.tags = torch.zeros(3, len(tags))  # found and there, found, there
         self.parts = torch.zeros(NUM_CLASSES, NUM_CLASSES, dtype=torch.long)
 
-    def add(self, read: tuple[Tensor, Tensor, Tensor], target: Shown) -> None:
+    def add(self, read: tuple[Tensor, Tensor, Tensor], target: CellTruth) -> None:
         """Counts a batch: what the reader gave, and the truth."""
         found = read[0] > 0
         self.tags += torch.stack([x.sum((0, 1)).float().cpu() for x in (found * target.tags, found, target.tags)])
@@ -87,7 +87,7 @@ class Close:
 
     @classmethod
     def drawn(
-        cls, states: Tensor, bins: Tensor, people: Sequence[Person], side: int, rng: np.random.Generator
+        cls, states: Tensor, bins: Tensor, people: Sequence[Target], side: int, rng: np.random.Generator
     ) -> "Close":
         """Of each person, at most PATCHES of the states [B, side * side (or more), D]."""
         rows, found = [], []

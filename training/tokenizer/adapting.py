@@ -19,8 +19,8 @@ from ...models.vqgan.tokenizer import load_weights
 from ...tasks.result_files import check_row, read_numbers
 from ...utils.boxes import box_hits
 from ...utils.parsing import crop_label_map
-from .masks import Draws, Persons
-from .trainer import Settings, Trainer
+from .masks import Draws, MaskRows
+from .trainer import TokenizerSettings, TokenizerTrainer
 
 TRUE_CODES = 0.3  # share of draws with the table's codes in the table's box: maps of true codes must stay good
 PIXELS = 0.3  # weight of the cross-entropy beside the loss of the mean IoU
@@ -38,7 +38,7 @@ class AnsweredCrops(Draws):
 
     def __init__(
         self,
-        persons: Persons,
+        persons: MaskRows,
         size_hw: tuple[int, int],
         *,
         n_embed: int,
@@ -74,11 +74,17 @@ class AnsweredCrops(Draws):
         return Drawn(torch.from_numpy(self.codes[row]), answered)
 
 
-class DecoderTrainer(Trainer):
+class DecoderTrainer(TokenizerTrainer):
     """Trains the decoder alone, for the mean IoU of its maps."""
 
     def __init__(
-        self, config: VQConfig, weights: Mapping[str, Any], settings: Settings, *, where: str, device: torch.device
+        self,
+        config: VQConfig,
+        weights: Mapping[str, Any],
+        settings: TokenizerSettings,
+        *,
+        where: str,
+        device: torch.device,
     ) -> None:
         """weights: the checkpoint to begin with, read from `where`."""
         super().__init__(config, settings, device=device)

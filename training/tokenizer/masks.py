@@ -1,4 +1,4 @@
-"""Persons' masks by the rows of an RPar table, for the tokenizer's commands (spec tokenizer.md and data.md)."""
+"""Masks by the rows of an RPar table, for the tokenizer's commands (docs/tokenizer.md and docs/data.md)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ JITTER = 0.1  # of the box's sides: how far each edge moves at most in training
 
 
 @dataclass(frozen=True)
-class Person:
+class MaskRow:
     """A row's person. mask: int64 [H, W] of the whole picture; box_xyxy: image px; where: "file:line"."""
 
     where: str
@@ -60,14 +60,14 @@ def open_table(path: str | Path) -> TsvFile:
     return TsvFile(path, None, names=names)
 
 
-def read_person(file: TsvFile, i: int, *, root: Path) -> Person:
+def read_person(file: TsvFile, i: int, *, root: Path) -> MaskRow:
     """Row i; masks lie below `root`/gts, pictures below `root`/imgs. DataError names file, row and column."""
     row, where = file[i], file.where(i)
     size_wh = _picture_size(row["image"], root=root / "imgs", where=where)
     mask = read_label_map(row["mask"], size_wh, root=root / "gts", where=where)
     box_xyxy = parse_box(row["box"], where)
     check_box_in_picture(box_xyxy, size_wh, where=where)
-    return Person(where, row, torch.from_numpy(mask.astype(np.int64)), box_xyxy)
+    return MaskRow(where, row, torch.from_numpy(mask.astype(np.int64)), box_xyxy)
 
 
 def _picture_size(text: str, *, root: Path, where: str) -> tuple[int, int]:
@@ -80,18 +80,18 @@ def _picture_size(text: str, *, root: Path, where: str) -> tuple[int, int]:
         raise DataError(f"{where}: column image: picture {path} can not be read ({error})") from error
 
 
-class Persons(Dataset):
+class MaskRows(Dataset):
     """Every row once, in order. A row that can not be used is a BadRow: workers can not raise clear errors."""
 
     def __init__(self, file: TsvFile, root: Path) -> None:
         self.file = file
         self.root = root
-        self._last: Person | None = None
+        self._last: MaskRow | None = None
 
     def __len__(self) -> int:
         return len(self.file)
 
-    def __getitem__(self, i: int) -> Person | BadRow:
+    def __getitem__(self, i: int) -> MaskRow | BadRow:
         try:
             row, last = self.file[i], self._last
             if last is not None and all(row[name] == last.row[name] for name in ("image", "mask", "box")):
@@ -105,7 +105,7 @@ class Persons(Dataset):
 class Draws(Dataset, ABC):
     """Draw k of an endless shuffled stream, a function of (seed, k) alone: so a resumed run sees what it would have."""
 
-    def __init__(self, persons: Persons, size_hw: tuple[int, int], *, seed: int) -> None:
+    def __init__(self, persons: MaskRows, size_hw: tuple[int, int], *, seed: int) -> None:
         self.persons = persons
         self.size_hw = size_hw
         self.seed = seed
@@ -144,7 +144,7 @@ def _jittered(box_xyxy: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return box_xyxy + rng.uniform(-JITTER, JITTER, size=4) * sides
 
 
-def batches(persons: Persons, *, batch_size: int, num_workers: int, name: str) -> Iterator[list[Person]]:
+def batches(persons: MaskRows, *, batch_size: int, num_workers: int, name: str) -> Iterator[list[MaskRow]]:
     """Every person once, in order, under a progress bar of rows. DataError at the first row that can not be used."""
     loader = DataLoader(persons, batch_size=batch_size, num_workers=num_workers, collate_fn=list)
     with tqdm(total=len(persons), desc=name, unit="row") as progress:

@@ -1,4 +1,4 @@
-"""Training of the parsing-map tokenizer (spec tokenizer.md; the published repository has no such command).
+"""Training of the parsing-map tokenizer (docs/tokenizer.md; the published repository has no such command).
 
 A codebook that starts at random far from the latents collapses to a few codes. So the first updates train encoder and
 decoder without it, then it is placed by k-means on the latents, and rows that go out of use are placed anew.
@@ -17,9 +17,10 @@ from tqdm import tqdm
 
 from ...models.vqgan import VQTokenizer
 from ...models.vqgan.config import VQConfig
-from ...models.vqgan.tokenizer import load_weights, read_checkpoint
+from ...models.vqgan.tokenizer import load_weights, read_lightning_checkpoint
 from ...utils.errors import CheckpointError, UserError
 from ...utils.files import replacing
+from ...utils.interrupt import Interrupt
 from .masks import Draws, refuse_bad
 
 WARM_UP = 0.2  # share of the updates that train without the codebook
@@ -30,7 +31,7 @@ KMEANS_ROUNDS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class TokenizerSettings:
     """What a training run is determined by, with its configuration and table. A resumed run must have the same."""
 
     updates: int
@@ -46,10 +47,10 @@ class Settings:
         return int(WARM_UP * self.updates)
 
 
-class Trainer:
+class TokenizerTrainer:
     """Model, optimiser and progress of one run; all of it is in the checkpoint."""
 
-    def __init__(self, config: VQConfig, settings: Settings, *, device: torch.device) -> None:
+    def __init__(self, config: VQConfig, settings: TokenizerSettings, *, device: torch.device) -> None:
         torch.manual_seed(settings.seed)
         self.settings = settings
         self.tokenizer = VQTokenizer(config).to(device)
@@ -142,7 +143,7 @@ class Trainer:
 
     def resume(self, path: Path) -> None:
         """Takes up a run where `save` left it. CheckpointError if it is of another configuration or other settings."""
-        state = read_checkpoint(path)
+        state = read_lightning_checkpoint(path)
         kept = state.get("settings")
         if not isinstance(kept, dict) or not {"optimizer", "step", "use"} <= state.keys():
             raise CheckpointError(f"{path}: holds no training state to go on from: choose another --save-dir")
@@ -172,29 +173,11 @@ def kmeans(vectors: Tensor, count: int) -> Tensor:
     return centres
 
 
-class Interrupt:
-    """Ctrl-C asks for a stop after the running update; a second one ends at once."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    def __enter__(self) -> "Interrupt":
-        self._before = signal.signal(signal.SIGINT, self._ask)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
-
-    def _ask(self, *_: object) -> None:
-        self.asked = True
-        signal.signal(signal.SIGINT, self._before)
-
-
 def _let_parent_handle_interrupts(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def train(trainer: Trainer, crops: Draws, *, checkpoint: Path, save_every: int, num_workers: int) -> bool:
+def train(trainer: TokenizerTrainer, crops: Draws, *, checkpoint: Path, save_every: int, num_workers: int) -> bool:
     """Runs to the end of the settings' updates, saving on the way; False if Ctrl-C ended it before (it has saved)."""
     settings = trainer.settings
     draws = range(trainer.step * settings.batch_size, settings.updates * settings.batch_size)

@@ -10,36 +10,23 @@ from tqdm import tqdm
 from ....data.pictures import open_picture
 from ....inference.answers import Answer
 from ....inference.predictor import Predictor
-from ....inference.reading import merge
 from ....utils.errors import DataError, UserError
-from .questions import Question
+from .questions import Job
 from .records import Records
 
 
-def ask(model: Predictor, asked: Sequence[Question], images: Sequence[Image.Image]) -> list[Answer]:
+def ask(model: Predictor, asked: Sequence[Job], images: Sequence[Image.Image]) -> list[Answer]:
     """The answers to questions of one kind."""
     first = asked[0].asked
     if "instruct" in first:
         return model.instruct(list(images), [question.asked["instruct"] for question in asked])
     if "describe" in first:
         return model.describe(list(images), [question.asked["describe"] for question in asked])
-    options = {name: first.get(name, False) for name in ("keypoints", "parsing", "parallel")}
-    answers = model.refer(list(images), [question.asked["refer"] for question in asked], **options)
-    return described(model, answers, images) if first.get("caption") else answers
+    options = {name: first.get(name, False) for name in ("keypoints", "parsing", "parallel", "caption")}
+    return model.refer(list(images), [question.asked["refer"] for question in asked], **options)
 
 
-def described(model: Predictor, answers: Sequence[Answer], images: Sequence[Image.Image]) -> list[Answer]:
-    """The answers with a caption of each box that was found."""
-    boxed = [k for k, answer in enumerate(answers) if answer.box_xyxy is not None]
-    answers = list(answers)
-    if boxed:
-        captions = model.describe([images[k] for k in boxed], [answers[k].box_xyxy.tolist() for k in boxed])
-        for k, caption in zip(boxed, captions, strict=True):
-            answers[k] = merge(answers[k], caption)
-    return answers
-
-
-def answer_batch(model: Predictor, asked: Sequence[Question]) -> list[Answer | str]:
+def answer_batch(model: Predictor, asked: Sequence[Job]) -> list[Answer | str]:
     """An answer to each question, or why there is none. A picture of several questions is opened once."""
     opened: dict[str, Image.Image | str] = {}
     for question in asked:
@@ -64,7 +51,7 @@ def _opened(path: str) -> Image.Image | str:
         return str(error)
 
 
-def _one_by_one(model: Predictor, asked: Sequence[Question], images: Sequence[Image.Image]) -> list[Answer | str]:
+def _one_by_one(model: Predictor, asked: Sequence[Job], images: Sequence[Image.Image]) -> list[Answer | str]:
     """The answers; where the batch is too large, or has a question that can not be asked, each question alone."""
     try:
         return list(ask(model, asked, images))
@@ -75,7 +62,7 @@ def _one_by_one(model: Predictor, asked: Sequence[Question], images: Sequence[Im
 
 
 def answer_all(
-    model: Predictor, records: Records, asked: Sequence[Question], *, name: str, tokenizer: str | None, known: int
+    model: Predictor, records: Records, asked: Sequence[Job], *, name: str, tokenizer: str | None, known: int
 ) -> int:
     """Writes a line for each question; the number of those without an answer. known: how many were there before."""
     errors, rest = 0, iter(asked)

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from ....utils.errors import UserError
 from ....utils.flags import positive
-from .questions import Question, pictures, read_pairs
+from ..model_flags import add_model_flags, load_model
+from .questions import Job, pictures, read_pairs
 
 if TYPE_CHECKING:  # imported when something is asked: a mistake on the command line is said at once
     from ....inference.predictor import Predictor
@@ -36,7 +37,7 @@ PAIRS = """CSV or TSV file in UTF-8 of pictures and texts. Its header names the 
 one they are its only two. A picture's path starts at the file's folder, or else at the working folder"""
 
 
-def questions(args: argparse.Namespace) -> list[Question]:
+def questions(args: argparse.Namespace) -> list[Job]:
     """All that is asked, picture by picture. UserError for what does not go together."""
     _refuse_mixtures(args)
     if args.pairs is not None:
@@ -44,7 +45,7 @@ def questions(args: argparse.Namespace) -> list[Question]:
     else:
         each = [_asked(args, text) for text in args.text] + [{"describe": box} for box in args.box]
         asked = [(image, question) for image in pictures(args.image) for question in each]
-    return [Question(image, question) for image, question in asked]
+    return [Job(image, question) for image, question in asked]
 
 
 def _asked(args: argparse.Namespace, text: str) -> dict[str, Any]:
@@ -71,11 +72,8 @@ def _refuse_mixtures(args: argparse.Namespace) -> None:
         raise UserError("--text: is empty")
 
 
-def add_parser(commands: argparse._SubParsersAction, summary: str) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
-    parser = commands.add_parser(
-        "ask", help=summary, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
     parser.add_argument("image", nargs="*", metavar="IMAGE", help="picture, or folder of pictures at any depth")
     parser.add_argument("--pairs", type=Path, metavar="FILE", help=PAIRS)
     parser.add_argument("--text", action="append", default=[], help="who is meant; may be given several times")
@@ -90,13 +88,8 @@ def add_parser(commands: argparse._SubParsersAction, summary: str) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="JSON lines of answers (default: print them)")
     for flag, (metavar, text) in EXPORTS.items():
         parser.add_argument("--" + flag.replace("_", "-"), type=Path, metavar=metavar, help=text)
-    model = parser.add_argument_group("model")
-    model.add_argument("--checkpoint", help="trained model (default: the small one of drawn people)")
-    model.add_argument("--tokenizer", help="folder of the parsing maps' model.yaml and model.ckpt")
-    model.add_argument("--bpe-dir", help="folder of dict.txt, encoder.json and vocab.bpe")
-    model.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: auto)")
-    model.add_argument("--dtype", default="auto", help="auto, float32, float16 or bfloat16 (default: auto)")
-    model.add_argument("--batch-size", type=positive, help="questions asked together (default: what fits)")
+    add_model_flags(parser)
+    parser.add_argument("--batch-size", type=positive, help="questions asked together (default: what fits)")
 
 
 def _box(text: str) -> list[float]:
@@ -158,10 +151,7 @@ def _mark(path: Path) -> str:
 
 
 def _model(args: argparse.Namespace) -> "Predictor":
-    from ....inference.loading import load
-
-    given = {name: getattr(args, name) for name in ("tokenizer", "bpe_dir", "device", "dtype", "batch_size")}
-    model = load(args.checkpoint, **given)
+    model = load_model(args, batch_size=args.batch_size)
     if args.parsing and model.tokenizer is None:
         raise UserError("--parsing: needs the tokenizer of parsing maps; name its folder with --tokenizer")
     return model

@@ -11,7 +11,7 @@ from typing import Any
 
 from ....data.pictures import open_picture
 from ....inference.drawing import draw_answer
-from ....inference.exports import coco_results, openpose, save_label_map, save_parts
+from ....inference.exports import coco_results, image_id, openpose, save_label_map, save_parts
 from ....utils.errors import UserError
 from ....utils.parsing import CLASS_NAMES
 from .records import Record, answer_of, picture_mark
@@ -41,12 +41,6 @@ def coco_rows(records: Sequence[Record]) -> dict[str, list[dict[str, Any]]]:
     times = Counter(number_of.values())
     ids = (number_of[image] if times[number_of[image]] == 1 else image for image in (r["image"] for r in records))
     return coco_results(map(answer_of, records), image_ids=ids)
-
-
-def image_id(image: str) -> int | str:
-    """COCO's id of a picture: 581857 of COCO_train2014_000000581857.jpg and, as RefCOCO has it, of ..._16.jpg."""
-    number = re.fullmatch(r"COCO_[a-z]+[0-9]{4}_([0-9]+)(?:_[0-9]+)?|([0-9]+)", Path(image).stem)
-    return int(number[1] or number[2]) if number else image
 
 
 def export_openpose(records: Sequence[Record], folder: Path) -> list[Path]:

@@ -16,7 +16,7 @@ HEADERS = (("image", "picture", "file", "path"), ("expression", "text", "instruc
 
 
 @dataclass(frozen=True)
-class Question:
+class Job:
     """One question about one picture.
 
     asked: {"refer": expression, "keypoints": true, ...}, {"instruct": text} or {"describe": box}; plain values.

@@ -17,10 +17,9 @@ from pycocotools import mask as coco
 
 from ....inference.answers import Answer, Keypoints, Scores
 from ....utils.errors import DataError, UserError
-from ....utils.locking import lock
+from ....utils.files import digest, lock
 from ....utils.parsing import CLASS_NAMES
-from ..download.fetch import digest
-from .questions import Question
+from .questions import Job
 
 Record = dict[str, Any]
 BEGINNING = b'{"image": '  # of every line
@@ -34,7 +33,7 @@ class Records:
         self._by_key = {_key(record): record for record in known}
         self._marks: dict[str, str | None] = {}
 
-    def has_answer(self, question: Question, model: str, tokenizer: str | None = None) -> bool:
+    def has_answer(self, question: Job, model: str, tokenizer: str | None = None) -> bool:
         """Whether the question needs not be asked; after an error, or of another picture, it is asked again."""
         record = self._by_key.get(question.key(model), {"error": None})
         if "error" in record or (question.draws_parts and record.get("tokenizer", tokenizer) != tokenizer):
@@ -46,7 +45,7 @@ class Records:
         """The lines of all answers of a model."""
         return [record for record in self._by_key.values() if "error" not in record and record["model"] == model]
 
-    def add(self, question: Question, model: str, found: Answer | str, tokenizer: str | None = None) -> None:
+    def add(self, question: Job, model: str, found: Answer | str, tokenizer: str | None = None) -> None:
         """Writes the line of an answer, or of an error, at once; an error that is there already is not said twice."""
         said = {"error": found} if isinstance(found, str) else found.to_dict()
         record = {"image": question.image, "question": dict(question.asked), "model": model}
@@ -75,7 +74,7 @@ def picture_mark(image: str) -> str | None:
 
 
 def _key(record: Record) -> str:
-    return Question(record["image"], record["question"]).key(record["model"])
+    return Job(record["image"], record["question"]).key(record["model"])
 
 
 @contextlib.contextmanager

@@ -12,7 +12,8 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from ....utils.errors import UserError
-from .fetch import begun, copy, digest, fetch, readable, require_space, unpack
+from ....utils.files import digest, readable
+from .fetch import begun, copy, fetch, require_space, unpack
 from .hub import RemoteFile, Repository
 
 GPT2_BPE = "https://dl.fbaipublicfiles.com/fairseq/gpt2_bpe"
@@ -218,15 +219,8 @@ def download(source: Source, origin: Origin, folder: Path, *, include: Sequence[
     return lines
 
 
-def add_parser(commands: argparse._SubParsersAction, summary: str) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
-    what = "\n".join(f"  {name:14}{source.summary}, into {source.folder}/" for name, source in SOURCES.items())
-    parser = commands.add_parser(
-        "download",
-        help=summary,
-        description=f"{__doc__}\n{what}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
     parser.add_argument("what", choices=SOURCES, metavar="WHAT", help=", ".join(SOURCES))
     place = parser.add_mutually_exclusive_group()
     place.add_argument("--root", type=Path, default=Path(), help="folder of dataset/ and checkpoints/ (default: here)")

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import hashlib
 import http.client
 import shutil
 import ssl
@@ -18,7 +17,7 @@ from typing import BinaryIO
 from tqdm import tqdm
 
 from ....utils.errors import UserError
-from ....utils.locking import lock
+from ....utils.files import digest, lock, readable
 
 CHUNK = 1 << 20  # bytes
 TIMEOUT_S = 30
@@ -68,28 +67,12 @@ def copy(source: Path, path: Path, *, sha256: str | None = None) -> None:
     _finish(path, sha256, source=str(source))
 
 
-def digest(path: Path) -> str:
-    """The file's sha256."""
-    with open(path, "rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
-
-
 def require_space(folder: Path, size: int) -> None:
     """FetchError unless the disk of `folder`, which need not be there yet, has `size` bytes left."""
     there = next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
     free = shutil.disk_usage(there).free
     if free < size:
         raise FetchError(f"{folder}: the disk has {readable(free)} left, {readable(size)} are needed")
-
-
-def readable(size: int) -> str:
-    """Bytes as people say them: 1.5 GB."""
-    value, unit = float(size), "bytes"
-    for unit in ("bytes", "KB", "MB", "GB", "TB"):
-        if value < 1000 or unit == "TB":
-            break
-        value /= 1000
-    return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
 
 
 def unpack(archive: Path, folder: Path) -> None:

@@ -30,7 +30,7 @@ class Part:
     period: float = 6.0  # of the pattern, picture px
 
 
-class Canvas:
+class PartMap:
     """The map of parts, uint8 [SCALE * height, SCALE * width]; 0 is the background. It has room for 255 parts."""
 
     def __init__(self, size_wh: tuple[int, int]) -> None:
@@ -56,7 +56,7 @@ class Canvas:
 class Pen:
     """Draws for one person: adds parts to the canvas under the person's number."""
 
-    def __init__(self, canvas: Canvas, owner: int) -> None:
+    def __init__(self, canvas: PartMap, owner: int) -> None:
         self.canvas, self.owner = canvas, owner
 
     def part(self, label: int, slot: str, rgb: RGB, *, group: int | None = None, **pattern: object) -> int:
@@ -87,7 +87,7 @@ class Style:
     blur: float
 
 
-def paint(canvas: Canvas, background: Image.Image, *, shadow: Image.Image, style: Style, seed: int) -> Image.Image:
+def paint(canvas: PartMap, background: Image.Image, *, shadow: Image.Image, style: Style, seed: int) -> Image.Image:
     """The picture, RGB of `canvas.size_wh`.
 
     background (RGB) and shadow (L, how much darker the background is, in levels of 255) are SCALE times that size.
@@ -116,7 +116,7 @@ def _light(groups: np.ndarray, style: Style) -> np.ndarray:
     return light
 
 
-def _draw_patterns(picture: Image.Image, canvas: Canvas) -> None:
+def _draw_patterns(picture: Image.Image, canvas: PartMap) -> None:
     """Stripes, checks and dots onto `picture`, in the second colour of their part."""
     parts = canvas.map()
     for number, part in enumerate(canvas.parts):

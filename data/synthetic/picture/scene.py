@@ -7,26 +7,15 @@ from PIL import Image, ImageDraw
 
 from .backgrounds import draw_background
 from .figure import draw_person
-from .part_map import SCALE, Canvas, Pen, Style, paint
-from .skeleton import Pose, Skeleton, pose_skeleton, sample_pose
-from .views import View, look_at
-from .wardrobe import COLOURS, RGB, Person, draw_colour, sample_person
+from .part_map import SCALE, PartMap, Pen, Style, paint
+from .skeleton import Skeleton, pose_skeleton, sample_pose
+from .views import Actor, View, look_at
+from .wardrobe import COLOURS, Person, draw_colour, sample_person
 
 _ATTEMPTS = 6
 _SHARES = (0.16, 0.36, 0.32, 0.16)  # of scenes of one, two, three, four people
 MOST_PEOPLE = len(_SHARES)
 _MIN_AREA, _MIN_SHARE = 350, 0.35  # px; share of what would be seen if nobody stood in front
-
-
-@dataclass(frozen=True)
-class Actor:
-    """A person, what the person does, and the thing that goes with it."""
-
-    person: Person
-    pose: Pose
-    prop_colour: str
-    prop_rgb: RGB
-    prop_large: bool
 
 
 @dataclass(frozen=True)
@@ -90,7 +79,7 @@ def _draw(rng: Random, actors: list[Actor], size_wh: tuple[int, int]) -> Scene:
     actors, skeletons = [actors[i] for i in order], [skeletons[i] for i in order]
     place, background = draw_background((size_wh[0] * SCALE, size_wh[1] * SCALE), horizon * SCALE, rng)
     seat_rgb = rng.choice(((150, 108, 70), (92, 92, 98), (186, 150, 104), (70, 84, 108)))
-    canvas, whole = Canvas(size_wh), []
+    canvas, whole = PartMap(size_wh), []
     for number, (actor, skeleton) in enumerate(zip(actors, skeletons, strict=True)):
         first = len(canvas.parts)
         draw_person(

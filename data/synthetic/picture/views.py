@@ -1,17 +1,12 @@
 """What of a person can be seen: the truth that rows are written from and that expressions are checked against."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .part_map import NOBODY, SCALE, Canvas
-from .skeleton import JOINTS, Skeleton
-
-if TYPE_CHECKING:
-    from .scene import Actor
+from .part_map import NOBODY, SCALE, PartMap
+from .skeleton import JOINTS, Pose, Skeleton
+from .wardrobe import RGB, Person
 
 # A region is seen when all of its points are in the picture with nobody and nothing in front.
 _REGIONS = {
@@ -28,6 +23,17 @@ _ARMS, _GLOVE = {"left": 14, "right": 15}, 3  # CIHP classes
 _MIN_AREAS = {"top": 70, "outer": 90, "dress": 110, "bottom": 70, "hair": 14, "prop": 25}
 _MIN_AREA = 14
 _MIN_EYE_AREA = 6  # sunglasses
+
+
+@dataclass(frozen=True)
+class Actor:
+    """A person, what the person does, and the thing that goes with it."""
+
+    person: Person
+    pose: Pose
+    prop_colour: str
+    prop_rgb: RGB
+    prop_large: bool
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ class View:
         return (self.box_xyxy[0] + self.box_xyxy[2]) / 2
 
 
-def look_at(canvas: Canvas, actors: list[Actor], skeletons: list[Skeleton], whole: list[int]) -> tuple[View, ...]:
+def look_at(canvas: PartMap, actors: list[Actor], skeletons: list[Skeleton], whole: list[int]) -> tuple[View, ...]:
     """What is seen of each actor on a finished canvas; `whole`: areas before others were drawn over them."""
     parts = canvas.map()[SCALE // 2 :: SCALE, SCALE // 2 :: SCALE]  # [h, w]
     counts = np.bincount(parts.ravel(), minlength=len(canvas.parts))

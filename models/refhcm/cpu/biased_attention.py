@@ -13,14 +13,14 @@ AT_ONCE = 8 * 2**20  # bytes of scores: a core's caches hold them
 
 
 def biased_attention(
-    q: Tensor, keys: Tensor, values: Tensor, bias: Tensor, hidden: Tensor | None, *, dropout: float = 0.0
+    q: Tensor, keys: Tensor, values: Tensor, bias: Tensor, attn_mask: Tensor | None, *, dropout: float = 0.0
 ) -> Tensor:
-    """softmax(q k^T + bias + hidden) v, the softmax in float32.
+    """softmax(q k^T + bias + attn_mask) v, the softmax in float32.
 
-    q: [B, H, T, d], scaled; keys, values: [B, H, S, d]; bias: [B or 1, H, T, S], which learns; hidden: broadcasts to
+    q: [B, H, T, d], scaled; keys, values: [B, H, S, d]; bias: [B or 1, H, T, S], which learns; attn_mask: broadcasts to
     [B, 1, T, S], 0 or -inf; dropout: share of the probabilities. -> [B, H, T, d].
     """
-    return _BiasedAttention.apply(q, keys, values, bias, hidden, dropout)
+    return _BiasedAttention.apply(q, keys, values, bias, attn_mask, dropout)
 
 
 class _BiasedAttention(torch.autograd.Function):
@@ -28,15 +28,15 @@ class _BiasedAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, q: Tensor, keys: Tensor, values: Tensor, bias: Tensor, hidden: Tensor | None, dropout: float
+        ctx: Any, q: Tensor, keys: Tensor, values: Tensor, bias: Tensor, attn_mask: Tensor | None, dropout: float
     ) -> Tensor:
         q, keys, values = (x.transpose(0, 1).contiguous() for x in (q, keys, values))
         out, kept = torch.empty_like(q), []
         ctx.parts, ctx.dropout = _parts(q, keys), dropout
         for part in ctx.parts:
             scores = _product(q[part], keys[part].mT).add_(bias.transpose(0, 1)[part])
-            if hidden is not None:
-                scores += hidden.transpose(0, 1)
+            if attn_mask is not None:
+                scores += attn_mask.transpose(0, 1)
             kept += [probabilities := scores.softmax(dim=-1, dtype=torch.float32)]
             if dropout:  # scales: 0 or 1 / (1 - dropout)
                 kept += [scales := torch.dropout_(torch.ones_like(probabilities), dropout, True)]

@@ -1,4 +1,4 @@
-"""The image trunk for answers only: batch norms folded into convolutions, which add and rectify in the same pass."""
+"""The image backbone for answers only: batch norms folded into convolutions, which add and rectify in the same pass."""
 
 import copy
 

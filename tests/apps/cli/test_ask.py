@@ -12,9 +12,10 @@ import torch
 from asking import Model, failed, lines, run
 from PIL import Image
 
-from refhcm.apps.cli.ask.exports import coco_rows, image_id
+from refhcm.apps.cli.ask.exports import coco_rows
 from refhcm.apps.cli.ask.records import answer_of, picture_mark
 from refhcm.inference import loading
+from refhcm.inference.exports import image_id
 from refhcm.models.refhcm import Network, NetworkConfig
 from refhcm.utils.parsing import CLASS_NAMES
 

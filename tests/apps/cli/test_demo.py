@@ -3,13 +3,14 @@
 import json
 
 import pytest
+from commands import refhcm
 from PIL import Image
 
-from refhcm.apps.cli.demo import drawn_questions, main
+from refhcm.apps.cli.demo import drawn_questions
 
 
 def test_every_kind_of_answer(tmp_path, capsys):
-    assert main(["--pictures", "1", "--out", str(tmp_path)]) == 0
+    assert refhcm("demo", "--pictures=1", "--out", tmp_path) == 0
     answers = {path.stem for path in tmp_path.glob("*.json")}
     kinds = ["box", "keypoints", "parsing", "parsing_in_parallel", "all_in_one_instruction"]
     (name,) = {path.stem for path in tmp_path.glob("*.jpg")}
@@ -29,7 +30,7 @@ def test_pictures_of_one_s_own_are_left_as_they_are(tmp_path):
     own = [tmp_path / "a" / "me.jpg", tmp_path / "b" / "me.jpg", tmp_path / "a" / "me.jpg"]
     before = own[0].read_bytes()
     flags = [flag for k, path in enumerate(own) for flag in ("--image", str(path), "--text", f"person {k}")]
-    assert main([*flags, "--out", str(tmp_path / "a")]) == 0
+    assert refhcm("demo", *flags, "--out", tmp_path / "a") == 0
     assert own[0].read_bytes() == before
     assert [path.name for path in (tmp_path / "a").glob("*.jpg")] == ["me.jpg"]
     assert {path.name for path in (tmp_path / "a").glob("*_box.json")} == {f"{k}_me_box.json" for k in (1, 2, 3)}
@@ -46,5 +47,5 @@ def test_pictures_hold_a_choice_and_are_always_the_same():
     ("arguments", "message"), [(["--image", "a.jpg"], "a --text for each --image"), (["--pictures", "0"], "--pictures")]
 )
 def test_mistakes_are_one_line(arguments, message, tmp_path, capsys):
-    assert main([*arguments, "--out", str(tmp_path / "out")]) == 2
+    assert refhcm("demo", *arguments, "--out", tmp_path / "out") == 2
     assert message in capsys.readouterr().err

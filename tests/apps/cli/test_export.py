@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from commands import refhcm
 
-from refhcm.apps.cli.export import export, export_tokenizer, main
+from refhcm.apps.cli.export import export, export_tokenizer
 from refhcm.models.vqgan import load_tokenizer
-from refhcm.models.vqgan.tokenizer import read_checkpoint as read_tokenizer_checkpoint
+from refhcm.models.vqgan.tokenizer import read_lightning_checkpoint
 from refhcm.utils.checkpoints import load_file, read_checkpoint
 from refhcm.utils.errors import UserError
 
@@ -58,7 +59,7 @@ def two(golden_checkpoint, tmp_path):
 
 def test_export_of_several_is_their_mean(two, tmp_path):
     _, paths = two
-    assert main([*map(str, paths), str(tmp_path / "mean.pt"), "--dtype", "float32"]) == 0
+    assert refhcm("export", *map(str, paths), str(tmp_path / "mean.pt"), "--dtype", "float32") == 0
     first, mean = read_checkpoint(paths[0]), read_checkpoint(tmp_path / "mean.pt")
     assert len(mean.weights) > 100
     for name, value in mean.weights.items():
@@ -73,26 +74,26 @@ def test_networks_without_a_mean(two, tmp_path, capsys):
     out = tmp_path / "mean.pt"
     whole["cfg"]["model"].num_bins += 1
     torch.save(whole, other)
-    assert main([str(one), str(other), str(out)]) == 2
+    assert refhcm("export", str(one), str(other), str(out)) == 2
     assert f"{other}: num_bins is not as in {one}" in capsys.readouterr().err
     whole["cfg"]["model"].num_bins -= 1
     name = "decoder.layer_norm.weight"
     for weights in ({name: torch.ones(3)}, {"decoder.layer_norm.bias2": torch.ones(64)}):
         torch.save(whole | {"model": whole["model"] | weights}, other)
-        assert main([str(one), str(other), str(out)]) == 2
+        assert refhcm("export", str(one), str(other), str(out)) == 2
         assert f"{other}: {next(iter(weights))} is not as in {one}" in capsys.readouterr().err
-    assert main([str(one), str(one), str(out)]) == 2
+    assert refhcm("export", str(one), str(one), str(out)) == 2
     assert f"{one}: is named twice" in capsys.readouterr().err
     assert not out.exists()
 
 
 def test_mean_of_tokenizers(golden, tmp_path):
     path = golden / "vqgan" / "model.ckpt"
-    weights = read_tokenizer_checkpoint(path)["state_dict"]
+    weights = read_lightning_checkpoint(path)["state_dict"]
     zero = {name: torch.zeros_like(value) for name, value in weights.items()}
     torch.save({"state_dict": zero}, tmp_path / "zero.ckpt")
-    assert main([str(path), str(tmp_path / "zero.ckpt"), str(tmp_path / "mean.ckpt"), "--dtype", "float32"]) == 0
-    mean = read_tokenizer_checkpoint(tmp_path / "mean.ckpt")["state_dict"]
+    assert refhcm("export", path, tmp_path / "zero.ckpt", tmp_path / "mean.ckpt", "--dtype=float32") == 0
+    mean = read_lightning_checkpoint(tmp_path / "mean.ckpt")["state_dict"]
     assert mean.keys() == weights.keys()
     for name, value in mean.items():
         torch.testing.assert_close(value, weights[name] / 2)

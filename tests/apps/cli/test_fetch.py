@@ -11,7 +11,8 @@ import pytest
 from file_server import serving
 
 from refhcm.apps.cli.download import fetch as module
-from refhcm.apps.cli.download.fetch import FetchError, copy, fetch, readable, unpack
+from refhcm.apps.cli.download.fetch import FetchError, copy, fetch, unpack
+from refhcm.utils.files import readable
 
 CONTENT = bytes(range(256)) * 400
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

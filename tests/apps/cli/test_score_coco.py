@@ -4,8 +4,7 @@ import json
 
 import numpy as np
 import pytest
-
-from refhcm.apps.cli.score_coco import main
+from commands import refhcm
 
 
 @pytest.fixture
@@ -35,7 +34,7 @@ def files(tmp_path):
 
 
 def test_half_are_found(files, capsys):
-    assert main([str(files / "truth.json"), str(files / "found.json")]) == 0
+    assert refhcm("score-coco", str(files / "truth.json"), str(files / "found.json")) == 0
     scores = json.loads(capsys.readouterr().out)
     # Precision 1 up to recall 1/2, then 0: 51 of COCO's 101 recall points.
     assert scores["oks_ap50"] == pytest.approx(51 / 101)
@@ -47,7 +46,7 @@ def test_scores_rank_the_results(files, scores, expected, capsys):
     records = json.loads((files / "found.json").read_text())
     ranked = [record | {"score": value} for record, value in zip(records, scores, strict=True)]
     (files / "ranked.json").write_text(json.dumps(ranked))
-    assert main([str(files / "truth.json"), str(files / "ranked.json")]) == 0
+    assert refhcm("score-coco", str(files / "truth.json"), str(files / "ranked.json")) == 0
     assert json.loads(capsys.readouterr().out)["oks_ap50"] == pytest.approx(expected)
 
 
@@ -63,5 +62,5 @@ ZEROS = f'"uniq_id": "7", "keypoints": {[0] * 34}'
 )
 def test_wrong_result_files(files, wrong, capsys):
     (files / "wrong.json").write_text(wrong)
-    assert main([str(files / "truth.json"), str(files / "wrong.json")]) == 2
+    assert refhcm("score-coco", str(files / "truth.json"), str(files / "wrong.json")) == 2
     assert capsys.readouterr().err.startswith(f"error: {files / 'wrong.json'}:")

@@ -14,8 +14,8 @@ from drawn_masks import TINY, draw_person, make_table, make_world, run_tokenizer
 from refhcm.apps.cli import tokenizer as command
 from refhcm.models.vqgan import load_tokenizer
 from refhcm.models.vqgan.config import VQConfig
-from refhcm.training.tokenizer.masks import Persons, TrainingCrops, open_table
-from refhcm.training.tokenizer.trainer import Settings, Trainer, kmeans
+from refhcm.training.tokenizer.masks import MaskRows, TrainingCrops, open_table
+from refhcm.training.tokenizer.trainer import TokenizerSettings, TokenizerTrainer, kmeans
 from refhcm.utils.parsing import NUM_CLASSES, mirror_label_map
 
 
@@ -42,7 +42,7 @@ def test_encode_then_score(world, capsys):
     assert [row[0] for row in rows] == list("012345")
     assert [row[1:3] + row[4:] for row in rows][2] == ["someone", "10,8,106,136", "2.npy", "2.png"]
     tokenizer = load_tokenizer(world / "model.yaml", world / "run" / "model.ckpt")
-    person = Persons(open_table(world / "coded.tsv"), world)[2]
+    person = MaskRows(open_table(world / "coded.tsv"), world)[2]
     assert person.crop((128, 96)).equal(torch.from_numpy(draw_person(2)).long())
     assert list(map(int, rows[2][3].split(","))) == tokenizer.encode(person.crop((32, 24))[None])[0].tolist()
 
@@ -72,7 +72,7 @@ def test_score_of_a_tokenizer_that_is_the_nearest_grid(world):
         def decode(self, codes):
             return codes.view(-1, 8, 6).repeat_interleave(4, 1).repeat_interleave(4, 2)
 
-    scores = command.score(Coarse(), Persons(open_table(world / "rows.tsv"), world), batch_size=4, num_workers=0)
+    scores = command.score(Coarse(), MaskRows(open_table(world / "rows.tsv"), world), batch_size=4, num_workers=0)
     assert scores["miou"] == scores["nearest_miou"]
     assert scores["crop_miou"] == scores["nearest_crop_miou"]
     assert "same_codes" not in scores
@@ -88,9 +88,9 @@ def test_training_resumes_exactly(world):
         save(trainer, path)
         raise KilledError
 
-    save = Trainer.save
+    save = TokenizerTrainer.save
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "save", save_and_die)
+        patch.setattr(TokenizerTrainer, "save", save_and_die)
         with pytest.raises(KilledError):
             train(world, "--save-every", "3", to="parts", updates=6)
     assert torch.load(world / "parts" / "model.ckpt", weights_only=True)["step"] == 3
@@ -102,7 +102,7 @@ def test_training_resumes_exactly(world):
 
 
 def test_interrupt_saves_and_goes_on(world, capsys):
-    update = Trainer.update
+    update = TokenizerTrainer.update
 
     def interrupted(trainer, label_maps):
         if trainer.step == 1:
@@ -110,7 +110,7 @@ def test_interrupt_saves_and_goes_on(world, capsys):
         return update(trainer, label_maps)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "update", interrupted)
+        patch.setattr(TokenizerTrainer, "update", interrupted)
         assert train(world) == 130  # a script must not go on to what needs the end of this
     assert "stopped at update 2 of 4" in capsys.readouterr().err
     assert torch.load(world / "run" / "model.ckpt", weights_only=True)["step"] == 2
@@ -128,8 +128,8 @@ def test_other_settings_are_not_resumed(world, capsys):
 
 
 def test_dead_codes_are_revived():
-    settings = Settings(updates=1000, batch_size=2, lr=1e-3, seed=0)
-    trainer = Trainer(_config(), settings, device=torch.device("cpu"))
+    settings = TokenizerSettings(updates=1000, batch_size=2, lr=1e-3, seed=0)
+    trainer = TokenizerTrainer(_config(), settings, device=torch.device("cpu"))
     maps = torch.from_numpy(np.stack([draw_person(seed, 32, 24) for seed in range(4)])).long()
     trainer.update(maps)
     trainer.place_codebook(maps)
@@ -149,7 +149,7 @@ def test_kmeans_finds_the_clusters():
 
 
 def test_draws_depend_on_seed_and_number_alone(world):
-    persons = Persons(open_table(world / "rows.tsv"), world)
+    persons = MaskRows(open_table(world / "rows.tsv"), world)
     crops = TrainingCrops(persons, (32, 24), seed=1)
     first = [crops[k] for k in range(24)]
     assert all(crops[k].equal(first[k]) for k in (17, 3, 17))

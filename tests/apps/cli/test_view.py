@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from commands import refhcm
 from PIL import Image
 
 from refhcm.apps.cli import view
@@ -41,7 +42,7 @@ def read(world, task, *, file="rkpt/val.tsv", rows=slice(0, 2), results=None, **
 
 
 def run(*arguments):
-    return view.main([str(argument) for argument in arguments])
+    return refhcm("view", *arguments)
 
 
 @pytest.mark.parametrize(
@@ -198,11 +199,9 @@ def test_mistakes_are_one_line_and_status_2(world, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_the_command_needs_no_fairseq(world, tmp_path):
-    code = (
-        "import sys; sys.modules['fairseq'] = None; from refhcm.apps.cli.view import main; sys.exit(main(sys.argv[1:]))"
-    )
+    code = "import sys; sys.modules['fairseq'] = None; from refhcm.apps.cli.main import main; sys.exit(main())"
     out = tmp_path / "sheet.jpg"
-    arguments = [str(world / "rkpt" / "val.tsv"), "--task", "rkpt", "--out", str(out), "--rows", "0:1"]
+    arguments = ["view", str(world / "rkpt" / "val.tsv"), "--task", "rkpt", "--out", str(out), "--rows", "0:1"]
     subprocess.run([sys.executable, "-c", code, *arguments], check=True, timeout=120)
     with Image.open(out) as sheet:
         assert sheet.format == "JPEG"

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from commands import refhcm
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +23,7 @@ def folder(tmp_path_factory):
     """A vocabulary of three lines."""
     folder = tmp_path_factory.mktemp("vocabulary")
     (folder / "words.txt").write_text(TEXT, encoding="utf-8")
-    assert command.main([str(folder / "words.txt"), "--out", str(folder / "bpe"), "--size", "600"]) == 0
+    assert refhcm("vocabulary", str(folder / "words.txt"), "--out", str(folder / "bpe"), "--size", "600") == 0
     return folder / "bpe"
 
 
@@ -82,14 +83,14 @@ def test_any_text_comes_back(made, text):
 
 
 def test_the_same_text_gives_the_same_files(folder, tmp_path):
-    command.main([str(folder.parent / "words.txt"), "--out", str(tmp_path / "again"), "--size", "600"])
+    refhcm("vocabulary", str(folder.parent / "words.txt"), "--out", str(tmp_path / "again"), "--size", "600")
     for name in FILES:
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
 
 
 def test_columns_of_tables(world, tmp_path, capsys):
     tables = [f"{world / 'rkpt' / 'train.tsv'}:2", f"{world / 'rhrc' / 'train.tsv'}:1"]
-    assert command.main([*tables, "--out", str(tmp_path / "bpe"), "--size", "300"]) == 0
+    assert refhcm("vocabulary", *tables, "--out", str(tmp_path / "bpe"), "--size", "300") == 0
     assert capsys.readouterr().out == f"{tmp_path / 'bpe'}: 300 pieces\n"
     assert len(Vocabulary.load(tmp_path / "bpe", num_bins=20, code_dict_size=4)) == 4 + 300 + 1 + 4 + 20
 
@@ -119,7 +120,7 @@ def test_mistakes_are_named(world, tmp_path):
 
 def test_a_vocabulary_in_use_is_not_overwritten(folder, capsys):
     before = (folder / "dict.txt").read_bytes()
-    assert command.main([str(folder.parent / "words.txt"), "--out", str(folder)]) == 2
+    assert refhcm("vocabulary", str(folder.parent / "words.txt"), "--out", str(folder)) == 2
     assert "is there already" in capsys.readouterr().err
     assert (folder / "dict.txt").read_bytes() == before
     assert not list(folder.parent.glob(".bpe*"))
@@ -127,4 +128,4 @@ def test_a_vocabulary_in_use_is_not_overwritten(folder, capsys):
 
 def test_fewer_pieces_than_bytes_are_refused(tmp_path):
     with pytest.raises(SystemExit, match="2"):
-        command.main(["words.txt", "--out", str(tmp_path / "bpe"), "--size", "255"])
+        refhcm("vocabulary", "words.txt", "--out", str(tmp_path / "bpe"), "--size", "255")

@@ -13,7 +13,9 @@ from web_page import broken_pictures, encoded
 
 gr = pytest.importorskip("gradio", reason="the page needs the `demo` extra")
 
-from refhcm import gradio_demo  # noqa: E402
+from commands import parsed, refhcm  # noqa: E402
+
+from refhcm.apps.web import command  # noqa: E402
 from refhcm.apps.web.asking import Asking  # noqa: E402
 from refhcm.apps.web.components import Picture  # noqa: E402
 from refhcm.apps.web.kinds import KINDS  # noqa: E402
@@ -31,7 +33,7 @@ def model(golden, golden_checkpoint, bpe_dir):
 
 
 def test_this_machine_only_unless_asked():
-    args = gradio_demo.make_parser().parse_args([])
+    args = parsed("web")
     assert (args.host, args.port, args.share) == ("127.0.0.1", 7860, False)
 
 
@@ -234,8 +236,8 @@ def test_mistakes_are_one_line(options, message, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
-    monkeypatch.setattr(gradio_demo.signal, "signal", lambda *_: None)
-    assert gradio_demo.main(options) == 2
+    monkeypatch.setattr(command.signal, "signal", lambda *_: None)
+    assert refhcm("web", *options) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("error: ")
@@ -249,14 +251,15 @@ def test_a_terminal_that_closes_leaves_no_picture(ignored, stopped, tmp_path):
     program = f"""
 import os, signal, sys
 from pathlib import Path
-from refhcm import gradio_demo
+from refhcm.apps.cli.main import main
+from refhcm.apps.web import command
 def run(args):
     Path(os.environ["GRADIO_TEMP_DIR"], "visitor.jpg").touch()
     signal.raise_signal(signal.SIGHUP)
     print("went on")
-gradio_demo.run = run
+command._serve = run
 signal.signal(signal.SIGHUP, signal.SIG_IGN if {ignored} else signal.SIG_DFL)
-sys.exit(gradio_demo.main([]))
+sys.exit(main(["web"]))
 """
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
@@ -276,5 +279,5 @@ def test_what_the_page_says_of_symbols_is_the_model_s(model):
 
 
 def test_the_shipped_model_says_so(model):
-    assert "comes with the project" in gradio_demo._about(None, model)
-    assert "`mine.pt`" in gradio_demo._about("mine.pt", model)
+    assert "comes with the project" in command._about(None, model)
+    assert "`mine.pt`" in command._about("mine.pt", model)

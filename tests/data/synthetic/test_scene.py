@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from refhcm.data.synthetic.picture.figure import draw_person
-from refhcm.data.synthetic.picture.part_map import Canvas, Pen, Style, paint
+from refhcm.data.synthetic.picture.part_map import PartMap, Pen, Style, paint
 from refhcm.data.synthetic.picture.scene import sample_scene
 from refhcm.data.synthetic.picture.skeleton import JOINTS, pose_skeleton, sample_pose
 from refhcm.data.synthetic.picture.views import look_at
@@ -44,7 +44,7 @@ def standing(yaw):
     while (pose.stance, pose.gesture) != ("standing", "none"):
         pose = sample_pose(rng)
     pose = replace(pose, yaw=yaw, head_yaw=yaw)
-    canvas, skeleton = Canvas((200, 260)), pose_skeleton(MAN, pose, size=220, x=100, ground_y=250)
+    canvas, skeleton = PartMap((200, 260)), pose_skeleton(MAN, pose, size=220, x=100, ground_y=250)
     actor = type("Actor", (), {"person": MAN, "pose": pose})()
     draw_person(Pen(canvas, 0), MAN, pose, skeleton, prop_rgb=(0, 0, 0), prop_large=False, seat_rgb=(0, 0, 0))
     return canvas, look_at(canvas, [actor], [skeleton], [1])[0]
@@ -97,7 +97,7 @@ def test_a_part_that_is_painted_red_is_red():
 
 
 def test_who_stands_behind_is_hidden():
-    canvas = Canvas((100, 100))
+    canvas = PartMap((100, 100))
     for owner, label, left in ((0, 5, 10), (1, 6, 30)):
         pen = Pen(canvas, owner)
         square = np.array([(left, 20), (left + 40, 20), (left + 40, 60), (left, 60)], float)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import refhcm
 from PIL import Image
 
-from refhcm.apps.cli.world import main, parse
 from refhcm.data.synthetic.language.facts import garment_words
 from refhcm.data.synthetic.picture.wardrobe import HELD_OUT, Garment
 from refhcm.data.synthetic.writer import SPLITS, VERSION, World, scene_random, write_picture, write_world
@@ -219,36 +219,20 @@ def test_an_interrupted_world_leaves_nothing(tmp_path, monkeypatch):
 )
 def test_wrong_arguments_end_with_code_2(wrong, tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
-        parse(["--out", str(tmp_path / "w"), "--train", "1", "--val", "1", "--test", "1", *wrong])
+        refhcm("world", "--out", tmp_path / "w", "--train=1", "--val=1", "--test=1", *wrong)
     assert end.value.code == 2
     assert wrong[0] in capsys.readouterr().err
 
 
-def test_the_command_writes_a_world_or_says_why_not(tmp_path, monkeypatch, capsys):
+def test_the_command_writes_a_world_or_says_why_not(tmp_path, capsys):
     out = tmp_path / "deep" / "world"
-    line = [
-        "synthetic",
-        "--out",
-        str(out),
-        "--seed",
-        "1",
-        "--train",
-        "1",
-        "--val",
-        "0",
-        "--test",
-        "1",
-        "--workers",
-        "1",
-    ]
-    monkeypatch.setattr("sys.argv", line)
-    assert main() == 0
+    line = ["world", "--out", out, "--seed=1", "--train=1", "--val=0", "--test=1", "--workers=1"]
+    assert refhcm(*line) == 0
     assert "people a second" in capsys.readouterr().out
     assert rows(out / "rkpt" / "val.tsv") == []
-    assert main() == 0
+    assert refhcm(*line) == 0
     assert "there already" in capsys.readouterr().out
-    monkeypatch.setattr("sys.argv", [*line, "--seed", "2"])
-    assert main() == 2
+    assert refhcm(*line, "--seed=2") == 2
     assert capsys.readouterr().err == (
         f"error: {out}: holds another world (see its world.json): give another folder, or remove it\n"
     )

@@ -50,10 +50,10 @@ def test_where_it_is_used(monkeypatch):
         assert not faster_by_heads(q, keys)
     attention = Attention(HEADS * WIDTH, HEADS, dropout=0.0, scale_factor=2.0, scale_heads=True).bfloat16()
     x = torch.randn(BATCH, LENGTH, HEADS * WIDTH, dtype=torch.bfloat16)
-    bias, hidden = torch.randn(1, HEADS, LENGTH, LENGTH).bfloat16(), torch.zeros(BATCH, 1, 1, LENGTH).bfloat16()
-    hidden[1, ..., -9:] = -torch.inf
-    found = attention(x, *attention.keys_values(x), bias=bias, hidden=hidden)
+    bias, attn_mask = torch.randn(1, HEADS, LENGTH, LENGTH).bfloat16(), torch.zeros(BATCH, 1, 1, LENGTH).bfloat16()
+    attn_mask[1, ..., -9:] = -torch.inf
+    found = attention(x, *attention.keys_values(x), bias=bias, attn_mask=attn_mask)
     monkeypatch.setattr(module, "MANY", LENGTH**2 + 1)
-    fused = attention(x, *attention.keys_values(x), bias=bias, hidden=hidden)
+    fused = attention(x, *attention.keys_values(x), bias=bias, attn_mask=attn_mask)
     torch.testing.assert_close(found, fused, atol=0.01, rtol=0.02)
     assert not found.equal(fused)

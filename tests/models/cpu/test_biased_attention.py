@@ -24,7 +24,7 @@ def gradients(out, given):
 
 
 @pytest.fixture
-def hidden():
+def attn_mask():
     padding = torch.zeros(BATCH, 1, 1, STATES)
     padding[1, ..., -2:] = -torch.inf
     return padding
@@ -32,25 +32,25 @@ def hidden():
 
 @pytest.mark.parametrize("heads_at_once", [1, 3, HEADS])
 @pytest.mark.parametrize("biases", [1, BATCH])
-def test_answers_and_gradients(monkeypatch, hidden, biases, heads_at_once):
+def test_answers_and_gradients(monkeypatch, attn_mask, biases, heads_at_once):
     monkeypatch.setattr(module, "AT_ONCE", heads_at_once * BATCH * LENGTH * STATES * 4)
     given = inputs(biases=biases)
     q, keys, values, bias = given
-    expected = (q @ keys.transpose(-1, -2) + bias + hidden).softmax(-1) @ values
-    found = biased_attention(*given, hidden)
+    expected = (q @ keys.transpose(-1, -2) + bias + attn_mask).softmax(-1) @ values
+    found = biased_attention(*given, attn_mask)
     assert_close(found, expected)
     for one, other in zip(gradients(found, given), gradients(expected, given), strict=True):
         assert_close(one, other)
 
 
-def test_dropout_is_the_same_in_both_passes(hidden):
+def test_dropout_is_the_same_in_both_passes(attn_mask):
     given = inputs(biases=1)
     q, keys, values, bias = given
     torch.manual_seed(7)
     kept = F.dropout(torch.ones(HEADS, BATCH, LENGTH, STATES), 0.5).transpose(0, 1)
-    expected = ((q @ keys.transpose(-1, -2) + bias + hidden).softmax(-1) * kept) @ values
+    expected = ((q @ keys.transpose(-1, -2) + bias + attn_mask).softmax(-1) * kept) @ values
     torch.manual_seed(7)
-    found = biased_attention(*given, hidden, dropout=0.5)
+    found = biased_attention(*given, attn_mask, dropout=0.5)
     assert_close(found, expected)
     for one, other in zip(gradients(found, given), gradients(expected, given), strict=True):
         assert_close(one, other)

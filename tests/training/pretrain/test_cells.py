@@ -10,7 +10,7 @@ from PIL import Image
 from refhcm.data.canvas import Canvas
 from refhcm.data.synthetic.picture.skeleton import JOINTS
 from refhcm.data.synthetic.writer import SPLITS, World, write_world
-from refhcm.training.pretrain.cells import COORDINATES, DETAIL, Person, is_word, read_cells
+from refhcm.training.pretrain.cells import COORDINATES, DETAIL, Target, is_word, read_cells
 from refhcm.utils.errors import DataError
 from refhcm.utils.parsing import CLASS_NAMES
 
@@ -91,7 +91,7 @@ def test_cells_of_a_box():
     """A box of 1.5 x 2 cells on a grid of 4 x 4, with a part at one point."""
     places = np.full(COORDINATES, np.nan, np.float32)
     places[:4] = np.array([0.5, 1, 2, 3]) / 4
-    cells, middles = Person(np.zeros((0, 2), np.int32), places, np.zeros((16, 16), np.uint8), ()).cells(4)
+    cells, middles = Target(np.zeros((0, 2), np.int32), places, np.zeros((16, 16), np.uint8), ()).cells(4)
     assert cells.tolist() == [4, 5, 8, 9]
     np.testing.assert_allclose(middles, [[0, 0.25], [2 / 3, 0.25], [0, 0.75], [2 / 3, 0.75]], atol=1e-6)
 

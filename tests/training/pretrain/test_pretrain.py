@@ -1,18 +1,18 @@
-"""What trunk and encoder learn before they answer."""
+"""What backbone and encoder learn before they answer."""
 
 import signal
 
 import numpy as np
 import pytest
 import torch
+from commands import refhcm
 
 from refhcm.data.synthetic.writer import SPLITS, World, write_world
 from refhcm.models.refhcm.loading import load_network
 from refhcm.tasks import TASKS
 from refhcm.tasks.settings import TaskSettings
-from refhcm.training.pretrain import command as pretrain
-from refhcm.training.pretrain.cells import COORDINATES, Cells, Person, Shown, is_word
-from refhcm.training.pretrain.command import ASKED, Settings, Trainer
+from refhcm.training.pretrain.cells import COORDINATES, Cells, CellTruth, Target, is_word
+from refhcm.training.pretrain.command import ASKED, PretrainSettings, PretrainTrainer
 from refhcm.training.pretrain.readers import PLACES, CellReader, Close, PlaceReader, Tally
 from refhcm.utils.checkpoints import load_file, read_checkpoint, save_file
 from refhcm.utils.errors import CheckpointError
@@ -44,13 +44,13 @@ def cells():
             places[:4] = np.array([x, y, x + 1, y + 1]) / 2
             parts = np.zeros((16, 16), np.uint8)
             parts[8 * y : 8 * y + 8, 8 * x : 8 * x + 8] = int(colour) + 1
-            people[-1].append(Person(shown, places, parts, (f"the {names[colour]} one",)))
+            people[-1].append(Target(shown, places, parts, (f"the {names[colour]} one",)))
     return Cells(pictures, people, (*names, "mark:square"), 4)
 
 
 def make(cells, tasks, **changes):
-    settings = Settings(**{**SMALL, "trunk_updates": 40, "updates": 260, **changes})
-    return Trainer(settings, cells, tasks[0].text, tasks, device=torch.device("cpu"))
+    settings = PretrainSettings(**{**SMALL, "backbone_updates": 40, "updates": 260, **changes})
+    return PretrainTrainer(settings, cells, tasks[0].text, tasks, device=torch.device("cpu"))
 
 
 def test_the_encoder_learns_who_is_asked_about(cells, tasks):
@@ -61,7 +61,7 @@ def test_the_encoder_learns_who_is_asked_about(cells, tasks):
         trainer.update()
     scores = trainer.score()
     assert before < 0.3
-    for name in ("trunk word", "trunk parts, mIoU", "encoder mark", "encoder parts, mIoU", "places"):
+    for name in ("backbone word", "backbone parts, mIoU", "encoder mark", "encoder parts, mIoU", "places"):
         assert scores[name] > 0.85, name
 
 
@@ -118,7 +118,7 @@ def test_parts_are_read_point_by_point(cells, tasks):
     torch.manual_seed(0)
     reader = CellReader(cells.tags, torch.arange(1.0, 21.0), 8, tasks[0].text)
     patches, embedding = torch.randn(1, 3, 8), torch.randn(60000, 8)
-    target = Shown(torch.zeros(1, 3, len(cells.tags)), torch.randint(0, 20, (1, 3, 16)))
+    target = CellTruth(torch.zeros(1, 3, len(cells.tags)), torch.randint(0, 20, (1, 3, 16)))
     told = reader(patches, embedding)
     assert told[2].shape == (1, 3, 16, 20)
     torch.testing.assert_close(
@@ -140,7 +140,7 @@ def test_a_tally_is_f1_and_miou():
     found[0, 1:3, 1] = 1
     told = torch.nn.functional.one_hot(parts, 20).float()
     told[0, 0, 0, 3] = 2
-    tally.add((found, torch.empty(0), told), Shown(tags, parts))
+    tally.add((found, torch.empty(0), told), CellTruth(tags, parts))
     assert tally.scores() == {"word": 0, "mark": 0.5, "parts, mIoU": pytest.approx(63 / 64 / 2)}
 
 
@@ -176,7 +176,7 @@ def test_close_patches_are_of_the_asked(cells):
 
 
 def test_the_learning_rate_rises_and_falls_twice():
-    settings = Settings(**{**SMALL, "trunk_updates": 400, "updates": 800})
+    settings = PretrainSettings(**{**SMALL, "backbone_updates": 400, "updates": 800})
     rates = [settings.rate(step) for step in (0, 99, 399, 400, 500, 1199)]
     assert rates[0] == pytest.approx(5e-5)
     assert rates[1] == pytest.approx(4.3e-3, rel=0.02)
@@ -188,7 +188,7 @@ def test_the_learning_rate_rises_and_falls_twice():
 
 def test_a_resumed_run_is_the_same(cells, tasks, tmp_path):
     """Bit for bit, across the step where questions begin; the file is a network that train.py can start from."""
-    whole, first, second = (make(cells, tasks, trunk_updates=3, updates=4) for _ in range(3))
+    whole, first, second = (make(cells, tasks, backbone_updates=3, updates=4) for _ in range(3))
     losses = [whole.update() for _ in range(7)]
     for _ in range(2):
         first.update()
@@ -200,7 +200,7 @@ def test_a_resumed_run_is_the_same(cells, tasks, tmp_path):
     whole.save(tmp_path / "whole.pt")
     network = load_network(read_checkpoint(tmp_path / "whole.pt"), len(tasks[0].vocabulary))
     assert torch.equal(network.encoder.image_proj.weight, whole.encoder.image_proj.weight)
-    other = make(cells, tasks, trunk_updates=3, updates=5)
+    other = make(cells, tasks, backbone_updates=3, updates=5)
     with pytest.raises(CheckpointError, match=r"half\.pt: was trained with updates 4, now it is 5"):
         other.resume(tmp_path / "half.pt")
     torch.save({"model": {}}, tmp_path / "other.pt")
@@ -210,7 +210,7 @@ def test_a_resumed_run_is_the_same(cells, tasks, tmp_path):
     del content["pretrain"]["readers"]["0.tags.weight"]
     save_file(content, tmp_path / "old.pt")
     with pytest.raises(CheckpointError, match=r"old\.pt: is of another version of this training"):
-        make(cells, tasks, trunk_updates=3, updates=4).resume(tmp_path / "old.pt")
+        make(cells, tasks, backbone_updates=3, updates=4).resume(tmp_path / "old.pt")
 
 
 def test_a_run_starts_from_a_network(cells, tasks, tmp_path):
@@ -232,21 +232,23 @@ def test_the_command(bpe_dir, tmp_path, capsys):
     world = tmp_path / "world"
     write_world(world, World(seed=3, pictures=dict.fromkeys(SPLITS, 12)), workers=1)
     given = [str(world), "--save-dir", str(tmp_path / "run"), "--bpe-dir", str(bpe_dir), "--arch=refhcm_test"]
-    given += ["--patch-image-size=64", "--trunk-updates=2", "--updates=2", "--workers=1"]
+    given += ["--patch-image-size=64", "--backbone-updates=2", "--updates=2", "--workers=1"]
     with pytest.MonkeyPatch.context() as patch:
-        update = Trainer.update
-        patch.setattr(Trainer, "update", lambda trainer: (signal.raise_signal(signal.SIGINT), update(trainer))[1])
-        assert pretrain.main([*given, "--batch-size=8"]) == 130  # a script must not go on to the next step
+        update = PretrainTrainer.update
+        patch.setattr(
+            PretrainTrainer, "update", lambda trainer: (signal.raise_signal(signal.SIGINT), update(trainer))[1]
+        )
+        assert refhcm("pretrain", *given, "--batch-size=8") == 130  # a script must not go on to the next step
     assert "stopped at update 1; the same command goes on" in capsys.readouterr().err
-    assert pretrain.main([*given, "--batch-size=8"]) == 0
+    assert refhcm("pretrain", *given, "--batch-size=8") == 0
     assert "on 1 pictures not learned from, F1 of tags; places: share within 3 %:" in capsys.readouterr().out
     assert (tmp_path / "run/checkpoint_last.pt").exists()
     for wrong, message in (
         ("--batch-size=64", "12 pictures to train, 72 or more are needed"),
         ("--batch-size=6", "expected multiples: --patch-image-size 64 of 16, --batch-size 6 of 4"),
     ):
-        assert pretrain.main([*given, wrong]) == 2
+        assert refhcm("pretrain", *given, wrong) == 2
         assert message in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        pretrain.main([*given, "--lr=2"])
+        refhcm("pretrain", *given, "--lr=2")
     assert "needs a number between 0 and 1" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from drawn_masks import draw_person, make_world, run_tokenizer
 from refhcm.models.vqgan import load_tokenizer
 from refhcm.tasks.result_files import read_results
 from refhcm.training.tokenizer.adapting import AnsweredCrops, iou_loss
-from refhcm.training.tokenizer.masks import Persons, open_table
+from refhcm.training.tokenizer.masks import MaskRows, open_table
 from refhcm.utils.parsing import crop_label_map
 
 BOX = [12.0, 9.0, 104.0, 130.0]  # beside the persons' own, 10,8,106,136
@@ -50,7 +50,7 @@ def adapt(world, to, *arguments, updates=4, data="coded.tsv"):
 
 
 def answered_crops(world):
-    persons, where = Persons(open_table(world / "coded.tsv"), world), str(world / "answers.json")
+    persons, where = MaskRows(open_table(world / "coded.tsv"), world), str(world / "answers.json")
     records = read_results(where, len(persons), data="coded.tsv")
     return persons, AnsweredCrops(persons, (32, 24), n_embed=32, records=records, where=where, seed=1)
 

@@ -1,7 +1,7 @@
-"""Trunk and encoder that see what is asked about, before they answer: python -m refhcm.training.pretrain.command WORLD --help.
+"""Backbone and encoder learn to see what is asked about, before the whole network answers.
 
 From nothing, answers alone teach slowly: a box asks for no colours, and what is not asked for is lost. The published
-networks start from ImageNet's and OFA's weights. Here, first the trunk learns what each cell of drawn pictures shows;
+networks start from ImageNet's and OFA's weights. Here the backbone first learns what each cell of drawn pictures shows;
 then the encoder, too, which part of that is the person's of a question, and where all of that person is. Words and
 bins share the network's symbol embedding, so a patch and the symbols for it start alike. The checkpoint is a network
 for --finetune-from-model.
@@ -10,8 +10,6 @@ for --finetune-from-model.
 import argparse
 import logging
 import math
-import os
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -29,16 +27,11 @@ from ...data.text import TextEncoder
 from ...models.refhcm.config import SIZES, NetworkConfig
 from ...models.refhcm.loading import fit_weights
 from ...models.refhcm.network import Network
-from ...tasks import TASKS
 from ...tasks.base import Annotation, Task
-from ...tasks.settings import TaskSettings
 from ...utils.checkpoints import load_file, read_checkpoint, save_file
-from ...utils.devices import pick_device
-from ...utils.errors import CheckpointError, UserError, exit_status
-from ...utils.flags import from_namespace, positive, rate, whole
-from ...utils.memory import keep_freed_memory
-from ..tokenizer.trainer import Interrupt
-from .cells import Cells, Person, Shown, read_cells
+from ...utils.errors import CheckpointError, UserError
+from ...utils.interrupt import Interrupt
+from .cells import Cells, CellTruth, Target
 from .readers import CellReader, Close, PlaceReader, Tally
 
 logger = logging.getLogger(__name__)
@@ -48,17 +41,17 @@ VALID, VALID_SHARE = 256, 0.1  # at most so many pictures, or this share, are sc
 PATCH = 16  # px of a cell's side
 QUESTIONS = 4  # about one picture in an update
 LEAST = 0.02  # of the learning rate, at the end
-SEEING = ("trunk", "encoder")
-ASKED_LR = 0.25  # of the learning rate, for trunk and encoder together
+SEEING = ("backbone", "encoder")
+ASKED_LR = 0.25  # of the learning rate, for backbone and encoder together
 ASKED = ("refcoco", "rkpt", "rpar", "rhrc")  # the tasks whose questions it hears
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class PretrainSettings:
     """What a run is determined by, with its world. A resumed run must have the same."""
 
     arch: str
-    trunk_updates: int
+    backbone_updates: int
     updates: int
     batch_size: int
     lr: float
@@ -67,17 +60,23 @@ class Settings:
 
     def rate(self, step: int) -> float:
         """Learning rate of update `step`, from 0: in both parts up for WARM_UP updates, then down by half a cosine."""
-        alone = step < self.trunk_updates
-        place, length = (step, self.trunk_updates) if alone else (step - self.trunk_updates, self.updates)
+        alone = step < self.backbone_updates
+        place, length = (step, self.backbone_updates) if alone else (step - self.backbone_updates, self.updates)
         falling = max(LEAST, (1 + math.cos(math.pi * place / length)) / 2)
         return self.lr * (1 if alone else ASKED_LR) * min(1.0, (place + 1) / WARM_UP) * falling
 
 
-class Trainer:
+class PretrainTrainer:
     """Network, readers, optimiser and progress of one run; all of it is in the checkpoint."""
 
     def __init__(
-        self, settings: Settings, cells: Cells, text: TextEncoder, tasks: Sequence[Task], *, device: torch.device
+        self,
+        settings: PretrainSettings,
+        cells: Cells,
+        text: TextEncoder,
+        tasks: Sequence[Task],
+        *,
+        device: torch.device,
     ) -> None:
         torch.manual_seed(settings.seed)
         self.settings, self.cells, self.tasks, self.step, self.device = settings, cells, tasks, 0, device
@@ -89,8 +88,8 @@ class Trainer:
         )
         self.encoder = self.network.to(device).encoder
         width = self.encoder.config.encoder_embed_dim
-        of_trunk, of_encoder = (CellReader(cells.tags, cells.class_weights(), width, text) for _ in range(2))
-        self.readers = nn.ModuleList([of_trunk, of_encoder, PlaceReader(width)]).to(device)
+        of_backbone, of_encoder = (CellReader(cells.tags, cells.class_weights(), width, text) for _ in range(2))
+        self.readers = nn.ModuleList([of_backbone, of_encoder, PlaceReader(width)]).to(device)
         self.parameters = [*self.encoder.parameters(), *self.readers.parameters()]
         given = {"betas": (0.9, 0.98), "weight_decay": 0.01, "fused": True}
         self.optimizer = torch.optim.AdamW(self.parameters, lr=settings.lr, **given)
@@ -102,7 +101,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.rate(self.step)
         rng = np.random.default_rng((self.settings.seed, self.step))  # so a resumed run sees what it would have
-        alone = self.step < self.settings.trunk_updates
+        alone = self.step < self.settings.backbone_updates
         pictures = self.settings.batch_size // (1 if alone else QUESTIONS)
         chosen = rng.choice(self.train, pictures, replace=False)
         with torch.autocast(self.device.type, torch.bfloat16):
@@ -118,7 +117,7 @@ class Trainer:
         return {name: value.item() for name, value in losses.items()}
 
     def losses(self, chosen: np.ndarray, rng: np.random.Generator | None) -> dict[str, Tensor]:
-        """Of the trunk about everybody, and of the encoder about the person of each question; rng: draws questions."""
+        """Two losses: the backbone describes everybody, the encoder the person asked about. rng: draws questions."""
         patches, states, targets, asked = self._seen(chosen, rng)
         embedding, losses = self.encoder.embed_tokens.weight, {}
         for name, reader, x, target in zip(SEEING, self.readers[:2], (patches, states), targets, strict=True):
@@ -126,31 +125,31 @@ class Trainer:
                 losses |= {f"{name} {what}": loss for what, loss in reader.losses(x, embedding, target).items()}
         return losses if rng is None else losses | {"places": self.readers[2].loss(self._close(states, asked, rng))}
 
-    def _close(self, states: Tensor, asked: Sequence[Person], rng: np.random.Generator) -> Close:
+    def _close(self, states: Tensor, asked: Sequence[Target], rng: np.random.Generator) -> Close:
         bins = self.vocabulary.bin_ids
         embedding = self.encoder.embed_tokens.weight[bins.start : bins.stop]
         return Close.drawn(states, embedding, asked, self.cells.side, rng)
 
     def _seen(
         self, chosen: np.ndarray, rng: np.random.Generator | None
-    ) -> tuple[Tensor, Tensor | None, tuple[Shown, Shown | None], list[Person]]:
+    ) -> tuple[Tensor, Tensor | None, tuple[CellTruth, CellTruth | None], list[Target]]:
         """Patches and states, what they should show, and who is asked about."""
         pictures = torch.from_numpy(self.cells.pictures[chosen]).to(self.device).float().div_(127.5).sub_(1)
-        looked = self.encoder.look(pictures)
+        image_features = self.encoder.encode_image(pictures)
         people = [self.cells.people[index] for index in chosen]
         everything = self.cells.target(people).to(self.device)
         if rng is None:
-            return looked.patches, None, (everything, None), []
+            return image_features.patches, None, (everything, None), []
         rows = np.repeat(np.arange(len(chosen)), QUESTIONS)
         asked = [people[row][rng.integers(len(people[row]))] for row in rows]
         sources = pad_sequence([self._source(one, rng) for one in asked], True, self.vocabulary.pad()).to(self.device)
         places = torch.from_numpy(rows).to(self.device)
         masks = torch.ones_like(places, dtype=torch.bool)
-        states = self.encoder(sources, patch_masks=masks, patch_rows=places, looked=looked).states
+        states = self.encoder(sources, patch_masks=masks, patch_rows=places, image_features=image_features).states
         target = self.cells.target([[one] for one in asked]).to(self.device)
-        return looked.patches, states[:, : target.tags.shape[1]], (everything, target), asked
+        return image_features.patches, states[:, : target.tags.shape[1]], (everything, target), asked
 
-    def _source(self, person: Person, rng: np.random.Generator) -> Tensor:
+    def _source(self, person: Target, rng: np.random.Generator) -> Tensor:
         """A question about a person, as one of the tasks asks it."""
         task, size = self.tasks[rng.integers(len(self.tasks))], self.settings.patch_image_size
         said = person.expressions[rng.integers(len(person.expressions))]
@@ -213,9 +212,9 @@ class Trainer:
         self.step = run["step"]
 
 
-def train(trainer: Trainer, checkpoint: Path, *, save_every: int) -> bool:
+def train(trainer: PretrainTrainer, checkpoint: Path, *, save_every: int) -> bool:
     """Runs to the end, saving on the way; False if Ctrl-C ended it before (it has saved)."""
-    last, sums, since = trainer.settings.trunk_updates + trainer.settings.updates, Counter(), trainer.step
+    last, sums, since = trainer.settings.backbone_updates + trainer.settings.updates, Counter(), trainer.step
     with Interrupt() as interrupt, tqdm(total=last, initial=trainer.step, desc="pretrain", unit="update") as progress:
         while trainer.step < last and not interrupt.asked:
             losses = trainer.update()
@@ -229,69 +228,3 @@ def train(trainer: Trainer, checkpoint: Path, *, save_every: int) -> bool:
             if trainer.step % save_every == 0 or interrupt.asked or trainer.step == last:
                 trainer.save(checkpoint)
     return trainer.step == last
-
-
-def run(args: argparse.Namespace) -> None:
-    """Train, or go on, and print the scores."""
-    keep_freed_memory()
-    settings, checkpoint = from_namespace(Settings, args), args.save_dir / "checkpoint_last.pt"
-    size = settings.patch_image_size
-    if size % PATCH or settings.batch_size % QUESTIONS:
-        wrong = f"--patch-image-size {size} of {PATCH}, --batch-size {settings.batch_size} of {QUESTIONS}"
-        raise UserError(f"expected multiples: {wrong}")
-    asking = from_namespace(TaskSettings, args, default=TaskSettings(max_image_size=size))
-    tasks = [TASKS[name].from_settings(asking) for name in ASKED]
-    cells = read_cells(args.worlds, args.split, size=size, side=size // PATCH, workers=args.workers)
-    needed = int(np.ceil(settings.batch_size / (1 - VALID_SHARE)))
-    if len(cells) < max(needed, 1 / VALID_SHARE):
-        raise UserError(f"{args.worlds[0]}: {len(cells)} pictures to {args.split}, {needed} or more are needed")
-    trainer = Trainer(settings, cells, tasks[0].text, tasks, device=pick_device(cpu=args.cpu))
-    if checkpoint.exists():
-        trainer.resume(checkpoint)
-        logger.info("%s: goes on at update %d", checkpoint, trainer.step)
-    elif args.finetune_from_model:
-        trainer.start_from(args.finetune_from_model)
-    if not train(trainer, checkpoint, save_every=args.save_every):  # not 0: a script must not go on to the next step
-        raise KeyboardInterrupt(f"{checkpoint}: stopped at update {trainer.step}; the same command goes on")
-    print(f"{checkpoint}: on {len(trainer.valid)} pictures not learned from, F1 of tags; places: share within 3 %:")
-    print("\n".join(f"{name:<20} {score:.3f}" for name, score in trainer.score().items()))
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    top = argparse.ArgumentParser(
-        prog="python -m refhcm.training.pretrain.command",
-        description=__doc__.partition("\n\n")[2],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    top.add_argument(
-        "worlds", type=Path, nargs="+", metavar="WORLD", help="folder that python -m refhcm.data.synthetic wrote"
-    )
-    top.add_argument("--split", default="train", help="of the world")
-    top.add_argument("--save-dir", type=Path, required=True, help="for checkpoint_last.pt, gone on from if it is there")
-    top.add_argument("--finetune-from-model", type=Path, metavar="FILE", help="weights to start from, as in train.py")
-    top.add_argument("--arch", choices=sorted(SIZES), default="refhcm_small", help="size of the network")
-    for name in ("bpe_dir", "num_bins", "code_dict_size"):
-        default = getattr(TaskSettings, name)
-        top.add_argument("--" + name.replace("_", "-"), type=type(default), default=default, help="as in train.py")
-    top.add_argument("--patch-image-size", type=positive, default=128, help="px of the square's side, a multiple of 16")
-    top.add_argument("--trunk-updates", type=whole, default=1800, help="steps of AdamW of the trunk alone")
-    top.add_argument("--updates", type=whole, default=2000, help="steps of trunk and encoder, after those")
-    top.add_argument("--batch-size", type=positive, default=64, help=f"pictures; then questions, {QUESTIONS} each")
-    top.add_argument("--lr", type=rate, default=2e-3, help="highest learning rate")
-    top.add_argument("--seed", type=whole, default=1, help="of weights and draws")
-    top.add_argument("--save-every", type=positive, default=300, help="updates between checkpoints")
-    top.add_argument("--workers", type=positive, default=os.cpu_count() or 1, help="processes that read the world")
-    top.add_argument("--cpu", action="store_true", help="leave a GPU alone")
-    return top
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0, 2 after a line on what the user can mend, or 130 after Ctrl-C."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s | %(levelname)s | %(name)s | %(message)s")
-    args = parser().parse_args(arguments)
-    return exit_status(lambda: run(args))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

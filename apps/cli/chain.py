@@ -1,0 +1,48 @@
+"""Several tasks in one instruction (S1 decoding): the person that a text describes, with keypoints and parts.
+
+    refhcm chain --image_path street.jpg --text "the woman in red" --kpt --par --out answer.png
+
+Prints the answer, and draws it with its legend.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from ...data.pictures import open_picture
+from ...inference.drawing import answer_card
+from ...utils.errors import UserError
+from .model_flags import add_model_flags, load_model
+
+FORMATS = (".png", ".jpg", ".jpeg")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line."""
+    parser.add_argument("--image_path", "--image-path", required=True, help="picture")
+    parser.add_argument("--text", required=True, help="who is meant, such as: the woman in red")
+    parser.add_argument("--kpt", action="store_true", help="ask for keypoints, too")
+    parser.add_argument("--par", action="store_true", help="ask for parts, too")
+    add_model_flags(parser)
+    parser.add_argument("--out", type=Path, default=Path("s1.png"), help="picture to write (default: s1.png)")
+    parser.add_argument("--json", action="store_true", help="print the whole answer as JSON")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Asks, prints and draws."""
+    if args.out.suffix.lower() not in FORMATS:
+        raise UserError(f"--out {args.out}: needs a name that ends in {', '.join(FORMATS)}")
+    image = open_picture(args.image_path, where="--image_path")
+    model = load_model(args)
+    answer = model.chain(image, args.text, keypoints=args.kpt, parsing=args.par)
+    if args.json:
+        print(answer.to_json(indent=2))
+    else:
+        print(answer.text)
+        print(json.dumps({"valid": answer.valid, "box": answer.to_dict()["box"], "parts": list(answer.parts)}))
+    for note in answer.notes:
+        print(f"note: {note}", file=sys.stderr)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    answer_card(image, answer, question=args.text).save(args.out)
+    print(f"{args.out}: drawn", file=sys.stderr)

@@ -1,0 +1,74 @@
+"""Answers every row of a TSV with a checkpoint, prints the metrics, and writes the answers.
+
+    refhcm evaluate data.tsv --path checkpoint.pt --task refcoco [--results-path results/refcoco]
+
+Runs on a GPU, on the CPU, and on many ranks under `torchrun`; each row is scored once.
+"""
+
+import argparse
+import json
+import logging
+from pathlib import Path
+
+from ...models.generation import GenerationSettings
+from ...models.refhcm.loading import load_network
+from ...tasks import TASKS
+from ...tasks.evaluation import evaluate, write_json
+from ...tasks.settings import TaskSettings, settings_of
+from ...utils.checkpoints import read_checkpoint
+from ...utils.devices import pick_device, pick_dtype, start_ranks
+from ...utils.flags import add_flags, from_namespace
+from ...utils.memory import keep_freed_memory
+
+logger = logging.getLogger("refhcm.evaluate")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line."""
+    parser.add_argument("data", help="TSV file")
+    parser.add_argument("--path", required=True, help="checkpoint")
+    parser.add_argument("--task", required=True, choices=sorted(TASKS), help="what is asked")
+    parser.add_argument("--gen-subset", help="name of the result file (default: the TSV's)")
+    parser.add_argument("--results-path", help="folder of the result file (default: results/TASK)")
+    parser.add_argument("--metrics-path", help="file for the metrics, JSON (they are printed, too)")
+    parser.add_argument("--batch-size", type=int, default=32, help="rows answered together")
+    parser.add_argument("--num-workers", type=int, default=0, help="processes that read rows")
+    parser.add_argument("--fp16", action="store_true", help="answer in float16")
+    parser.add_argument("--bf16", action="store_true", help="answer in bfloat16")
+    parser.add_argument("--cpu", action="store_true", help="do not use a GPU")
+    parser.add_argument("--ema-eval", action="store_true", help="use the averaged weights of --store-ema")
+    add_flags(parser.add_argument_group("task"), TaskSettings, suppress=True)
+    add_flags(parser.add_argument_group("generation"), GenerationSettings, suppress=True)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Evaluates, prints the metrics, and writes the answers."""
+    device = pick_device(cpu=args.cpu)
+    dtype = pick_dtype(fp16=args.fp16, bf16=args.bf16)
+    rank, world = start_ranks(device)
+    checkpoint = read_checkpoint(args.path, mmap=True)
+    task = TASKS[args.task].from_settings(settings_of(checkpoint, args))
+    network = load_network(checkpoint, len(task.vocabulary), device=device, dtype=dtype, ema=args.ema_eval)
+    network.for_answers()
+    if device.type == "cpu":
+        keep_freed_memory()
+    dataset = task.open(args.data, training=False)
+    settings = from_namespace(GenerationSettings, args, default=task.generation_settings())
+    metrics, records = evaluate(
+        task,
+        network,
+        dataset,
+        settings=settings,
+        batch_size=args.batch_size,
+        num_workers=args.num_workers,
+        rank=rank,
+        world=world,
+    )
+    if rank == 0:
+        subset = args.gen_subset or Path(args.data).stem
+        path = Path(args.results_path or Path("results") / args.task) / f"{subset}_predict.json"
+        write_json(records, path)
+        logger.info("%d answers written to %s", len(records), path)
+        print(json.dumps(metrics))
+        if args.metrics_path:
+            write_json(metrics, args.metrics_path)

@@ -1,0 +1,108 @@
+"""Trains a task. `python train.py DATA --task refcoco --arch refhcm ...`, or the same under `torchrun`.
+
+`run_scripts/` holds the published settings. Runs on GPUs, and on the CPU where there is none.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from typing import NoReturn
+
+import torch
+from fairseq import options
+from fairseq.dataclass.configs import FairseqConfig
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.distributed import utils as distributed_utils
+from omegaconf import open_dict
+
+from ..criterions import adjust_label_smoothed_cross_entropy  # noqa: F401  registers it
+from ..models.refhcm import fairseq_model  # noqa: F401  registers it
+from ..utils.devices import choose_kernels, ranks
+from ..utils.errors import UserError, exit_status
+from ..utils.memory import keep_freed_memory
+from . import fairseq_optimizer  # noqa: F401  register the tasks and an optimiser
+from .loop import train
+
+logger = logging.getLogger("refhcm.train")
+# fairseq's names of torch's wrapper, which wants a gradient of every weight; no task uses all that checkpoints hold.
+TORCH_DDP = ("c10d", "pytorch_ddp")
+
+
+def add_training_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of the published scripts that fairseq does not have. fairseq calls this twice with one parser."""
+    if "--warmup-ratio" in parser._option_string_actions:
+        return
+    parser.add_argument("--warmup-ratio", type=float, default=-1.0, help="warm-up's share of all updates")
+    parser.add_argument("--autocast-bf16", action="store_true", help="matrix products in bfloat16, the rest in float32")
+    parser.add_argument("--use-ema-weights-to-init-param", action="store_true", help="start from averaged weights")
+    parser.add_argument("--use-latest-weights-to-init-ema", action="store_true", help="start the average afresh")
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """fairseq's flags, the task's, the network's and the criterion's. Exits with 2 for a wrong one."""
+    parser = options.get_training_parser(default_task="refcoco")
+    args = options.parse_args_and_arch(parser, arguments, modify_parser=add_training_flags)
+    args.tpu = False  # fairseq takes --bf16 for a TPU
+    if getattr(args, "total_num_update", 0) is None:
+        args.total_num_update = args.max_update or 1_000_000  # the published default
+    if args.amp:
+        raise UserError("--amp: fairseq divides its gradients by the loss scale twice; use --autocast-bf16 or --fp16")
+    if args.train_subset != "train":
+        raise UserError("--train-subset: training files are named in DATA, all but the last")
+    if args.max_tokens is not None:
+        raise UserError("--max-tokens: batches are counted in rows; use --batch-size")
+    if args.fp16 and args.bf16:
+        raise UserError("--fp16 and --bf16 exclude each other")
+    return args
+
+
+def configure(args: argparse.Namespace) -> FairseqConfig:
+    """fairseq's configuration for this machine and for the ranks that torchrun started."""
+    cfg = convert_namespace_to_omegaconf(args)
+    choose_kernels()
+    rank, world = ranks()
+    on_cpu = args.cpu or not torch.cuda.is_available()
+    with open_dict(cfg):
+        cfg.distributed_training.distributed_world_size = world
+        cfg.common.cpu = on_cpu
+        if world > 1:
+            cfg.distributed_training.distributed_rank = rank
+            cfg.distributed_training.device_id = int(os.environ["LOCAL_RANK"])
+            cfg.distributed_training.distributed_init_method = "env://"
+            cfg.distributed_training.distributed_no_spawn = True
+            cfg.checkpoint.load_checkpoint_on_all_dp_ranks = True  # sent around, a file is refused as code
+            if on_cpu:
+                cfg.distributed_training.distributed_backend = "gloo"
+            if on_cpu or cfg.distributed_training.ddp_backend in TORCH_DDP:
+                logger.info("gradients are shared by fairseq's legacy_ddp")
+                cfg.distributed_training.ddp_backend = "legacy_ddp"
+    return cfg
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0, or 2 for a mistake of the user's, which is one line."""
+    level = logging.INFO if ranks()[0] == 0 else logging.WARNING
+    logging.basicConfig(
+        level=level, format="%(asctime)s | %(levelname)s | %(name)s | %(message)s", stream=sys.stdout, force=True
+    )
+    logging.getLogger("fairseq.tasks.fairseq_task").setLevel(logging.WARNING)
+
+    def run() -> None:
+        if not torch.cuda.is_available():
+            keep_freed_memory()
+        args = parse(arguments)
+        try:
+            distributed_utils.call_main(configure(args), train, args=args)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("interrupted; run the same command again to resume") from None
+
+    return exit_status(run)
+
+
+def main_and_exit(arguments: list[str] | None = None) -> NoReturn:
+    """`main`, then out at once: fairseq's reader thread may still run, and Python's own exit would abort on it."""
+    status = main(arguments)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
