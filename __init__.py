@@ -1,32 +1,57 @@
 """RefHCM: box, keypoints, parts and caption of the person you describe (arXiv 2412.14643).
 
-`refhcm.load()` gives a model to ask; what it needs is imported when it is first named.
+`refhcm.load()` gives a model to ask. Modules are imported when one of their names is first used.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # `__getattr__` tells type checkers nothing
+    from .data.pictures import open_picture as open_picture
+    from .inference.answers import Answer as Answer
+    from .inference.drawing import draw_answer as draw_answer
+    from .inference.loading import load as load
+    from .inference.predictor import Predictor as Predictor
+    from .models.generation import GenerationSettings as GenerationSettings
+    from .utils.errors import UserError as UserError
+
+    __version__: str
 
 _HOMES = {
-    "load": ".tasks.loading",
-    "Predictor": ".tasks.predictor",
-    "Answer": ".tasks.answers",
+    "load": ".inference.loading",
+    "Predictor": ".inference.predictor",
+    "Answer": ".inference.answers",
     "GenerationSettings": ".models.generation",
     "UserError": ".utils.errors",
     "open_picture": ".data.pictures",
-    "draw_answer": ".utils.answer_drawing",
-    # ComfyUI asks its plug-ins for these (see web/comfyui.py).
-    "NODE_CLASS_MAPPINGS": ".web.comfyui",
-    "NODE_DISPLAY_NAME_MAPPINGS": ".web.comfyui",
+    "draw_answer": ".inference.drawing",
+    # ComfyUI asks its plug-ins for these (see apps/comfyui/nodes.py).
+    "NODE_CLASS_MAPPINGS": ".apps.comfyui.nodes",
+    "NODE_DISPLAY_NAME_MAPPINGS": ".apps.comfyui.nodes",
 }
-__all__ = list(_HOMES)
+__all__ = [*_HOMES, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """PEP 562: one of `_HOMES`, from its module."""
+    """PEP 562: one of `_HOMES`, from its module, or the version."""
+    if name == "__version__":
+        return _version()
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name], __name__), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted([*globals(), *__all__])
+
+
+def _version() -> str:
+    import tomllib  # late: `import refhcm` needs none of these
+    from importlib import metadata
+    from pathlib import Path
+
+    try:
+        return metadata.version("refhcm")
+    except metadata.PackageNotFoundError:  # a clone that is used without being installed
+        pyproject = Path(__file__).with_name("pyproject.toml").read_text(encoding="utf-8")
+        return str(tomllib.loads(pyproject)["project"]["version"])

@@ -1,1 +1,1 @@
-"""How fast every path is beside what the machine could do: `refhcm bench`."""
+"""Speed of every path, compared with what the machine could reach: `refhcm bench`."""

@@ -1,4 +1,4 @@
-"""The paths that are timed, each as a user's call runs it: network, settings and shapes of the paper's tasks."""
+"""The paths that are timed, as a user's call runs them, with the settings and shapes of the paper's tasks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from .flops import Work
 
 TEXT = 25  # symbols of a prompt with an expression
 BINS, CODES = 1000, 8192
-BOX, SENTENCE, PARSING = 4, 57, 52  # symbols of an answer
+BOX, SENTENCE, PARSING, QUERIES = 4, 57, 52, 48  # symbols of an answer; queries of QPG
 SMOOTHING = 0.1
 
 
 @dataclass(frozen=True)
 class Case:
-    """run: what is timed; work: its limit; baseline: the same answers one by one, where that is the comparison."""
+    """run: what is timed; work: what it needs at least; baseline: the same answers one by one, to compare with."""
 
     run: Callable[[], object]
     work: Work
@@ -32,7 +32,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Setting:
-    """Where a case runs. size: px of the canvas' side. A training's weights are float32; its dtype is autocast's."""
+    """Where a case runs. size: side of the canvas, px; dtype: of the weights, in training of autocast."""
 
     network: Network
     size: int
@@ -41,19 +41,21 @@ class Setting:
 
     @property
     def states(self) -> int:
+        """Length of the encoder's sequence."""
         return flops.patches(self.size) + TEXT
 
     @property
     def symbols(self) -> int:
+        """Size of the vocabulary."""
         return self.network.encoder.embed_tokens.num_embeddings
 
     @property
     def bins(self) -> tuple[int, int]:
-        """Ids of the bins, the last ones of the vocabulary."""
+        """First and one past the last id of the bins, which end the vocabulary."""
         return self.symbols - BINS, self.symbols
 
     def sample(self, *, questions: int = 1, pictures: int = 1) -> dict[str, Any]:
-        """A batch: so many different questions, about as many pictures, or all about one."""
+        """A batch of different questions, each about its own picture or all about one."""
         generator = torch.Generator().manual_seed(0)
         images = torch.randn(pictures, 3, self.size, self.size, generator=generator)
         tokens = torch.randint(4, self.symbols, (questions, TEXT), generator=generator)
@@ -78,7 +80,7 @@ class Setting:
 
 
 def search_settings(setting: Setting, length: int, *, box: bool) -> GenerationSettings:
-    """Beam 5 and answers of exactly `length` symbols; box: bins only."""
+    """Beam 5, answers of exactly `length` symbols; box: restricted to bins."""
     bins = "{},{}".format(*setting.bins) if box else None
     return GenerationSettings(beam=5, min_len=length, max_len_b=length, constraint_range=bins)
 
@@ -116,7 +118,7 @@ def rec(setting: Setting) -> Case:
 
 
 def sentence(setting: Setting) -> Case:
-    """57 symbols, as of keypoints or a caption."""
+    """57 symbols, the length of keypoints or a caption."""
     return _search(setting, SENTENCE)
 
 
@@ -126,30 +128,31 @@ def rpar(setting: Setting) -> Case:
 
 
 def qpg(setting: Setting) -> Case:
-    """A box, then 48 codes at once."""
-    first = setting.bins[0]
-    bins, codes = range(*setting.bins), range(first - CODES, first)
-    reserved = {"begin": codes[40], "queries": range(codes[42], codes[42] + 48), "end": codes[41]}
-    symbols = QuerySymbols(bos=0, bins=bins, codes=codes, **reserved)
+    """A box, then 48 codes in one step."""
+    bins = range(*setting.bins)
+    codes = range(bins.start - CODES, bins.start)
+    queries = range(codes[42], codes[42] + QUERIES)
+    symbols = QuerySymbols(bos=0, bins=bins, codes=codes, begin=codes[40], queries=queries, end=codes[41])
     config, run = setting.network.config, partial(decode_parallel, setting.network, setting.sample(), symbols)
     work = flops.encoder(config, setting.size, TEXT)
     work += flops.decoding(config, setting.states, [1] * BOX, outputs=BINS)
-    work += flops.decoder_step(config, setting.states, past=BOX, symbols=51, rows=1, outputs=0)
-    return Case(run, work + Work(2 * 48 * CODES * config.encoder_embed_dim, CODES * config.encoder_embed_dim))
+    work += flops.decoder_step(config, setting.states, past=BOX, symbols=QUERIES + 3, rows=1, outputs=0)
+    scored = CODES * config.encoder_embed_dim  # only the queries are scored, over the codes
+    return Case(run, work + Work(2 * QUERIES * scored, scored))
 
 
 def four_questions(setting: Setting) -> Case:
-    """Four boxes in one picture; the baseline asks them one by one."""
+    """Four boxes in one picture; baseline: one by one."""
     return _search(setting, BOX, box=True, questions=4)
 
 
 def eight_pictures(setting: Setting) -> Case:
-    """Eight boxes in eight pictures; the baseline asks them one by one."""
+    """Eight boxes in eight pictures; baseline: one by one."""
     return _search(setting, BOX, box=True, questions=8, pictures=8)
 
 
 def train(setting: Setting) -> Case:
-    """Forward and backward of one row of RKpt's length, bfloat16 as autocast over float32 weights."""
+    """Forward and backward pass of one row as long as RKpt's; bfloat16 is autocast over float32 weights."""
     network, config = setting.network, setting.network.config
     sample = setting.sample()["net_input"]
     target = torch.randint(4, setting.symbols, (1, SENTENCE), generator=torch.Generator().manual_seed(1))
@@ -176,5 +179,5 @@ CASES: dict[str, Callable[[Setting], Case]] = {
     "four_questions": four_questions,
     "eight_pictures": eight_pictures,
     "train": train,
-    "train_recompute": train,  # of a network with --checkpoint-activations
+    "train_recompute": train,  # with --checkpoint-activations
 }

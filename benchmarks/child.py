@@ -1,4 +1,4 @@
-"""One path in a process of its own, so that its memory is its own: prints one line of JSON."""
+"""Times one path in its own process, so that peak memory is its own. Prints one line of JSON."""
 
 import json
 import statistics
@@ -10,7 +10,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-BEGIN = time.perf_counter()  # importing torch is part of what a whole process takes
+BEGIN = time.perf_counter()  # before torch: its import counts towards the time of the first answer
 
 import torch  # noqa: E402
 
@@ -26,14 +26,14 @@ from .machine import measure, timed  # noqa: E402
 
 
 def setting_of(order: dict[str, Any]) -> Setting:
-    """Loads the network as a user's program does. A training has float32 weights; its dtype is autocast's."""
+    """Loads the network as a user's program does. Training has float32 weights and uses the dtype for autocast."""
     choose_kernels()
     device, dtype = torch.device(order["device"]), getattr(torch, order["dtype"])
     training = order["case"].startswith("train")
-    weights_dtype = torch.float32 if training else dtype
     checkpoint = read_checkpoint(order["checkpoint"], mmap=True)
     flags = checkpoint.flags() | {"checkpoint_activations": order["case"] == "train_recompute"}
     checkpoint = replace(checkpoint, args=flags)
+    weights_dtype = torch.float32 if training else dtype
     network = load_network(checkpoint, order["symbols"], device=device, dtype=weights_dtype)
     network = network.train() if training else network.for_answers()
     if device.type == "cpu":
@@ -42,7 +42,7 @@ def setting_of(order: dict[str, Any]) -> Setting:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """Most memory so far: of the process on a CPU, of torch's allocator on a GPU."""
+    """Peak memory so far: of the process on a CPU, of torch's allocator on a GPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     status = Path("/proc/self/status").read_text()
@@ -50,9 +50,9 @@ def peak_bytes(device: torch.device) -> int:
 
 
 def peak_of_tensors(step: Callable[[], object], network: Network) -> int:
-    """Most bytes of weights, gradients and other tensors at once in a training step, as torch's allocator counts them.
+    """Peak bytes of weights, gradients and all other tensors in a training step, as torch's allocator counts them.
 
-    On a CPU a process holds more: libraries, scratch memory of products, and what glibc keeps between tensors.
+    A process on a CPU holds more: libraries, scratch memory of matrix products, and gaps in glibc's heap.
     """
     network.zero_grad(set_to_none=True)
     start = sum(tensor.nbytes for tensor in {*network.parameters(), *network.buffers()})
@@ -64,7 +64,7 @@ def peak_of_tensors(step: Callable[[], object], network: Network) -> int:
 
 
 def run(order: dict[str, Any]) -> dict[str, Any]:
-    """Seconds of the first call with all before it, then the median of `runs` more, and the limit."""
+    """Seconds up to the end of the first call, the median of `runs` more calls, and the limit."""
     torch.set_num_threads(order["threads"])
     torch.manual_seed(0)
     setting = setting_of(order)
@@ -73,7 +73,7 @@ def run(order: dict[str, Any]) -> dict[str, Any]:
     timed(case.run, setting.device)
     found = {"loaded_s": loaded, "whole_s": time.perf_counter() - BEGIN, "peak_bytes": peak_bytes(setting.device)}
     times, baselines = [], []
-    for _ in range(order["runs"]):  # in turn, so that a busy moment meets both
+    for _ in range(order["runs"]):  # alternately, so that a busy moment slows both
         times.append(timed(case.run, setting.device))
         if case.baseline is not None:
             baselines.append(timed(case.baseline, setting.device))
@@ -91,7 +91,7 @@ def run(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_checkpoint(path: Path, arch: str, symbols: int) -> None:
-    """A network of this size with random weights, in a checkpoint's form."""
+    """Writes a checkpoint of this size with random weights."""
     torch.manual_seed(0)
     flags = {"arch": arch}
     network = Network(NetworkConfig.from_args(flags), symbols)
@@ -99,7 +99,7 @@ def write_checkpoint(path: Path, arch: str, symbols: int) -> None:
 
 
 def main() -> None:
-    """The order comes as JSON in the first argument."""
+    """The first argument is the order as JSON: a path to time, or `write` or `dataset`."""
     order = json.loads(sys.argv[1])
     if order["case"] == "write":
         write_checkpoint(Path(order["checkpoint"]), order["arch"], order["symbols"])

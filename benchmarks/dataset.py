@@ -1,4 +1,4 @@
-"""Rows of a REC table as samples: 640 x 480 JPEGs, one process and two."""
+"""Speed of reading data: rows of a REC table with 640 x 480 JPEGs, in one process and in loader workers."""
 
 import base64
 import io
@@ -15,13 +15,13 @@ from ..tasks import TASKS
 from ..tasks.settings import TaskSettings
 from ..utils.memory import keep_freed_memory
 
-ROWS, BATCH, WARM = 640, 8, 4  # WARM: batches before the clock starts
+ROWS, BATCH, WARM = 640, 8, 4  # WARM: batches read before timing starts
 WIDTH, HEIGHT = 640, 480
 BPE = Path(__file__).resolve().parent.parent / "checkpoints" / "synthetic" / "bpe"
 
 
 def write_table(path: Path, rows: int = ROWS) -> None:
-    """Photograph-like pictures, each different: smooth shapes with grain, JPEG quality 90."""
+    """Writes rows with different photograph-like pictures: smooth shapes with grain, JPEG quality 90."""
     random = np.random.default_rng(0)
     with path.open("w") as file:
         for row in range(rows):
@@ -35,7 +35,7 @@ def write_table(path: Path, rows: int = ROWS) -> None:
 
 
 def rates(folder: Path, *, size: int) -> dict[str, Any]:
-    """Rows a second: of the dataset alone in one process, and of a loader with one and with two worker processes."""
+    """Rows a second: of the dataset in one process, and of a loader with one and with two workers."""
     keep_freed_memory()  # as train.py does
     table = folder / "dataset.tsv"
     write_table(table)

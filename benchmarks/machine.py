@@ -1,8 +1,9 @@
-"""What the machine can do: matrix products a second, and bytes read a second, measured here and now."""
+"""Measures the machine: operations of matrix products a second, and bytes read a second."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -21,12 +22,12 @@ class Machine:
     bandwidth: float
 
     def seconds(self, work: Work, number_bytes: int) -> float:
-        """The least time that the work takes."""
+        """The least time that this work takes."""
         return work.flops / self.flops + work.reads * number_bytes / self.bandwidth
 
 
 def synchronise(device: torch.device) -> None:
-    """Waits for a GPU; nothing on a CPU."""
+    """Waits for the GPU; does nothing on a CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -41,7 +42,7 @@ def timed(function: Callable[[], object], device: torch.device) -> float:
 
 
 def measure(device: torch.device, dtype: torch.dtype) -> Machine:
-    """The best of several products and reads, with the threads that torch uses now."""
+    """The best of several products and reads, with torch's current number of threads."""
     return Machine(_flops(device, dtype), _bandwidth(device))
 
 
@@ -49,7 +50,7 @@ def _flops(device: torch.device, dtype: torch.dtype) -> float:
     best = 0.0
     for m, k, n in PRODUCTS:
         a, b = (torch.randn(shape, device=device).to(dtype) for shape in ((m, k), (n, k)))
-        times = [timed(lambda a=a, b=b: torch.nn.functional.linear(a, b), device) for _ in range(REPEATS)]
+        times = [timed(partial(torch.nn.functional.linear, a, b), device) for _ in range(REPEATS)]
         best = max(best, 2 * m * k * n / min(times))
     return best
 

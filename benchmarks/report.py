@@ -1,4 +1,4 @@
-"""The numbers of a run as a table."""
+"""The numbers of a run as a Markdown table."""
 
 from typing import Any
 
@@ -7,33 +7,23 @@ HEAD = "| path | dtype | median s | limit s | ratio | first answer s | loaded s 
 
 
 def table(found: dict[str, Any]) -> str:
-    """Markdown. ratio: median over limit. tensors: of a training, see `peak_of_tensors`.
-
-    one by one: the time of the same answers asked alone, over this time.
-    """
-    setting = found["setting"]
-    lines = [
-        f"{setting['arch']}, {setting['size']} px, {setting['device']}, {setting['threads']} threads, "
-        f"median of {setting['runs']}",
-        "",
-    ]
+    """ratio: median / limit. tensors: training only, see `peak_of_tensors`. one by one: baseline / median."""
+    setting = "{arch}, {size} px, {device}, {threads} threads, median of {runs}".format(**found["setting"])
+    lines = [setting, ""]
     if found["rows"]:
         lines += [HEAD, "|---|---|" + "---:|" * 8]
         lines += [_line(row) for row in found["rows"]]
         lines += ["", *dict.fromkeys(_machine(row) for row in found["rows"][:2])]
     if "dataset" in found:
-        rates = found["dataset"]
-        lines += [
-            "",
-            f"Data: {rates['rows_per_s']:.0f} rows/s in one process; loader with one worker "
-            f"{rates['rows_per_s_1_workers']:.0f}, with two {rates['rows_per_s_2_workers']:.0f} "
-            f"({rates['scaling']:.2f} of twice).",
-        ]
+        rates = (
+            "Data: {rows_per_s:.0f} rows/s in one process; loader with one worker {rows_per_s_1_workers:.0f}, "
+            "with two {rows_per_s_2_workers:.0f} ({scaling:.2f} of twice)."
+        )
+        lines += ["", rates.format(**found["dataset"])]
     return "\n".join(lines) + "\n"
 
 
 def _line(row: dict[str, Any]) -> str:
-    alone = f"{row['baseline_s'] / row['seconds']:.2f}" if "baseline_s" in row else ""
     numbers = [
         f"{row['seconds']:.3f}",
         f"{row['limit_s']:.3f}",
@@ -42,7 +32,7 @@ def _line(row: dict[str, Any]) -> str:
         f"{row['loaded_s']:.1f}",
         f"{row['peak_bytes'] / GIB:.2f}",
         f"{row['tensors_peak_bytes'] / GIB:.2f}" if "tensors_peak_bytes" in row else "",
-        alone,
+        f"{row['baseline_s'] / row['seconds']:.2f}" if "baseline_s" in row else "",
     ]
     return f"| {row['case']} | {row['dtype']} | " + " | ".join(numbers) + " |"
 

@@ -1,4 +1,4 @@
-"""fairseq's adapter of the training loss (docs/training.md, "Criterion")."""
+"""The training loss as a fairseq criterion (docs/training.md, "Criterion")."""
 
 import math
 from collections.abc import Sequence
@@ -20,20 +20,22 @@ class AdjustLabelSmoothedCrossEntropyConfig(FairseqDataclass):
     """Flags of the criterion."""
 
     label_smoothing: float = field(default=0.0, metadata={"help": "share of the probability for all other symbols"})
-    report_accuracy: bool = field(default=False, metadata={"help": "log the share of symbols that are right"})
-    ignore_prefix_size: int = field(default=0, metadata={"help": "first target positions without loss"})
+    report_accuracy: bool = field(default=False, metadata={"help": "log the share of correct symbols"})
+    ignore_prefix_size: int = field(default=0, metadata={"help": "number of first target positions without loss"})
     ignore_eos: bool = field(default=False, metadata={"help": "no loss at the end symbol"})
     sentence_avg: bool = II("optimization.sentence_avg")
-    drop_worst_ratio: float = field(default=0.0, metadata={"help": "share of positions of largest loss to leave out"})
-    drop_worst_after: int = field(default=0, metadata={"help": "updates before --drop-worst-ratio begins"})
-    use_rdrop: bool = field(default=False, metadata={"help": "R-Drop: two passes, and their divergence"})
+    drop_worst_ratio: float = field(
+        default=0.0, metadata={"help": "share of the positions to ignore, those of largest loss"}
+    )
+    drop_worst_after: int = field(default=0, metadata={"help": "updates before --drop-worst-ratio applies"})
+    use_rdrop: bool = field(default=False, metadata={"help": "R-Drop: two passes, and the divergence between them"})
     reg_alpha: float = field(default=1.0, metadata={"help": "weight of R-Drop's divergence"})
     bin_smoothing: float = field(
         default=0.0, metadata={"help": "standard deviation, in bins, over which a coordinate's target is spread"}
     )
-    # fairseq makes flags of typing.Optional only
+    # fairseq makes no flag of `str | None`
     constraint_range: Optional[str] = field(  # noqa: UP045
-        default=None, metadata={"help": "a,b: only the ids a..b-1 count"}
+        default=None, metadata={"help": "a,b: only the ids a..b-1 and the special symbols count"}
     )
 
 
@@ -49,7 +51,7 @@ class AdjustLabelSmoothedCrossEntropy(FairseqCriterion):
         self.update_num = 0  # set by the task before each step
 
     def forward(self, model: nn.Module, sample: dict[str, Any]) -> tuple[Tensor, int, dict[str, Any]]:
-        """Loss of a batch, its sample size, and what to log. A batch of R-Drop is doubled here."""
+        """Loss of a batch, its sample size, and what to log. R-Drop doubles the batch here."""
         if self.cfg.use_rdrop:
             sample = doubled(sample)
         logits, _ = model(**sample["net_input"])
@@ -67,7 +69,7 @@ class AdjustLabelSmoothedCrossEntropy(FairseqCriterion):
         return total.loss, sample_size, logged
 
     def loss(self, logits: Tensor, sample: dict[str, Any]) -> tuple[SmoothedLoss, Tensor]:
-        """Sums over the positions of a batch that count, and which of them are right, bool [N]. logits: [B, T, V]."""
+        """Sums over the N positions that count, and which of these are right, bool [N]. logits: [B, T, V]."""
         cfg, target = self.cfg, sample["target"]
         counted = target != self.padding_idx
         if cfg.ignore_eos:
@@ -108,7 +110,7 @@ class AdjustLabelSmoothedCrossEntropy(FairseqCriterion):
 
     @staticmethod
     def _parts(sample: dict[str, Any], counted: Tensor) -> list[Tensor]:
-        """The counted positions, as one part, or as the parallel positions and the others."""
+        """Masks over the N positions that count: one of all, or one each of the parallel positions and the others."""
         span = sample["net_input"].get("full_mask_position")
         if span is None:
             return [torch.ones_like(counted)[counted]]
@@ -120,7 +122,7 @@ class AdjustLabelSmoothedCrossEntropy(FairseqCriterion):
 
     @staticmethod
     def reduce_metrics(logging_outputs: Sequence[dict[str, Any]]) -> None:
-        """Means over all ranks; losses in natural logarithms, so that perplexity is exp(nll)."""
+        """Means over all ranks. Losses are natural logarithms, and perplexity is exp(nll)."""
 
         def total(name: str) -> float:
             return float(sum(output.get(name, 0) for output in logging_outputs))
@@ -135,14 +137,14 @@ class AdjustLabelSmoothedCrossEntropy(FairseqCriterion):
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:
-        """Sums over ranks are enough."""
+        """True: `reduce_metrics` needs only sums over ranks."""
         return True
 
 
 def doubled(sample: dict[str, Any]) -> dict[str, Any]:
-    """The batch twice in a row, for R-Drop; counts are doubled, labels of metrics are left out."""
+    """The batch twice in a row, for R-Drop, with doubled counts and without the labels of metrics."""
     twice = {name: torch.cat([value, value]) for name, value in sample.items() if isinstance(value, Tensor)}
-    once = {"patch_images"} if "patch_rows" in sample["net_input"] else set()  # both halves ask about the same pictures
+    once = {"patch_images"} if "patch_rows" in sample["net_input"] else set()  # both halves share them
     net_input = {
         name: torch.cat([value, value]) if isinstance(value, Tensor) and name not in once else value
         for name, value in sample["net_input"].items()

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-SPECIAL_SYMBOLS = 4  # <s>, <pad>, </s>, <unk> stay possible under a constraint
+from ..utils.flags import id_pair
+from ..utils.symbols import SPECIAL_SYMBOLS
 
 
 @dataclass(frozen=True)
 class SmoothedLoss:
-    """Sums over the positions that count: loss, its plain negative log-likelihood, and how many positions."""
+    """Sums over the positions that count: their loss, plain negative log-likelihood, and number."""
 
     loss: Tensor
     nll: Tensor
@@ -18,24 +19,24 @@ class SmoothedLoss:
 
 
 def range_mask(num_symbols: int, constraint_range: str, device: torch.device) -> Tensor:
-    """Symbols that `--constraint-range=a,b` lets count: bool [V]."""
-    first, last = (int(part) for part in constraint_range.split(","))
+    """Symbols that count under `--constraint-range=a,b`, bool [V]: the special ones and a..b-1."""
+    first, last = id_pair(constraint_range, "--constraint-range")
     ids = torch.arange(num_symbols, device=device)
     return (ids < SPECIAL_SYMBOLS) | ((ids >= first) & (ids < last))
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Targets of coordinates that are spread over the neighbouring bins, as a normal distribution.
+    """Spreads the target of a coordinate over neighbouring bins, as a normal distribution.
 
-    bins: their ids, in order; deviation: of the distribution, in bins.
+    bins: their ids, in order; deviation: standard deviation of the distribution, in bins.
     """
 
     bins: range
     deviation: float
 
     def nll(self, log_probs: Tensor, target: Tensor, nll: Tensor) -> Tensor:
-        """The plain loss [N], but for coordinates the cross entropy with the spread target."""
+        """Cross entropy with the spread target for coordinates, the plain loss `nll` for all others: [N]."""
         at_bin = (target >= self.bins.start) & (target < self.bins.stop)
         distance = torch.arange(len(self.bins), device=target.device) - (target[at_bin] - self.bins.start)[:, None]
         spread = torch.softmax(-0.5 * (distance / self.deviation) ** 2, dim=-1)  # [n, bins]
@@ -54,7 +55,7 @@ def position_losses(
     """Smoothed loss, plain loss and log-probabilities of each position: [N], [N], [N, V].
 
     logits: [N, V], any float type; target: int64 [N]; allowed: bool, broadcasts to [N, V]. Computed in float32.
-    neighbours: spreads the targets of coordinates; the plain loss stays that of the target itself.
+    neighbours: spreads the targets of coordinates in the smoothed loss only.
     """
     logits = logits.float()
     if allowed is not None:
@@ -62,7 +63,7 @@ def position_losses(
     log_probs = logits.log_softmax(dim=-1)
     nll = -log_probs.gather(1, target[:, None])[:, 0]
     if allowed is None:
-        others = logits.shape[-1] - 1
+        others: int | Tensor = logits.shape[-1] - 1
         smooth = -log_probs.sum(dim=-1)
     else:
         others = allowed.sum(dim=-1) - 1 + 1e-6
@@ -73,7 +74,7 @@ def position_losses(
 
 
 def sum_positions(loss: Tensor, nll: Tensor, *, drop_worst_ratio: float = 0.0) -> SmoothedLoss:
-    """Sums over positions [N], or over the int(N * (1 - ratio)) of them with the smallest loss."""
+    """Sums over positions [N], or over the int(N * (1 - ratio)) positions of smallest loss."""
     if drop_worst_ratio > 0:
         kept = int(len(loss) * (1 - drop_worst_ratio))
         loss, order = loss.topk(kept, largest=False)
@@ -82,8 +83,8 @@ def sum_positions(loss: Tensor, nll: Tensor, *, drop_worst_ratio: float = 0.0) -
 
 
 def symmetric_kl(log_probs: Tensor, *, allowed: Tensor | None = None) -> Tensor:
-    """R-Drop's term: half the sum of both divergences between the two halves of [2N, V]."""
-    if allowed is not None:  # before the products: what is hidden is -inf, and inf - inf has no gradient
+    """R-Drop's term: half the sum of the two KL divergences between the halves of [2N, V]."""
+    if allowed is not None:  # before the products: forbidden symbols are -inf, and inf - inf has no gradient
         log_probs = log_probs.masked_fill(~allowed, 0)
     p, q = log_probs.chunk(2)
     return ((p.exp() - q.exp()) * (p - q)).sum() / 2

@@ -1,7 +1,7 @@
 """Samples to a batch (docs/data.md, "A batch").
 
-What the network reads is a torch tensor; labels that only metrics read are numpy arrays, which neither the
-trainer's cast to half precision nor its move to a device touches.
+The network's inputs are torch tensors. Labels that only metrics read are numpy arrays: the trainer neither casts these
+to half precision nor moves them to a device.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +15,8 @@ from torch.utils.data import default_collate
 
 from .dataset import BadRow, Sample
 
+Item = Sample | BadRow | list[Sample | BadRow]
+
 # field of a sample -> field of a batch, type
 LABELS = {
     "w_resize_ratio": ("w_resize_ratios", np.float32),  # [B]
@@ -26,12 +28,12 @@ LABELS = {
 }
 
 
-def collate(samples: Sequence[Sample | BadRow | list], *, pad: int, share_pictures: bool = False) -> dict[str, Any]:
-    """A batch of samples; an item may be a list of them (multitask), which stay in order.
+def collate(samples: Sequence[Item], *, pad: int, share_pictures: bool = False) -> dict[str, Any]:
+    """A batch of samples; an item may be a list of them (multitask), and the order is kept.
 
-    share_pictures: each picture once, and `patch_rows`, int64 [B]: which of them each row asks about.
-    A task's own field is there if all samples have it. `bad_rows` holds the messages of the BadRows among the
-    samples: it is all there is if nothing else is left. `clipped_rows` holds "path:line" of the clipped ones.
+    share_pictures: hold each picture (by `picture_key`) once, and in `patch_rows`, int64 [B], the picture of each row.
+    A task's own field is in the batch if all samples have it. `bad_rows`: the messages of the BadRows; a batch
+    without any sample holds nothing else. `clipped_rows`: "path:line" of the samples with clipped coordinates.
     """
     items = list(_flatten(samples))
     bad_rows = [item.message for item in items if isinstance(item, BadRow)]
@@ -75,17 +77,17 @@ def _net_input(samples: list[Sample], *, pad: int, share_pictures: bool) -> dict
     }
     images = [sample["patch_image"] for sample in samples]
     if share_pictures:
-        keys = [id(image) for image in images]
+        keys = [sample["picture_key"] for sample in samples]
         images = list(dict(zip(keys, images, strict=True)).values())
-        places = {id(image): place for place, image in enumerate(images)}
+        places = {key: place for place, key in enumerate(dict.fromkeys(keys))}
         net_input["patch_rows"] = torch.tensor([places[key] for key in keys])  # int64 [B]
-    # In a worker process it writes straight into the memory that is shared with the main process.
+    # In a worker process this writes straight into memory shared with the main process.
     net_input["patch_images"] = default_collate(images)  # float32 [B, 3, H, W], or [P, 3, H, W]
     return net_input | _full_mask(samples)
 
 
 def _full_mask(samples: list[Sample]) -> dict[str, Any]:
-    """The span of parallel positions, if any, and bool [B], the samples that have it, if not all do."""
+    """`full_mask_position` if any sample has one; `full_mask_rows`, bool [B], if only some have."""
     spans = [sample.get("full_mask_position") for sample in samples]
     given = set(spans) - {None}
     if len(given) > 1:
@@ -105,7 +107,7 @@ def _in_all(samples: list[Sample], field: str) -> bool:
     return all(field in sample for sample in samples)
 
 
-def _flatten(samples: Iterable[Sample | BadRow | list]) -> Iterator[Sample | BadRow]:
+def _flatten(samples: Iterable[Item]) -> Iterator[Sample | BadRow]:
     for sample in samples:
         if isinstance(sample, list):
             yield from _flatten(sample)

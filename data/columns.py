@@ -1,4 +1,4 @@
-"""The columns of the TSV files: text to checked numbers. Each error names row, column, what came and what was expected.
+"""The columns of the TSV files: text to checked numbers. An error names row, column, what came and what was expected.
 
 `where` is the row's "file:line" (`TsvFile.where`).
 """
@@ -6,18 +6,18 @@
 import numpy as np
 
 from ..utils.errors import DataError
+from ..utils.keypoints import NUM_KEYPOINTS
 
-LARGEST_PX = 1e7  # no picture is larger; float32 still tells neighbouring pixels apart
-NUM_KEYPOINTS = 17
+LARGEST_PX = 1e7  # no picture is larger, and float32 still tells neighbouring pixels apart
 
 
 def shorten(text: str, *, limit: int = 60) -> str:
-    """`repr` of a text for a message: a base64 picture in the wrong column must not fill the screen."""
+    """`repr` of a text for a message, shortened: a base64 picture in the wrong column must not fill the screen."""
     return repr(text) if len(text) <= limit else f"{text[:limit]!r}... ({len(text)} characters)"
 
 
 def parse_numbers(text: str, where: str, *, column: str, expected: str, count: int) -> np.ndarray:
-    """Exactly `count` finite numbers with commas between, float32 [count]."""
+    """Exactly `count` finite numbers separated by commas, float32 [count]."""
     try:
         numbers = np.array([float(number) for number in text.split(",")])
     except ValueError:  # not a number
@@ -38,7 +38,7 @@ def parse_box(text: str, where: str) -> np.ndarray:
 
 
 def check_box_in_picture(box_xyxy: np.ndarray, size_wh: tuple[int, int], *, where: str) -> bool:
-    """Whether a box in image px leaves its picture in part; one wholly outside is an error."""
+    """Whether a box in image px lies partly outside its picture; a DataError if it lies wholly outside."""
     x0, y0, x1, y1 = box_xyxy.tolist()
     width, height = size_wh
     if x0 >= width or y0 >= height or x1 <= 0 or y1 <= 0:
@@ -68,7 +68,7 @@ def parse_codes(text: str, where: str, *, num_codes: int, count: int = 48) -> np
 
 
 def parse_caption(text: str, where: str, *, column: str = "caption") -> str:
-    """A text that holds more than white space, as it is."""
+    """The cell unchanged; a DataError if it is empty or blank."""
     if not text.strip():
-        raise DataError(f"{where}: column {column}: needs a text, got {shorten(text)}")
+        raise DataError(f"{where}: column {column}: is empty")
     return text

@@ -1,4 +1,4 @@
-"""Rows of a TSV as samples; bad rows travel as data: the main process decides (docs/deviations.md, 1, 2 and 20)."""
+"""Rows of a TSV as samples. Bad rows travel as data: the main process counts them (docs/deviations.md, 1, 2, 20)."""
 
 import logging
 import zlib
@@ -22,22 +22,21 @@ Sample = dict[str, Any]  # the fields of docs/data.md, "A sample"
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that could not be made a sample. message: where, what came, what was expected."""
+    """A row that gave no sample. message: where, what came, what was expected."""
 
     row: int
     message: str
 
 
-class ReferringDataset(Dataset):
+class ReferringDataset(Dataset[Sample | BadRow]):
     """One sample for each row of `file`, made by `make_sample(row, where)`."""
 
     def __init__(
         self, file: TsvFile, make_sample: Callable[[dict[str, str], str], Sample], *, together: int = 1, name: str = ""
     ) -> None:
-        """together: up to so many rows about one picture stay neighbours when rows are shuffled.
+        """together: how many rows about one picture stay neighbours, at most, when rows are shuffled.
 
-        Tables with as many rows about each picture then see the same pictures at the same time, but each, by its
-        `name`, other rows about them.
+        Tables over the same pictures then visit these in the same order; each draws its rows by its own `name`.
         """
         self.file = file
         self.make_sample = make_sample
@@ -47,31 +46,31 @@ class ReferringDataset(Dataset):
         return len(self.file)
 
     def __getitem__(self, i: int) -> Sample | BadRow:
-        """Sample i with its `row` and `where`, or a BadRow in the place of a DataError."""
+        """Sample i with its `row` and `where`, or a BadRow instead of a DataError."""
         where = self.file.where(i)
         try:
             sample = self.make_sample(self.file[i], where)
-        except DataError as error:  # raised in a worker it would end the run before anyone could count it
+        except DataError as error:  # raised in a worker, it would end the run before it is counted
             return BadRow(i, str(error))
         return sample | {"row": i, "where": where}
 
     def order(self, epoch: int, *, seed: int, shuffle: bool) -> np.ndarray:
-        """Rows in the order of this epoch, int64 [len]; the same on every rank."""
+        """Row numbers in the order of this epoch, int64 [len]; the same on every rank."""
         if not shuffle:
             return np.arange(len(self))
         random = np.random.default_rng((seed, epoch))
         if self.together == 1:
             return random.permutation(len(self))
         own = np.random.default_rng((seed, epoch, zlib.crc32(self.name.encode())))
-        rows = np.lexsort((own.random(len(self)), self.pictures))  # the rows of each picture in an order of their own
-        first = np.searchsorted(self.pictures, self.pictures)  # where each row's picture begins, by place
+        rows = np.lexsort((own.random(len(self)), self.pictures))  # by picture, shuffled within each
+        first = np.searchsorted(self.pictures, self.pictures)  # position at which each row's picture begins
         begins = (np.arange(len(self)) - first) % self.together == 0
         group = np.cumsum(begins) - 1
         return rows[np.argsort(random.permutation(group[-1] + 1)[group], kind="stable")]
 
     @cached_property
     def pictures(self) -> np.ndarray:
-        """Number of each row's picture, int64 [len]; neighbours with the same cell share one."""
+        """Number of each row's picture, int64 [len]: neighbouring rows with the same cell share a picture."""
         name = f"pictures of {self.file.path.name}"
         cells = (self.file[i]["image"] for i in tqdm(range(len(self)), desc=name, unit="row", leave=False, delay=5))
         seen = np.fromiter((zlib.crc32(cell.encode()) for cell in cells), np.int64, len(self))
@@ -79,20 +78,17 @@ class ReferringDataset(Dataset):
 
 
 class BadRowCounter:
-    """Counts the rows of a run that can not be used (`--skip-bad-rows`) or whose coordinates were clipped.
-
-    A row that comes back in the next epoch counts once.
-    """
+    """Counts a run's bad rows (`--skip-bad-rows`) and its rows with clipped coordinates, each row once."""
 
     def __init__(self, limit: int) -> None:
-        """limit: how many bad rows a run may skip; 0: none."""
+        """limit: how many bad rows a run may skip."""
         self.limit = limit
         self._bad: set[str] = set()
         self._clipped: dict[str, set[str]] = defaultdict(set)
         self._reported: set[str] = set()
 
     def check(self, batch: dict[str, Any]) -> None:
-        """Take `bad_rows` and `clipped_rows` out of a batch. A DataError as soon as more rows are bad than allowed."""
+        """Take `bad_rows` and `clipped_rows` out of a batch. Raises DataError when more rows are bad than allowed."""
         for where in batch.pop("clipped_rows", []):
             path, _, _ = where.rpartition(":")
             self._clipped[path].add(where)
@@ -107,11 +103,11 @@ class BadRowCounter:
             logger.warning("skipped bad row %d of at most %d: %s", len(self._bad), self.limit, message)
 
     def report_clipped(self) -> None:
-        """Say once for each file how many of its rows leave their picture. To be called after a pass."""
+        """After a pass: warn once for each file how many of its rows were clipped."""
         for path in sorted(self._clipped.keys() - self._reported):
             wheres = self._clipped[path]
             logger.warning(
-                "%s: %d rows have coordinates beyond the last bin, which were clipped, such as %s",
+                "%s: %d rows have coordinates outside the picture, which were clipped; one of them is %s",
                 path,
                 len(wheres),
                 min(wheres, key=lambda where: (len(where), where)),

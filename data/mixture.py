@@ -1,4 +1,4 @@
-"""Rows of several files side by side, as multitask training wants them (docs/data.md, "Multitask mixing")."""
+"""Rows of several files side by side, for multitask training (docs/data.md, "Multitask mixing")."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,10 @@ from torch.utils.data import Dataset
 from .dataset import BadRow, ReferringDataset, Sample
 
 
-class Mixture(Dataset):
-    """Item i is a sample of each part, or more. Parts wrap around on their own, over the epochs: no row is left out.
+class Mixture(Dataset[list[Sample | BadRow]]):
+    """Item i holds one or more samples of each part. Each part wraps around by itself, across epochs: no row is lost.
 
-    Where epochs have other lengths, as with REC files of several lengths, some rows come sooner again than others.
+    Where the length of an epoch changes, as with REC files of several lengths, some rows come again sooner than others.
     """
 
     def __init__(
@@ -22,7 +22,7 @@ class Mixture(Dataset):
         rows: Sequence[int] | None = None,
         weights: Sequence[float] | None = None,
     ) -> None:
-        """length: items of an epoch. rows: of each part in an item; None: one.
+        """length: items of an epoch. rows: how many of each part an item holds; None: one.
 
         weights: of the parts' losses; None: every symbol counts the same.
         """
@@ -35,12 +35,12 @@ class Mixture(Dataset):
         return self.length
 
     def __getitem__(self, i: int) -> list[Sample | BadRow]:
-        """Samples of each part, in their order."""
+        """The samples of item i, part by part."""
         places = [(number, (self._first + i) * rows + k) for number, rows in enumerate(self.rows) for k in range(rows)]
         return [self._row(number, place) for number, place in places]
 
     def order(self, epoch: int, *, seed: int, shuffle: bool) -> np.ndarray:
-        """Items in the order of this epoch, int64 [len]; from here on items are this epoch's."""
+        """Item numbers in order, int64 [len]. From here on, items are those of this epoch."""
         self._first, self._seed, self._shuffle = (epoch - 1) * self.length, seed, shuffle
         self._passes = [{} for _ in self.parts]
         return np.arange(self.length)

@@ -2,60 +2,93 @@
 
 import io
 import os
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..utils.errors import DataError
-from .images import PILLOW_ERRORS, picture_formats, why_unreadable
 
-PictureSource = str | os.PathLike | bytes | Image.Image | np.ndarray
+PictureSource = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 
 MAX_BYTES = 64 * 2**20  # of a file
 MAX_PIXELS = 80_000_000  # below the number from which Pillow warns of decompression bombs
-MAX_SIDE = 65_535  # px, JPEG's own limit; a thin picture of all pixels would grow when its width is resized
+MAX_SIDE = 65_535  # px, JPEG's own limit; resizing the width of a thinner picture would need too much memory
+
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
+# What Pillow's readers are known to raise on broken files; none of them names the file.
+PILLOW_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+
+
+@cache
+def picture_formats() -> tuple[str, ...]:
+    """The formats that pictures are opened in. Pillow has more; some run programs (EPS: Ghostscript)."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+@contextmanager
+def reading(where: str) -> Iterator[None]:
+    """Turns what Pillow raises about a broken picture into a DataError that begins with `where`."""
+    try:
+        yield
+    except PILLOW_ERRORS as error:
+        # Pillow's text for an unknown format is the address of an object.
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "unknown format" if unknown else f"{type(error).__name__}: {error}"
+        raise DataError(f"{where}: cannot be read as a picture ({reason})") from error
 
 
 def open_picture(source: PictureSource, *, where: str = "image") -> Image.Image:
     """An RGB picture as a viewer shows it: turned by its EXIF orientation, on white, the first frame of an animation.
 
     source: path, encoded bytes, Pillow picture, or array, uint8 [H, W, 3] in RGB.
-    Raises DataError, naming `where`, for what is none of these, can not be read to its end, or holds more than
-    `MAX_BYTES`, `MAX_PIXELS` or `MAX_SIDE`.
+    Raises DataError, naming `where`, for anything else, for a broken picture, and for one of more than `MAX_BYTES`,
+    `MAX_PIXELS` or `MAX_SIDE`.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source, where)
     if isinstance(source, Image.Image):
         return _upright(source, where)
-    if isinstance(source, bytes | bytearray | memoryview):
-        return _from_bytes(bytes(source), where)
-    if not isinstance(source, str | os.PathLike):
+    if isinstance(source, str | os.PathLike):
+        where = f"{where}: {Path(source)}"
+        source = _read_file(Path(source), where)
+    if not isinstance(source, bytes | bytearray | memoryview):
         raise DataError(
             f"{where}: needs a path, bytes, a Pillow picture or an array uint8 [H, W, 3], got {type(source).__name__}"
         )
-    where = f"{where}: {Path(source)}"
-    return _from_bytes(_read_file(Path(source), where), where)
+    if len(source) > MAX_BYTES:
+        raise DataError(f"{where}: holds more than {MAX_BYTES} bytes")
+    with reading(where):
+        image = Image.open(io.BytesIO(source), formats=picture_formats())
+    with image:
+        return _upright(image, where)
 
 
 def _read_file(path: Path, where: str) -> bytes:
     try:
         with path.open("rb") as file:  # not `stat`: a pipe or a device has no size
-            data = file.read(MAX_BYTES + 1)
+            return file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
-        raise DataError(f"{where}: can not be read ({getattr(error, 'strerror', None) or error})") from error
-    return data
-
-
-def _from_bytes(data: bytes, where: str) -> Image.Image:
-    if len(data) > MAX_BYTES:
-        raise DataError(f"{where}: holds more than {MAX_BYTES} bytes")
-    try:
-        image = Image.open(io.BytesIO(data), formats=picture_formats())
-    except PILLOW_ERRORS as error:
-        raise _unreadable(error, where) from error
-    with image:
-        return _upright(image, where)
+        raise DataError(f"{where}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
 
 def _from_array(array: np.ndarray, where: str) -> Image.Image:
@@ -67,28 +100,30 @@ def _from_array(array: np.ndarray, where: str) -> Image.Image:
 
 def _upright(image: Image.Image, where: str) -> Image.Image:
     _check_size(image.size, where)
-    try:
+    with reading(where):
         image.load()
         image = _turned(image)
-        least, most = image.getextrema() if image.mode in ("F", "I") else (0, 0)
-        if image.mode.startswith("I;16") or (least >= 0 and 255 < most < 2**16):  # Pillow would cut 16 bits at 255
-            return Image.fromarray((np.asarray(image).astype(np.int32) >> 8).astype(np.uint8)).convert("RGB")
-        if image.mode != "F" and least >= 0 and most < 2**16:
+        if image.mode not in ("F", "I") and not image.mode.startswith("I;16"):
             return _opaque(image)
-    except PILLOW_ERRORS as error:
-        raise _unreadable(error, where) from error
-    raise DataError(f"{where}: its pixels are {least:g} to {most:g} (mode {image.mode}), not of 8 or 16 bits")
+        pixels = np.asarray(image)
+    least, most = pixels.min(), pixels.max()
+    if image.mode == "F" or least < 0 or most >= 2**16:
+        raise DataError(
+            f"{where}: needs pixels of 8 or 16 bits, got numbers from {least:g} to {most:g} (mode {image.mode})"
+        )
+    shift = 8 if image.mode != "I" or most > 255 else 0  # Pillow would clip 16 bits at 255
+    return Image.fromarray((pixels >> shift).astype(np.uint8)).convert("RGB")
 
 
 def _turned(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except PILLOW_ERRORS:  # corrupt EXIF does not spoil the pixels
+    except PILLOW_ERRORS:  # the pixels are fine even where the EXIF data is corrupt
         return image
 
 
 def _opaque(image: Image.Image) -> Image.Image:
-    """In RGB, on white where it is transparent: the colours there are often black."""
+    """In RGB, on white where it is transparent: the hidden colours are often black."""
     if not image.has_transparency_data:
         return image.convert("RGB")
     ground = Image.new("RGBA", image.size, "white")
@@ -101,7 +136,3 @@ def _check_size(size_wh: tuple[int, int], where: str) -> None:
     if not (0 < width * height <= MAX_PIXELS and max(width, height) <= MAX_SIDE):
         limits = f"1 to {MAX_PIXELS} pixels, and sides of at most {MAX_SIDE}"
         raise DataError(f"{where}: is {width} x {height} px, needs {limits}")
-
-
-def _unreadable(error: Exception, where: str) -> DataError:
-    return DataError(f"{where}: is no picture that can be read ({why_unreadable(error)})")

@@ -1,18 +1,18 @@
-"""Rows of a tab-separated file by their number: an index of byte offsets, kept beside large files (docs/data.md)."""
+"""Rows of a tab-separated file by number, through an index of byte offsets, kept beside large files (docs/data.md)."""
 
 import codecs
-import contextlib
 import logging
 import mmap
 import os
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from ..utils.errors import DataError, UserError
+from ..utils.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
@@ -20,27 +20,27 @@ KEEP_INDEX_ABOVE = 8 * 2**20  # bytes of the TSV: below, building costs no more 
 SHOW_PROGRESS_ABOVE = 2**30
 CHUNK = 16 * 2**20
 NEWLINE = ord("\n")
-STAMP_LENGTH = 2  # an index file begins with size and mtime_ns of the TSV that it was built from
+STAMP_LENGTH = 2  # an index file begins with the stamp of its TSV
 
-Stamp = tuple[int, int]
+Stamp = tuple[int, int]  # size and mtime_ns
 
 
 def parse_selected_cols(selected_cols: str | Sequence[int] | None, names: Sequence[str]) -> tuple[int, ...]:
-    """Column number of each name: `--selected-cols` as text or numbers; None: the first columns in order."""
+    """Column number of each name, from `--selected-cols` as text or numbers; None: the first columns in order."""
     if selected_cols is None:
         return tuple(range(len(names)))
     try:
         parts = selected_cols.split(",") if isinstance(selected_cols, str) else selected_cols
         columns = tuple(int(part) for part in parts)
     except ValueError:
-        raise UserError(f"--selected-cols needs numbers with commas between, got {selected_cols!r}") from None
+        raise UserError(f"--selected-cols needs numbers separated by commas, got {selected_cols!r}") from None
     if len(columns) != len(names) or min(columns) < 0:
         raise UserError(f"--selected-cols needs {len(names)} columns ({', '.join(names)}), got {selected_cols!r}")
     return columns
 
 
 def line_offsets(data: mmap.mmap, *, name: str) -> np.ndarray:
-    """Where each line begins and the last one ends: bytes, int64 [rows + 1]. Blank lines at the end are left out."""
+    """Byte at which each line begins and the last one ends, int64 [rows + 1]. Blank lines at the end are ignored."""
     size = len(data)
     starts = [np.zeros(1, dtype=np.int64)]
     with tqdm(total=size, unit="B", unit_scale=True, desc=name, disable=size < SHOW_PROGRESS_ABOVE) as progress:
@@ -57,10 +57,10 @@ def line_offsets(data: mmap.mmap, *, name: str) -> np.ndarray:
 
 
 def load_index(path: Path, stamp: Stamp) -> np.ndarray | None:
-    """The kept offsets, memory-mapped; None if there are none, or of another state of the TSV."""
+    """The kept offsets, memory-mapped; None if there are none or the TSV has changed since."""
     try:
         index = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):  # absent, not readable by us, or not a whole .npy file
+    except (OSError, ValueError, EOFError):  # absent, not readable, or not a whole .npy file
         return None
     if index.dtype != np.int64 or index.ndim != 1 or tuple(index[:STAMP_LENGTH].tolist()) != stamp:
         return None
@@ -69,20 +69,16 @@ def load_index(path: Path, stamp: Stamp) -> np.ndarray | None:
 
 
 def save_index(path: Path, stamp: Stamp, *, offsets: np.ndarray) -> None:
-    """Put the index in place as a whole or not at all; several processes may do so at once."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
+    """Writes the index, or says why not. Several processes may do so at once."""
     try:
-        with open(part, "xb") as file:
+        with atomic_write(path) as part, open(part, "wb") as file:
             np.save(file, np.concatenate([np.array(stamp, dtype=np.int64), offsets]))
-        os.replace(part, path)
     except OSError as error:
-        logger.info("%s: the index of rows can not be kept (%s), and is built again each time", path, error)
-        with contextlib.suppress(OSError):  # it may never have been there
-            part.unlink()
+        logger.info("%s: the index of rows cannot be kept (%s); it is built again each time", path, error)
 
 
 class TsvFile:
-    """A table without header: `file[i]` is row i as {name: text}. May be forked and pickled."""
+    """A table without a header: `file[i]` is row i as {name: text}. May be forked and pickled."""
 
     def __init__(
         self,
@@ -92,9 +88,9 @@ class TsvFile:
         names: Sequence[str],
         keep_index_above: int = KEEP_INDEX_ABOVE,
     ) -> None:
-        """names: what the selected columns are called. A DataError if the file is absent or holds no row.
+        """names: of the selected columns. Raises DataError if the file is missing or holds no row.
 
-        keep_index_above: size in bytes from which the index is written to `<path>.idx.npy`.
+        keep_index_above: size in bytes above which the index is kept in `<path>.idx.npy`.
         """
         self.path = Path(path)
         self.names = tuple(names)
@@ -103,39 +99,38 @@ class TsvFile:
         self._stamp: Stamp | None = None
         self._offsets: np.ndarray | None = None
         self._data: mmap.mmap | None = None
-        self._open()
+        _, offsets = self._mapped()
+        self._rows = len(offsets) - 1
+        if self._rows == 0:
+            raise DataError(f"{self.path}: holds no rows")
 
     def __len__(self) -> int:
         return self._rows
 
     def __getitem__(self, i: int) -> dict[str, str]:
-        """Row i in 0..len-1; a DataError with file and line if it does not hold the columns or is no UTF-8."""
+        """Row i in 0..len-1. Raises DataError with file and line if it lacks a column or is not UTF-8."""
         cells = self._line(i).split(b"\t")
         if cells == [b""]:
             raise DataError(f"{self.where(i)}: is blank")
         if max(self.columns) >= len(cells):
-            asked = ",".join(map(str, self.columns))
-            raise DataError(
-                f"{self.where(i)}: has {len(cells)} columns, column {max(self.columns)} was asked for "
-                f"(--selected-cols {asked})"
-            )
+            wanted = ",".join(map(str, self.columns))
+            raise DataError(f"{self.where(i)}: has {len(cells)} columns, --selected-cols {wanted} needs more")
         return {name: self._text(i, cells[k], name=name) for name, k in zip(self.names, self.columns, strict=True)}
 
     def where(self, i: int) -> str:
-        """Row i as "path:line" for messages; lines count from 1."""
+        """Row i as "path:line" for messages, counting lines from 1."""
         return f"{self.path}:{i + 1}"
 
-    def __getstate__(self) -> dict:
-        """All but what belongs to this process; the other one opens it when it reads its first row."""
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the mapped files: another process maps them again when it reads its first row."""
         kept = isinstance(self._offsets, np.memmap)
         return self.__dict__ | {"_data": None, "_offsets": None if kept else self._offsets}
 
     def _line(self, i: int) -> bytes:
         if not 0 <= i < self._rows:
             raise IndexError(f"{self.path}: row {i} of {self._rows}")
-        if self._data is None:
-            self._open()
-        line = self._data[self._offsets[i] : self._offsets[i + 1]].rstrip(b"\r\n")
+        data, offsets = self._mapped()
+        line = data[offsets[i] : offsets[i + 1]].rstrip(b"\r\n")
         return line if i else line.removeprefix(codecs.BOM_UTF8)
 
     def _text(self, i: int, cell: bytes, *, name: str) -> str:
@@ -144,8 +139,10 @@ class TsvFile:
         except UnicodeDecodeError as error:
             raise DataError(f"{self.where(i)}: column {name}: is not UTF-8 ({error})") from error
 
-    def _open(self) -> None:
-        """Map the file, and find its index unless it came along."""
+    def _mapped(self) -> tuple[mmap.mmap, np.ndarray]:
+        """The mapped file and its offsets."""
+        if self._data is not None and self._offsets is not None:
+            return self._data, self._offsets
         try:
             with open(self.path, "rb") as file:
                 status = os.fstat(file.fileno())
@@ -153,26 +150,24 @@ class TsvFile:
                     raise DataError(f"{self.path}: is empty")
                 data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as error:
-            raise DataError(f"{self.path}: can not be read: {error}") from error
+            raise DataError(f"{self.path}: cannot be read: {error}") from error
         stamp = (status.st_size, status.st_mtime_ns)
         if self._stamp not in (None, stamp):
             raise DataError(f"{self.path}: has changed while it was being read")
         self._stamp, self._data = stamp, data
         if self._offsets is None:
-            self._offsets = self._index()
-        self._rows = len(self._offsets) - 1
-        if self._rows == 0:
-            raise DataError(f"{self.path}: holds no rows")
+            self._offsets = self._index(data, stamp)
+        return data, self._offsets
 
-    def _index(self) -> np.ndarray:
-        """Offsets from the kept index if that fits the file, else built, and kept if the file is large."""
-        keep = self._stamp[0] > self._keep_index
+    def _index(self, data: mmap.mmap, stamp: Stamp) -> np.ndarray:
+        """Offsets from the kept index if that fits the file; else built, and kept if the file is large."""
+        keep = stamp[0] > self._keep_index
         index_path = self.path.with_name(self.path.name + ".idx.npy")
-        offsets = load_index(index_path, self._stamp) if keep else None
+        offsets = load_index(index_path, stamp) if keep else None
         if offsets is None:
-            offsets = line_offsets(self._data, name=f"index of {self.path.name}")
+            offsets = line_offsets(data, name=f"index of {self.path.name}")
             if keep and len(offsets) > 1:
-                save_index(index_path, self._stamp, offsets=offsets)
-                kept = load_index(index_path, self._stamp)  # mapped: shared by all workers of this machine
+                save_index(index_path, stamp, offsets=offsets)
+                kept = load_index(index_path, stamp)  # mapped: this machine's workers share it
                 offsets = offsets if kept is None else kept
         return offsets

@@ -15,7 +15,7 @@ BIN = "<bin_{}>"
 
 
 def read_pieces(path: str | Path) -> list[str]:
-    """The words of a fairseq `dict.txt`, one `token count` a line, in their order."""
+    """The tokens of a fairseq `dict.txt`, `token count` on each line, in order."""
     pieces: dict[str, None] = {}
     try:
         with open(path, encoding="utf-8") as lines:
@@ -24,15 +24,15 @@ def read_pieces(path: str | Path) -> list[str]:
                 if not piece or not count.isdecimal():
                     raise UserError(f"{path}:{number}: expected 'token count', got {line.rstrip()!r}")
                 if piece in pieces or piece in SPECIALS:
-                    raise UserError(f"{path}:{number}: token {piece!r} is there twice")
+                    raise UserError(f"{path}:{number}: token {piece!r} comes twice")
                 pieces[piece] = None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: can not be read as a fairseq dictionary (--bpe-dir): {error}") from error
+        raise UserError(f"{path}: cannot be read as a fairseq dictionary (--bpe-dir): {error}") from error
     return list(pieces)
 
 
 def id_range(vocabulary: "Vocabulary", pattern: str, *, count: int) -> range:
-    """Ids of `pattern.format(0)` .. `pattern.format(count - 1)`, which must be neighbours; else a UserError."""
+    """Ids of `pattern.format(0)` .. `pattern.format(count - 1)`. Raises UserError unless they are consecutive."""
     ids = [vocabulary.index(pattern.format(k)) for k in range(count)]
     if not ids or vocabulary.unk() in ids or ids != list(range(ids[0], ids[0] + count)):
         raise UserError(f"vocabulary of {len(vocabulary)} symbols lacks an unbroken run of {count} {pattern!r}")
@@ -40,18 +40,18 @@ def id_range(vocabulary: "Vocabulary", pattern: str, *, count: int) -> range:
 
 
 class Vocabulary:
-    """Symbol <-> id, with the methods of fairseq's Dictionary that its users call, and bins of coordinates.
+    """Symbol <-> id, with the methods of fairseq's Dictionary that fairseq calls, and coordinates <-> bins.
 
-    bin_ids, code_ids: the ids of `<bin_k>` and `<code_k>`, found in the symbols; `num_bins`: how many bins there are.
+    bin_ids, code_ids: the ids of `<bin_k>` and `<code_k>`; num_bins: the number of bins.
     """
 
     def __init__(self, symbols: Sequence[str], *, num_bins: int, code_dict_size: int) -> None:
-        """symbols: all of them, by id. A UserError if one is there twice or a needed one is missing."""
+        """symbols: all of them, by id. Raises UserError if one comes twice or a needed one is missing."""
         self._symbols = list(symbols)
         self._ids = {symbol: k for k, symbol in enumerate(self._symbols)}
         if len(self._ids) != len(self._symbols):
             twice = next(symbol for k, symbol in enumerate(self._symbols) if self._ids[symbol] != k)
-            raise UserError(f"vocabulary: symbol {twice!r} is there twice")
+            raise UserError(f"vocabulary: symbol {twice!r} comes twice")
         missing = [symbol for symbol in (*SPECIALS, MASK) if symbol not in self._ids]
         if missing:
             raise UserError(f"vocabulary: lacks {', '.join(missing)}")
@@ -62,7 +62,7 @@ class Vocabulary:
 
     @classmethod
     def from_pieces(cls, pieces: Iterable[str], *, num_bins: int = 1000, code_dict_size: int = 8192) -> "Vocabulary":
-        """The specials, `pieces` (the words of a `dict.txt`), the mask, the codes and the bins, in this order."""
+        """The special symbols, `pieces` (the tokens of a `dict.txt`), the mask, the codes and the bins, in order."""
         codes = (CODE.format(k) for k in range(code_dict_size))
         bins = (BIN.format(k) for k in range(num_bins))
         symbols = [*SPECIALS, *pieces, MASK, *codes, *bins]
@@ -70,7 +70,7 @@ class Vocabulary:
 
     @classmethod
     def load(cls, bpe_dir: str | Path, *, num_bins: int = 1000, code_dict_size: int = 8192) -> "Vocabulary":
-        """From `bpe_dir/dict.txt`; a UserError says which line of it is wrong."""
+        """From `bpe_dir/dict.txt`. Raises UserError naming a wrong line."""
         pieces = read_pieces(Path(bpe_dir) / "dict.txt")
         return cls.from_pieces(pieces, num_bins=num_bins, code_dict_size=code_dict_size)
 
@@ -78,11 +78,8 @@ class Vocabulary:
         return len(self._symbols)
 
     def __getitem__(self, symbol_id: int) -> str:
-        """Symbol of an id; `<unk>` for one outside the vocabulary, as in fairseq."""
+        """Symbol of an id; `<unk>` outside the vocabulary, as in fairseq."""
         return self._symbols[symbol_id if 0 <= symbol_id < len(self._symbols) else self._unk]
-
-    def __contains__(self, symbol: str) -> bool:
-        return symbol in self._ids
 
     def bos(self) -> int:
         """Id of `<s>`."""
@@ -101,17 +98,8 @@ class Vocabulary:
         return self._unk
 
     def index(self, symbol: str) -> int:
-        """Id of a symbol, that of `<unk>` if there is none."""
+        """Id of a symbol; that of `<unk>` if the vocabulary lacks it."""
         return self._ids.get(symbol, self._unk)
-
-    def string(self, ids: Iterable[int] | Tensor) -> str:
-        """Symbols of ids [N] with spaces between, without bos and eos; `<pad>` and `<unk>` stay."""
-        left_out = (self._bos, self._eos)
-        return " ".join(self[k] for k in plain_ids(ids) if k not in left_out)
-
-    def encode_line(self, line: str) -> Tensor:
-        """Symbols with white space between -> ids, int64 [N]; nothing is appended."""
-        return torch.tensor([self.index(symbol) for symbol in line.split()], dtype=torch.int64)
 
     def bins(self, coordinates_px: Tensor, canvas_size: int) -> Tensor:
         """Canvas px, float32 [..., N] -> ids of bins, int64 [..., N]; `canvas_size` px is the last bin.
@@ -121,7 +109,7 @@ class Vocabulary:
         return self._quantised(coordinates_px, canvas_size).clamp(0, self.num_bins - 1).long() + self.bin_ids.start
 
     def needs_clipping(self, coordinates_px: Tensor, canvas_size: int) -> Tensor:
-        """Which coordinates have no bin of their own, bool [..., N]."""
+        """Which coordinates lie outside the bins, bool [..., N]."""
         quantised = self._quantised(coordinates_px, canvas_size)
         return (quantised < 0) | (quantised > self.num_bins - 1)
 
@@ -130,11 +118,6 @@ class Vocabulary:
         return (ids - self.bin_ids.start).float() / (self.num_bins - 1) * canvas_size
 
     def _quantised(self, coordinates_px: Tensor, canvas_size: int) -> Tensor:
-        """Bins as whole float32 numbers, half to even, not clipped."""
+        """Bins as whole float32 numbers, rounded half to even, not clipped."""
         coordinates_px = torch.as_tensor(coordinates_px, dtype=torch.float32)
         return (coordinates_px / canvas_size * (self.num_bins - 1)).round()
-
-
-def plain_ids(ids: Iterable[int] | Tensor) -> Iterable[int]:
-    """Ids as Python integers."""
-    return ids.tolist() if isinstance(ids, Tensor) else ids

@@ -1,7 +1,6 @@
-"""Answers as objects: box, keypoints, parts and caption of a person in the picture's own pixels.
+"""Answers as objects: box, keypoints, parts and caption of a person, in px of the upright picture.
 
-An answer is what the model wrote, read strictly: a part that can not be read is None, `valid` is False, and `notes`
-say why. Nothing is guessed.
+What the model wrote is read strictly: a part that cannot be parsed is None, `valid` is False, and `notes` say why.
 """
 
 import json
@@ -25,14 +24,14 @@ class Keypoints:
     names = KEYPOINT_NAMES
 
     def __getitem__(self, name: str) -> tuple[float, float] | None:
-        """Point of a name, such as `keypoints["left_wrist"]`; None where it is not visible."""
+        """A point by name, such as `keypoints["left_wrist"]`; None where it is not visible. Raises KeyError."""
         if name not in self.names:
-            raise KeyError(f"{name!r} is no keypoint; there are {', '.join(self.names)}")
+            raise KeyError(f"{name!r} is not a keypoint: use one of {', '.join(self.names)}")
         k = self.names.index(name)
         return (float(self.xy[k, 0]), float(self.xy[k, 1])) if self.visible[k] else None
 
     def __iter__(self) -> Iterator[tuple[str, tuple[float, float] | None]]:
-        """(name, point or None) of each."""
+        """(name, point or None) of each keypoint."""
         return ((name, self[name]) for name in self.names)
 
 
@@ -40,9 +39,9 @@ class Keypoints:
 class Scores:
     """How sure the model is of each part, in 0..1; None where the answer has no such part.
 
-    The geometric mean of the probabilities that the model gave to the part's symbols: a box's four bins, all names
-    and bins of keypoints, 48 codes, a caption's words. A probability is relative to the symbols that generation
-    could choose at that step: bins for a box alone; in Query Parallel Generation bins for the box, codes for codes.
+    A score is the geometric mean of the probabilities of the part's symbols: the four bins of a box, all names and bins
+    of keypoints, 48 codes, the words of a caption. Probabilities are relative to the symbols that could be chosen at
+    that step: bins alone for REC; in Query Parallel Generation bins for the box and codes for the codes.
     """
 
     box: float | None = None
@@ -53,29 +52,29 @@ class Scores:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model says of a person. A part that was not asked for, or can not be read, is None."""
+    """What the model says about a person. A part that was not asked for, or cannot be read, is None."""
 
-    size_wh: tuple[int, int]  # of the picture, px, upright
-    valid: bool  # whether everything that was answered could be read, and everything asked for was answered
-    symbols: tuple[str, ...]  # as written; when several tasks were asked, the answers after each other
-    text: str  # the same to read: bins and codes as symbols, words as text
+    size_wh: tuple[int, int]  # of the upright picture, px
+    valid: bool  # whether everything asked for was answered, and everything answered could be read
+    symbols: tuple[str, ...]  # as written; of several tasks one after the other
+    text: str  # the same as text: bins and codes as symbols, words decoded
     box_xyxy: np.ndarray | None = None  # float32 [4] image px, inside the picture, at least one pixel
     keypoints: Keypoints | None = None
-    label_map: np.ndarray | None = None  # uint8 [H, W] of the picture, classes 0..19 as `parsing.CLASS_NAMES`
+    label_map: np.ndarray | None = None  # uint8 [H, W] of the picture, classes 0..19 of `parsing.CLASS_NAMES`
     caption: str | None = None
     scores: Scores = field(default_factory=Scores)
-    notes: tuple[str, ...] = ()  # what went wrong, in words
+    notes: tuple[str, ...] = ()  # what went wrong
 
     @property
     def parts(self) -> dict[str, np.ndarray]:
-        """Mask of each part that the label map shows, bool [H, W], by name; without the background."""
+        """Masks of the parts in the label map, bool [H, W], by name; without the background."""
         if self.label_map is None:
             return {}
         shown = np.flatnonzero(np.bincount(self.label_map.ravel(), minlength=len(CLASS_NAMES)))
         return {CLASS_NAMES[label]: self.label_map == label for label in shown if label}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON can hold: parts as COCO's run lengths, the rest as in the fields' names."""
+        """Plain values for JSON, named as the fields; parts as COCO's run lengths."""
         points = self.keypoints
         return {
             "valid": self.valid,
@@ -96,5 +95,5 @@ class Answer:
         }
 
     def to_json(self, *, indent: int | None = None) -> str:
-        """`to_dict` as JSON; raises ValueError rather than writing NaN."""
+        """`to_dict` as JSON. Raises ValueError for NaN."""
         return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False, indent=indent)

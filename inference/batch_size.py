@@ -1,25 +1,29 @@
-"""How much memory asking takes, to choose how many questions are asked together."""
+"""How many questions are asked together: as many as a given memory holds."""
 
-from ..models.refhcm.config import NetworkConfig
+from ..models.refhcm.config import PATCH
+from ..models.refhcm.network import Network
+from ..tasks.settings import TaskSettings
 
-BATCH_MEMORY = 2 * 2**30  # bytes: what the questions asked together may need, where `batch_size` does not say
+BATCH_MEMORY = 2 * 2**30  # bytes for the questions asked together
 LARGEST_BATCH = 64
 BEAMS, ANSWER_LENGTH = 5, 200  # of the largest question
-PATCH = 16  # px of the canvas for each patch
 
 
-def needed_memory(
-    config: NetworkConfig, *, canvas_px: int, source_length: int, answer_length: int, beams: int, number_bytes: int = 4
-) -> int:
-    """Bytes of one question's large buffers at their peaks together: an estimate from above.
+def fitting_batch_size(network: Network, settings: TaskSettings) -> int:
+    """How many questions `BATCH_MEMORY` holds, 1 to `LARGEST_BATCH`.
 
-    The caches of every beam, the picture's keys and values, the attention of an encoder layer (bias, weights, and
-    their copies), and the backbone's first feature maps.
+    For each question it counts the large buffers as if all reached their peaks together: the caches of every beam, the
+    picture's keys and values, the attention of an encoder layer (bias, weights, and their copies), and the backbone's
+    first feature maps.
     """
+    config, canvas_px = network.config, settings.patch_image_size
     width, layers = config.encoder_embed_dim, config.decoder_layers
-    states = (canvas_px // PATCH) ** 2 + source_length
-    caches = 2 * layers * beams * (answer_length + 1) * width
+    states = (canvas_px // PATCH) ** 2 + settings.max_src_length
+    answer_length = min(ANSWER_LENGTH, config.max_target_positions)
+    caches = 2 * layers * BEAMS * (answer_length + 1) * width
     memory = 2 * layers * states * width
     attention = 4 * config.encoder_attention_heads * states**2
     backbone = 6 * config.resnet_width * (canvas_px // 2) ** 2
-    return number_bytes * (caches + memory + attention + backbone)
+    numbers = caches + memory + attention + backbone
+    question = numbers * network.decoder.output_projection.weight.element_size()  # bytes
+    return min(max(BATCH_MEMORY // question, 1), LARGEST_BATCH)

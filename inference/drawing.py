@@ -1,7 +1,6 @@
-"""Answers drawn on their pictures, alone or on a card with a legend and what was answered."""
+"""Answers drawn on their pictures, alone or on a card with a legend and text."""
 
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection
 
 import torch
 from PIL import Image
@@ -19,18 +18,17 @@ from ..utils.drawing import (
     part_colours,
 )
 from ..utils.errors import UserError
-
-if TYPE_CHECKING:
-    from .answers import Answer
+from .answers import Answer
 
 DRAWN = ("box", "keypoints", "parsing")
-CARD_PX = (640, 1280)  # longest side of a card's picture, at least and at most: words beside it can then be read
+CARD_PX = (640, 1280)  # limits of the longest side of a card's picture, so that the text below it is readable
 
 
-def draw_answer(image: Image.Image, answer: "Answer", *, parts: Collection[str] | None = None) -> Image.Image:
+def draw_answer(image: Image.Image, answer: Answer, *, parts: Collection[str] | None = None) -> Image.Image:
     """The picture with an answer's box, keypoints with their skeleton, and parts in the palette's colours.
 
-    image: the upright picture (`refhcm.open_picture`), or that one at another size. parts: some of `DRAWN`; None: all.
+    image: the upright picture (`refhcm.open_picture`), at any scale. parts: some of `DRAWN`; None: all.
+    Raises UserError for an unknown part or a picture of another shape.
     """
     parts = DRAWN if parts is None else parts
     unknown = sorted(set(parts) - set(DRAWN))
@@ -39,7 +37,7 @@ def draw_answer(image: Image.Image, answer: "Answer", *, parts: Collection[str] 
     scale = image.width / answer.size_wh[0]
     if abs(image.height - answer.size_wh[1] * scale) > 1:
         got, of = (f"{width} x {height}" for width, height in (image.size, answer.size_wh))
-        raise UserError(f"image: is {got} px, the answer is about a picture of {of}; open it with refhcm.open_picture")
+        raise UserError(f"image: is {got} px, the answer's picture {of}: open that one with refhcm.open_picture")
     return draw_person(
         image.convert("RGB"),
         box_xyxy=answer.box_xyxy if "box" in parts else None,
@@ -49,20 +47,20 @@ def draw_answer(image: Image.Image, answer: "Answer", *, parts: Collection[str] 
     )
 
 
-def answer_colours(answer: "Answer") -> dict[str, Colour]:
-    """Entries of the legend: sides of the body where there are keypoints, and the parts that the label map shows."""
+def answer_colours(answer: Answer) -> dict[str, Colour]:
+    """Entries of the legend: sides of the body if there are keypoints, and the parts in the label map."""
     sides = {} if answer.keypoints is None else SIDES
     return sides | ({} if answer.label_map is None else part_colours([torch.from_numpy(answer.label_map)]))
 
 
-def answer_card(image: Image.Image, answer: "Answer", *, question: str = "") -> Image.Image:
-    """The drawn picture, above it the legend, below it the question, the caption, the scores and the notes."""
+def answer_card(image: Image.Image, answer: Answer, *, question: str = "") -> Image.Image:
+    """The drawn picture with the legend above it and the question, caption, scores and notes below."""
     longest = max(image.size)
     width = max(1, round(image.width * min(max(longest, CARD_PX[0]), CARD_PX[1]) / longest))
-    height = max(1, round(image.height * width / image.width))  # by the width, which is rounded, of thin pictures most
+    height = max(1, round(image.height * width / image.width))  # not by the scale: rounding changes a thin width a lot
     drawn = draw_answer(image.resize((width, height), Image.Resampling.LANCZOS), answer)
     scores = [f"{name} {score:.2f}" for name, score in vars(answer.scores).items() if score is not None]
-    lines: Sequence[Line] = [
+    lines = [
         Line(question, INK),
         Line(answer.caption or "", PREDICTION),
         Line(" · ".join(scores), GREY),

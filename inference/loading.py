@@ -1,4 +1,4 @@
-"""`refhcm.load`: a checkpoint, its vocabulary and its tokenizer, found and put together."""
+"""`refhcm.load`: finds a checkpoint, its vocabulary and its tokenizer, and makes a Predictor of them."""
 
 import argparse
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ import torch
 from ..data.text import TextEncoder
 from ..data.vocabulary import Vocabulary
 from ..models.refhcm.loading import load_network
-from ..models.vqgan import VQTokenizer, load_tokenizer
+from ..models.vqgan import load_tokenizer
 from ..tasks.settings import TaskSettings, settings_of
 from ..utils.checkpoints import read_checkpoint
 from ..utils.devices import choose_kernels, pick_device
@@ -32,14 +32,14 @@ def load(
     dtype: str | torch.dtype = "auto",
     batch_size: int | None = None,
 ) -> Predictor:
-    """A model that answers. Sizes and settings come from the checkpoint; no option of it need be known.
+    """A model to ask. Its sizes and settings come from the checkpoint.
 
     checkpoint: None for the small model of drawn people that comes with the project.
-    tokenizer: folder of model.ckpt and model.yaml, or a .ckpt with a .yaml beside it, which parsing needs.
-        Default: `vqgan/` beside the checkpoint, else checkpoints/vqgan; without any only parsing can not be asked.
+    tokenizer: needed for parsing: a folder with model.ckpt and model.yaml, or a .ckpt with a .yaml beside it.
+        Default: `vqgan/` beside the checkpoint, else checkpoints/vqgan, else none.
     bpe_dir: folder of the vocabulary. Default: `bpe/` beside the checkpoint, else dataset/bpe.
-    device: "auto" for a GPU where there is one. dtype: "auto" for float16 on a GPU and float32 on the CPU.
-    batch_size: questions answered together. Default: what `predictor.BATCH_MEMORY` holds.
+    device: "auto" for a GPU if there is one. dtype: "auto" for float16 on a GPU and float32 on the CPU.
+    batch_size: questions answered together. Default: as many as fit into 2 GiB, at most 64.
     Raises UserError naming the file or argument at fault.
     """
     device = _device(device)
@@ -51,20 +51,19 @@ def load(
     vocabulary = Vocabulary.load(settings.bpe_dir, num_bins=settings.num_bins, code_dict_size=settings.code_dict_size)
     text = TextEncoder.load(settings.bpe_dir, vocabulary)
     network = load_network(found, len(vocabulary), device=device, dtype=dtype).for_answers()
-    if device.type == "cpu":  # after the weights, which leave nothing behind that way
+    if device.type == "cpu":  # only now, so that what loading the weights has freed goes back to the system
         keep_freed_memory()
-    vq = None if vq_files is None else _load_tokenizer(*vq_files, settings).to(device)
+    vq = None
+    if vq_files is not None:
+        ckpt, yaml = vq_files
+        vq = load_tokenizer(yaml, ckpt, n_embed=settings.vq_n_embed).to(device)
     return Predictor(network, text, settings, tokenizer=vq, batch_size=batch_size)
-
-
-def _load_tokenizer(ckpt: Path, yaml: Path, settings: TaskSettings) -> VQTokenizer:
-    return load_tokenizer(yaml, ckpt, n_embed=settings.vq_n_embed)
 
 
 def _checkpoint(given: str | Path | None) -> Path:
     path = SHIPPED if given is None else _path(given, "checkpoint")
     if given is None and not path.is_file():
-        raise CheckpointError(f"{path}: there is no shipped model here; name a checkpoint: load(CHECKPOINT)")
+        raise CheckpointError(f"{path}: the shipped model is missing: name a checkpoint, load(CHECKPOINT)")
     return path
 
 
@@ -75,12 +74,12 @@ def _bpe_dir(given: str | Path | None, checkpoint: Path) -> Path:
     found = _first(places, "dict.txt")
     if found is None:
         looked = ", ".join(dict.fromkeys(str(place.resolve()) for place in places))
-        raise UserError(f"bpe_dir: no folder with the vocabulary's dict.txt was found; looked in {looked}")
+        raise UserError(f"bpe_dir: found no dict.txt of a vocabulary in {looked}: name its folder, bpe_dir=FOLDER")
     return found
 
 
 def tokenizer_files(given: str | Path | None, checkpoint: Path) -> tuple[Path, Path] | None:
-    """Weights and sizes of the tokenizer that `load` takes; None where there is none."""
+    """The files of weights and sizes that `load` takes for the tokenizer; None if there are none."""
     if given is None:
         vqgan = Path("checkpoints") / "vqgan"
         folder = _first([checkpoint.parent / "vqgan", vqgan, ROOT / vqgan], TOKENIZER[0])
@@ -111,14 +110,14 @@ def _device(given: str | torch.device) -> torch.device:
         device = torch.device(given)
         torch.empty(0, device=device)
     except (RuntimeError, TypeError, AssertionError) as error:  # AssertionError: torch built without that device
-        raise UserError(f"device: {given!r} can not be used here ({str(error).splitlines()[0]})") from error
+        raise UserError(f"device: {given!r} cannot be used here ({str(error).splitlines()[0]})") from error
     return device
 
 
 def _dtype(given: str | torch.dtype, device: torch.device) -> torch.dtype:
     if given == "auto":
         return torch.float16 if device.type == "cuda" else torch.float32
-    dtype = DTYPES.get(given, given) if isinstance(given, str) else given
-    if dtype not in DTYPES.values():
+    dtype = DTYPES.get(given) if isinstance(given, str) else given
+    if dtype is None or dtype not in DTYPES.values():
         raise UserError(f"dtype: needs auto, {', '.join(DTYPES)}, got {given!r}")
     return dtype

@@ -11,12 +11,12 @@ from ..data.pictures import PictureSource
 from ..data.text import pre_caption
 from ..utils.errors import UserError
 
-MAX_CHARACTERS = 10_000  # of an expression or instruction; of an expression the prompt keeps `max_src_length` words
+MAX_CHARACTERS = 10_000  # of an expression or instruction; the prompt keeps `max_src_length` words of an expression
 
 
 @dataclass(frozen=True)
 class Question:
-    """One question. picture: the number of its picture; where: "expression", or "expressions[3]" of a list."""
+    """One question. picture: the number of its picture; where: "expression", or "expressions[3]" in a list."""
 
     picture: int
     where: str
@@ -26,12 +26,11 @@ class Question:
 
 @dataclass(frozen=True)
 class Questions:
-    """All that is asked in one call. names: what messages call each picture. one: whether it was no list."""
+    """The questions of one call and their pictures. names: what messages call each picture."""
 
     pictures: Sequence[PictureSource]
     names: Sequence[str]
     asked: Sequence[Question]
-    one: bool
 
 
 Check = Callable[[Any, str], dict[str, Any]]  # (what the user gave, where) -> fields of a Question
@@ -40,35 +39,27 @@ Check = Callable[[Any, str], dict[str, Any]]  # (what the user gave, where) -> f
 def pair(image: Any, question: Any, *, name: str, check: Check, many: bool) -> Questions:
     """One picture and one question, one picture and a list of questions, or two lists of equal length.
 
-    many: whether `question` is a list. Pictures given several times are opened once.
+    many: whether `question` is a list. A picture that is given several times gets one number. Raises UserError.
     """
+    plural = name + ("es" if name.endswith("x") else "s")
     items = list(question) if many else [question]
-    wheres = [f"{_plural(name)}[{k}]" for k in range(len(items))] if many else [name]
+    wheres = [f"{plural}[{k}]" for k in range(len(items))] if many else [name]
     if not isinstance(image, list | tuple):
-        pictures, names, rows = [image], ["image"], [0] * len(items)
-    else:
-        if not many or len(image) != len(items):
-            names = _plural(name)
-            got = f"{len(items)} {names}" if many else f"one {name}"
-            raise UserError(f"image: a list of pictures needs as many {names}, got {len(image)} pictures and {got}")
-        first: dict[Any, int] = {}
-        rows = [first.setdefault(_identity(source), k) for k, source in enumerate(image)]
+        pictures, names, numbers = [image], ["image"], [0] * len(items)
+    elif many and len(image) == len(items):
         pictures, names = list(image), [f"images[{k}]" for k in range(len(image))]
-    asked = [Question(row, where, **check(item, where)) for row, where, item in zip(rows, wheres, items, strict=True)]
-    return Questions(pictures, names, asked, one=not many)
-
-
-def _plural(name: str) -> str:
-    return name + ("es" if name.endswith("x") else "s")
+        first: dict[Any, int] = {}
+        numbers = [first.setdefault(_identity(source), k) for k, source in enumerate(image)]
+    else:
+        got = f"{len(items)} {plural}" if many else f"one {name}"
+        raise UserError(f"image: a list of pictures needs as many {plural}, got {len(image)} pictures and {got}")
+    asked = [Question(k, where, **check(item, where)) for k, where, item in zip(numbers, wheres, items, strict=True)]
+    return Questions(pictures, names, asked)
 
 
 def _identity(source: Any) -> Any:
+    """Equal for one picture; arrays and Pillow pictures are not compared by their pixels."""
     return source if isinstance(source, str | bytes) else id(source)
-
-
-def is_list(question: Any) -> bool:
-    """Whether texts are given as a list."""
-    return isinstance(question, list | tuple)
 
 
 def is_list_of_boxes(boxes: Any) -> bool:
@@ -79,33 +70,33 @@ def is_list_of_boxes(boxes: Any) -> bool:
 
 
 def check_text(text: Any, where: str) -> dict[str, Any]:
-    """A text with something in it, at most `MAX_CHARACTERS` long."""
+    """A text that is not blank and has at most `MAX_CHARACTERS`. Raises UserError."""
     if not isinstance(text, str):
-        raise UserError(f"{where}: needs a text, got {type(text).__name__}")
+        raise UserError(f"{where}: needs text, got {type(text).__name__}")
     if len(text) > MAX_CHARACTERS:
-        raise UserError(f"{where}: has {len(text)} characters, at most {MAX_CHARACTERS} are read")
+        raise UserError(f"{where}: has {len(text)} characters, needs {MAX_CHARACTERS} or fewer")
     if not text.strip():
-        raise UserError(f"{where}: needs a text, got {shorten(text)}")
+        raise UserError(f"{where}: is empty, needs some words")
     if any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise UserError(f"{where}: holds half a character (a lone surrogate), which is no text: {shorten(text)}")
+        raise UserError(f"{where}: is not valid Unicode (it has a lone surrogate), got {shorten(text)}")
     return {"text": text}
 
 
 def check_expression(text: Any, where: str) -> dict[str, Any]:
-    """A text of which the prompt keeps something."""
+    """A text of which the prompt keeps something. Raises UserError."""
     given = check_text(text, where)
     if not pre_caption(text).strip():
-        raise UserError(f"{where}: needs words, got {shorten(text)}")
+        raise UserError(f"{where}: needs some words, got {shorten(text)}")
     return given
 
 
 def check_box(box: Any, where: str) -> dict[str, Any]:
-    """Four finite numbers x0, y0, x1, y1 with x0 < x1 and y0 < y1."""
+    """Four finite numbers x0, y0, x1, y1 with x0 < x1 and y0 < y1. Raises UserError."""
     try:
         corners = np.asarray(box, np.float64)
     except (TypeError, ValueError, OverflowError):
         corners = np.empty(0)
-    if corners.shape != (4,) or not (np.abs(corners) <= LARGEST_PX).all():  # false for NaN, too
+    if corners.shape != (4,) or not (np.abs(corners) <= LARGEST_PX).all():  # the comparison is false for NaN
         raise UserError(f"{where}: needs 4 finite numbers x0, y0, x1, y1 in image px, got {shorten(str(box))}")
     if not (corners[:2] < corners[2:]).all():
         raise UserError(f"{where}: needs x0 < x1 and y0 < y1, got {shorten(str(box))}")
@@ -113,7 +104,7 @@ def check_box(box: Any, where: str) -> dict[str, Any]:
 
 
 def clip_to_picture(box_xyxy: np.ndarray, size_wh: tuple[int, int], *, where: str) -> np.ndarray:
-    """The part of a box that lies in the picture, float32 [4]. Raises UserError when there is none."""
+    """The part of a box inside the picture, float32 [4]. Raises UserError if there is none."""
     clipped = np.clip(box_xyxy, 0, np.tile(np.asarray(size_wh, np.float32), 2))
     if not (clipped[:2] < clipped[2:]).all():
         box = ", ".join(f"{number:g}" for number in box_xyxy.tolist())

@@ -1,7 +1,7 @@
 """Beam search with fairseq's semantics and none of its repeated work (docs/generation.md).
 
-The encoder runs once; cross-attention keys and values are made once for each picture and shared by its beams;
-position biases are made once for batch 1; only the symbols that the constraint allows are scored.
+The encoder runs once. Cross-attention keys and values are computed once for each sample and shared by its beams,
+position biases once for batch 1, and scores only for the symbols that the constraint allows.
 """
 
 from dataclasses import dataclass, fields
@@ -12,16 +12,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..utils.errors import UserError
+from ..utils.flags import id_pair
+from ..utils.symbols import SPECIAL_SYMBOLS
 from .refhcm.decoder import Decoder
 from .refhcm.encoder import EncoderOutput
 from .refhcm.network import Network
 
-SPECIAL_SYMBOLS = 4  # <s>, <pad>, </s>, <unk>: ids 0..3 of every fairseq dictionary
-
 
 @dataclass(frozen=True)
 class GenerationSettings:
-    """Flags of generation, named as fairseq's. `constraint_range`: "a,b", ids a..b-1 (and the special ones) only."""
+    """Flags of generation, named as fairseq's. constraint_range: "a,b" allows ids a..b-1 and the special symbols."""
 
     beam: int = 5
     min_len: int = 1
@@ -43,24 +43,18 @@ class GenerationSettings:
 
     @classmethod
     def from_args(cls, given: dict[str, Any]) -> "GenerationSettings":
-        """From `--eval-args` or flags. Raises UserError naming an unknown setting."""
+        """From `--eval-args` or flags. UserError names an unknown setting."""
         unknown = set(given) - {f.name for f in fields(cls)}
         if unknown:
             raise UserError(f"unknown generation settings {sorted(unknown)}; known: {[f.name for f in fields(cls)]}")
         return cls(**given)
 
     def allowed_range(self) -> tuple[int, int] | None:
-        """(a, b) of the constraint."""
-        if self.constraint_range is None:
-            return None
-        try:
-            first, last = (int(part) for part in self.constraint_range.split(","))
-        except ValueError:
-            raise UserError(f"--constraint-range must be two ids a,b, got {self.constraint_range!r}") from None
-        return first, last
+        """(a, b) of the constraint; None when every symbol is allowed."""
+        return None if self.constraint_range is None else id_pair(self.constraint_range, "--constraint-range")
 
     def max_len(self, source_length: int, max_positions: int) -> int:
-        """Largest number of symbols before eos."""
+        """The largest number of symbols before eos. UserError when --min-len is more than that."""
         longest = min(int(self.max_len_a * source_length + self.max_len_b), max_positions - 1)
         if self.min_len > longest:
             raise UserError(f"--min-len {self.min_len} is more than the {longest} symbols that --max-len-a/b allow")
@@ -69,14 +63,14 @@ class GenerationSettings:
 
 @dataclass
 class _Beams:
-    """The unfinished answers of A samples. tokens: [A, K, n] from bos on; totals: [A, K, n], 0 at bos."""
+    """The K unfinished answers of each of A samples."""
 
-    samples: Tensor
-    tokens: Tensor
-    totals: Tensor
+    samples: Tensor  # int64 [A], rows of the batch
+    tokens: Tensor  # int64 [A, K, n], from bos on
+    totals: Tensor  # float32 [A, K, n], cumulative log-probabilities, 0 at bos
 
     def hypothesis(self, row: int, beam: int, total: Tensor, *, eos: int, length_penalty: float) -> dict[str, Any]:
-        """The ended answer of this beam, in fairseq's form."""
+        """This beam's answer after eos, as fairseq's dict."""
         tokens = torch.cat([self.tokens[row, beam, 1:], self.tokens.new_tensor([eos])])
         totals = torch.cat([self.totals[row, beam], total[None]])
         empty = totals.new_empty(0)
@@ -90,11 +84,12 @@ class _Beams:
 
 
 class SequenceGenerator:
-    """`generate(models, sample, prefix_tokens)` -> for each sample its hypotheses, best first."""
+    """fairseq's interface: `generate(models, sample, prefix_tokens)` -> the hypotheses of each sample, best first."""
 
-    def __init__(self, settings: GenerationSettings, *, bos: int = 0, pad: int = 1, eos: int = 2, unk: int = 3) -> None:
+    bos, pad, eos, unk = 0, 1, 2, 3
+
+    def __init__(self, settings: GenerationSettings) -> None:
         self.settings = settings
-        self.bos, self.pad, self.eos, self.unk = bos, pad, eos, unk
 
     @torch.inference_mode()
     def generate(
@@ -102,7 +97,7 @@ class SequenceGenerator:
     ) -> list[list[dict[str, Any]]]:
         """models: one network in evaluation mode; sample: a batch (docs/data.md).
 
-        prefix_tokens: int64 [B, P], right-padded: the forced start of each answer, without bos.
+        prefix_tokens: int64 [B, P], right-padded, the forced start of each answer without bos.
         """
         (network,) = models
         source = sample["net_input"]
@@ -114,7 +109,7 @@ class SequenceGenerator:
     def search(
         self, decoder: Decoder, encoder: EncoderOutput, max_len: int, *, prefix_tokens: Tensor | None = None
     ) -> list[list[dict[str, Any]]]:
-        """Beam search from encoded pictures; see `generate`."""
+        """Beam search from the encoder's output; see `generate`. max_len: symbols before eos."""
         beam, device, count = self.settings.beam, encoder.states.device, len(encoder.states)
         allowed, lookup = self._symbols(decoder)
         weight = None if allowed is None else decoder.output_projection.weight[allowed]
@@ -126,7 +121,7 @@ class SequenceGenerator:
             features = decoder.extend(beams.tokens[:, :, -1].reshape(-1, 1), state)[:, -1]
             scores = self._log_probs(decoder.project(features, weight)).view(*beams.tokens.shape[:2], -1)
             scores = self._restrict(scores, beams, lookup, step=step, last=step == max_len, prefix=prefix_tokens)
-            scores = scores[:, :1] if step == 0 else scores  # all beams are the same until then
+            scores = scores[:, :1] if step == 0 else scores  # all beams are still the same
             best, origin, column = _best(scores, beams.totals[:, :, -1], 2 * beam)
             symbol = column if allowed is None else allowed[column]
             self._collect(beams, best, origin, symbol, ended)
@@ -144,7 +139,7 @@ class SequenceGenerator:
         return [sorted(hypotheses, key=lambda h: -float(h["score"])) for hypotheses in ended]
 
     def _symbols(self, decoder: Decoder) -> tuple[Tensor | None, Tensor | None]:
-        """Ids that may be chosen [K] and, for each id, its column in 0..K (K: not allowed); None: all of them."""
+        """The allowed ids [n], and the column 0..n-1 of each id [V] (n: not allowed). None, None: all are allowed."""
         limits = self.settings.allowed_range()
         if limits is None:
             return None, None
@@ -164,10 +159,11 @@ class SequenceGenerator:
     def _restrict(
         self, scores: Tensor, beams: _Beams, lookup: Tensor | None, *, step: int, last: bool, prefix: Tensor | None
     ) -> Tensor:
-        """Log-probabilities [A, K, V] with what must not be chosen at this step at -inf."""
+        """Log-probabilities [A, K, V], set to -inf where a symbol must not be chosen at this step."""
         scores[..., self.pad] = -torch.inf
         scores[..., self.unk] -= self.settings.unkpen
-        forced = self._forced(beams, step, prefix)
+        # [A], pad where the prefix of a sample has ended
+        forced = prefix[beams.samples, step] if prefix is not None and step < prefix.shape[1] else None
         if last:
             scores[..., : self.eos] = -torch.inf
             scores[..., self.eos + 1 :] = -torch.inf
@@ -180,29 +176,23 @@ class SequenceGenerator:
             scores = scores.masked_fill(others & (forced != self.pad)[:, None, None], -torch.inf)
         return self._block_repeats(scores, beams.tokens, lookup)
 
-    def _forced(self, beams: _Beams, step: int, prefix: Tensor | None) -> Tensor | None:
-        """The prefix symbol of each sample at this step [A], pad where there is none."""
-        if prefix is None or step >= prefix.shape[1]:
-            return None
-        return prefix[beams.samples, step]
-
     def _block_repeats(self, scores: Tensor, tokens: Tensor, lookup: Tensor | None) -> Tensor:
-        """No n-gram twice; the starting bos counts as a symbol of the history."""
+        """Forbids symbols that would repeat an n-gram; bos counts as a symbol of the history."""
         size, length = self.settings.no_repeat_ngram_size, tokens.shape[-1]
         if size < 1 or length < size:
             return scores
         windows = tokens.unfold(-1, size, 1)  # [A, K, W, size]
         repeated = (windows[..., :-1] == tokens[:, :, None, length - size + 1 :]).all(-1)  # [A, K, W]
         follower = windows[..., -1] if lookup is None else lookup[windows[..., -1]]
-        nowhere = scores.shape[-1]
-        banned = scores.new_zeros(*scores.shape[:-1], nowhere + 1, dtype=torch.bool)
-        banned.scatter_(-1, follower.masked_fill(~repeated, nowhere), True)
-        return scores.masked_fill(banned[..., :nowhere], -torch.inf)
+        extra = scores.shape[-1]  # one more column takes the followers that are not banned
+        banned = scores.new_zeros(*scores.shape[:-1], extra + 1, dtype=torch.bool)
+        banned.scatter_(-1, follower.masked_fill(~repeated, extra), True)
+        return scores.masked_fill(banned[..., :extra], -torch.inf)
 
     def _collect(
         self, beams: _Beams, best: Tensor, origin: Tensor, symbol: Tensor, ended: list[list[dict[str, Any]]]
     ) -> None:
-        """Puts the answers that end among the first `beam` candidates into `ended`."""
+        """Appends to `ended` the answers that end among the first `beam` candidates."""
         beam = self.settings.beam
         ends = (symbol == self.eos) & (best > -torch.inf)
         penalty = 0.0 if self.settings.unnormalized else self.settings.lenpen
@@ -214,7 +204,7 @@ class SequenceGenerator:
                 hypotheses.append(beams.hypothesis(row, source, total, eos=self.eos, length_penalty=penalty))
 
     def _advance(self, beams: _Beams, best: Tensor, origin: Tensor, symbol: Tensor) -> tuple[_Beams, Tensor]:
-        """The first `beam` candidates that do not end, and the row of the caches that each goes on from."""
+        """The first `beam` candidates that do not end, and the cache row that each continues."""
         beam, candidates = self.settings.beam, best.shape[1]
         ends = (symbol == self.eos) & (best > -torch.inf)
         order = torch.arange(candidates, device=best.device) + ends * candidates
@@ -228,11 +218,11 @@ class SequenceGenerator:
 
 
 def _best(scores: Tensor, totals: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The `count` best continuations of each sample, [A, count]: total, beam, column; -inf where there are fewer.
+    """The `count` best continuations of each sample: total, beam and column, each [A, count]; -inf fills up.
 
-    scores: [A, k, V] of the next symbol; totals: [A, K] of the first k of K beams so far.
+    scores: [A, k, V], log-probabilities of the next symbol of the first k beams; totals: [A, K], of all beams so far.
     """
-    own, column = scores.topk(min(count, scores.shape[-1]), dim=-1)  # none of a beam's others can be among the best
+    own, column = scores.topk(min(count, scores.shape[-1]), dim=-1)  # a beam contributes at most `count`
     own = own + totals[:, : own.shape[1], None]
     best, index = own.flatten(1).topk(min(count, own[0].numel()))
     origin, column = index // own.shape[-1], column.flatten(1).gather(1, index)

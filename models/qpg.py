@@ -1,4 +1,8 @@
-"""Query Parallel Generation: box symbols one by one, then all parsing codes in one step (docs/generation.md)."""
+"""Query Parallel Generation (QPG): the box symbol by symbol, then all parsing codes in one step.
+
+The mask that lets the queries see each other, the QPG mask, is `causal_mask` in `refhcm/decoder.py`
+(docs/generation.md, "QPG decoding").
+"""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -6,14 +10,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..utils.symbols import BOX_SYMBOLS
 from .refhcm.network import Network
-
-BOX_SYMBOLS = 4
 
 
 @dataclass(frozen=True)
 class QuerySymbols:
-    """Ids that the parallel step is made of: the box's bins, all codes, and the reserved codes around the queries."""
+    """Ids of QPG: bins of the box, codes of the map, and the reserved codes: begin, one for each query, end."""
 
     bos: int
     bins: range
@@ -24,12 +27,12 @@ class QuerySymbols:
 
     @property
     def first_query(self) -> int:
-        """Position of the first query in the decoder's input: bos, the box, `begin`, then the queries."""
+        """Position of the first query in the decoder's input, which is bos, the box, `begin`, the queries, `end`."""
         return BOX_SYMBOLS + 2
 
 
 class ParallelAnswers(NamedTuple):
-    """Four bins, then one code for each query."""
+    """Four bins of the box, then one code for each query."""
 
     ids: Tensor  # int64 [B, 4 + 48]
     log_probs: Tensor  # float32 [B, 4 + 48]: bins among all bins, codes among all codes
@@ -37,11 +40,10 @@ class ParallelAnswers(NamedTuple):
 
 @torch.inference_mode()
 def decode_parallel(network: Network, sample: dict[str, Any], symbols: QuerySymbols) -> ParallelAnswers:
-    """Greedy answers.
+    """Greedy answers: the encoder runs once, the decoder five times. Four cached steps write the box, one all codes.
 
-    The encoder runs once and the decoder five times: four cached steps write the box, the fifth reads every code.
-    The queries and the closing symbol see each other in both directions, as in the published decoder (training
-    leaves the closing symbol out; the numbers of the paper were made with it).
+    The QPG mask opens the queries and the closing symbol to each other, as in the published decoder, which made the
+    paper's numbers; training opens the queries only.
     """
     source = sample["net_input"]
     encoder = network.encode(source)

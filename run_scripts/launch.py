@@ -1,4 +1,4 @@
-"""torchrun, without its traceback over a worker's own error message. Same arguments, and the worker's exit status."""
+"""torchrun without its traceback around a worker's own error message; the same arguments, the worker's exit status."""
 
 import logging
 import sys

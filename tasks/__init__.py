@@ -1,6 +1,6 @@
-"""The tasks by name: those that answer, and those that can be trained.
+"""The tasks by name: TASKS answer, TRAINABLE can be trained.
 
-They are imported when one of the names is first asked for (PEP 562): `refhcm --help` and downloads need no torch.
+They are imported on first use (PEP 562): `refhcm --help` and downloads need no torch.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,13 +1,13 @@
 """What all tasks share: row -> annotation -> sample -> batch -> answer -> prediction -> statistics -> metrics.
 
-A task is one subclass in one file. Plain Python and torch: `fairseq_tasks.py` registers it for training.
+A task is one subclass in one file. It needs no fairseq: `fairseq_tasks.py` registers it for training.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -18,30 +18,32 @@ from ..data.canvas import IMAGENET_MEAN, IMAGENET_STD, Canvas, Placed, to_canvas
 from ..data.collate import collate
 from ..data.columns import check_box_in_picture, parse_box, parse_caption
 from ..data.dataset import ReferringDataset, Sample
-from ..data.images import read_image
+from ..data.images import read_picture
 from ..data.text import TextEncoder, pre_caption
 from ..data.tsv import TsvFile
 from ..data.vocabulary import Vocabulary
 from ..models.generation import GenerationSettings, SequenceGenerator
 from ..models.refhcm.network import Network
 from ..utils.boxes import box_hits
+from ..utils.symbols import BOX_SYMBOLS
 from .settings import TaskSettings
 
-Batch = Mapping[str, Any]
+Batch = dict[str, Any]
 Labels = Mapping[str, Any]  # one row of a batch's numpy fields
-BOX_SYMBOLS = 4
-LOWEST_SCORE = torch.finfo(torch.float32).min  # of no answer: finite, for average precision ranks by it
+LOWEST_SCORE = torch.finfo(torch.float32).min  # of a missing answer; finite, because average precision ranks by it
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """One row, in image px. What a task's file, or a user who asks, does not give is None."""
+    """One row of a table, or a user's question, in image px. What it does not give is None."""
 
     id: str
     where: str
     image: Image.Image | None
     box_xyxy: np.ndarray | None = None  # float32 [4]
     expression: str = ""
+    picture_key: Hashable = None  # rows with the same key are about the same picture
     keypoints: np.ndarray | None = None  # float32 [34]
     codes: np.ndarray | None = None  # int64 [48]
     label_map: np.ndarray | None = None  # integers [h, w]
@@ -49,24 +51,31 @@ class Annotation:
 
 @dataclass(frozen=True)
 class Prediction:
-    """An answer, in canvas px. `valid` is False for one that could not be read; what could be read is kept."""
+    """An answer, in canvas px. `valid` is False if some of it could not be read; the rest is kept."""
 
     valid: bool
     box_xyxy: np.ndarray | None = None  # float32 [4]
     keypoints: np.ndarray | None = None  # float32 [34], (0, 0) where not named
     codes: np.ndarray | None = None  # int64 [48], may be out of range
-    label_map: Tensor | None = None  # int64 [h, w], the box's inside
+    label_map: Tensor | None = None  # int64 [h, w], the inside of the box
     caption: str | None = None
-    score: float = 0.0  # the answer's, from generation; ranks predictions in average precision
+    score: float = 0.0  # from generation; average precision ranks by it
 
 
 @dataclass(frozen=True)
 class Generated:
-    """What the network wrote: ids with eos, int64 [T], the score of the whole, and each symbol's log-probability."""
+    """What the network wrote: ids with eos, int64 [T], the answer's score, and each symbol's log-probability."""
 
     ids: Tensor
     score: float = 0.0
     log_probs: Tensor | None = None  # float32 [T], over the symbols that could be chosen
+
+
+def given(value: T | None) -> T:
+    """A field that every row or prediction of the calling task has. Raises ValueError for None."""
+    if value is None:
+        raise ValueError("the annotation or prediction lacks a field that its task needs")
+    return value
 
 
 class Task:
@@ -77,20 +86,20 @@ class Task:
     default_cols: ClassVar[str]
     prompt: ClassVar[str]
     image_folder: ClassVar[str] = ""  # below the annotation root, where the TSV names files
-    generation: ClassVar[GenerationSettings] = GenerationSettings()  # of evaluation
+    generation: ClassVar[GenerationSettings] = GenerationSettings()  # in evaluation
     settings_class: ClassVar[type[TaskSettings]] = TaskSettings
 
     def __init__(self, text: TextEncoder, settings: TaskSettings, *, with_labels: bool = True) -> None:
-        """with_labels: whether samples carry what costs time to read and only metrics need."""
+        """with_labels: whether samples carry the labels that only metrics need and that take time to read."""
         self.text, self.settings, self.with_labels = text, settings, with_labels
         self.vocabulary: Vocabulary = text.vocabulary
-        statistics = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD} if settings.imagenet_default_mean_and_std else {}
-        self.canvas = Canvas(settings.patch_image_size, settings.max_image_size, **statistics)
+        imagenet = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD} if settings.imagenet_default_mean_and_std else {}
+        self.canvas = Canvas(settings.patch_image_size, settings.max_image_size, **imagenet)
         self.canvas_size = settings.max_image_size  # canvas px of the last bin
 
     @classmethod
     def from_settings(cls, settings: TaskSettings) -> "Task":
-        """The task with the vocabulary of `settings.bpe_dir`. Raises UserError when that folder is not complete."""
+        """The task with the vocabulary in `settings.bpe_dir`. Raises UserError if that folder lacks a file."""
         folder = settings.bpe_dir
         vocabulary = Vocabulary.load(folder, num_bins=settings.num_bins, code_dict_size=settings.code_dict_size)
         return cls(TextEncoder.load(folder, vocabulary), settings)
@@ -100,14 +109,14 @@ class Task:
     def open(self, path: str | Path, *, training: bool) -> ReferringDataset:
         """The rows of a TSV as samples."""
         file = TsvFile(path, self.settings.selected_cols or self.default_cols, names=self.columns)
-        together = self.settings.rows_together
-        return ReferringDataset(file, partial(self._read, training=training), together=together, name=self.name)
-
-    def prepare_scores(self) -> None:
-        """Reads the files that scores need: what is wrong with them shows before the work. Raises UserError."""
+        read = partial(self._read, training=training)
+        return ReferringDataset(file, read, together=self.settings.rows_together, name=self.name)
 
     def _read(self, row: Mapping[str, str], where: str, *, training: bool) -> Sample:
         return self.sample(self.annotation(row, where), training=training)
+
+    def prepare_scores(self) -> None:
+        """Reads the files that scores need, before any row is answered. Raises UserError."""
 
     @staticmethod
     def training_file(files: Sequence[str], epoch: int) -> str:
@@ -116,22 +125,22 @@ class Task:
 
     @classmethod
     def training_files(cls, files: Sequence[str]) -> list[str]:
-        """Those of the given files that are trained on, in their order."""
+        """The given files without those that are for validation only, in their order."""
         used = {cls.training_file(files, epoch) for epoch in range(1, len(files) + 1)}
         return [file for file in files if file in used]
 
     def annotation(self, row: Mapping[str, str], where: str) -> Annotation:
         """The columns that all tasks have; a subclass adds its own. Raises DataError naming row and column."""
         root = Path(self.settings.annotation_root) / self.image_folder
-        image = read_image(row["image"], root=root, where=where)
+        image, picture_key = read_picture(row["image"], root=root, where=where)
         box_xyxy = parse_box(row["box"], where)
         check_box_in_picture(box_xyxy, image.size, where=where)
         expression = parse_caption(row["expression"], where, column="expression") if "expression" in row else ""
-        return Annotation(row["id"], where, image, box_xyxy, expression)
+        return Annotation(row["id"], where, image, box_xyxy, expression, picture_key)
 
     def sample(self, annotation: Annotation, *, training: bool) -> Sample:
         """Fields of docs/data.md, "A sample"."""
-        placed = self.canvas.place(annotation.image)
+        placed = self.canvas.place(given(annotation.image), key=annotation.picture_key)
         question = self.question(annotation, placed)
         target = self.target(annotation, placed, training=training)
         return question | {
@@ -142,7 +151,7 @@ class Task:
         }
 
     def question(self, annotation: Annotation, placed: Placed) -> Sample:
-        """A sample whose answer is empty: asking needs no label."""
+        """A sample with an empty answer, as asking needs it."""
         bos, eos = torch.tensor([self.vocabulary.bos()]), torch.tensor([self.vocabulary.eos()])
         return {
             "id": annotation.id,
@@ -150,6 +159,7 @@ class Task:
             "target": eos,
             "prev_output_tokens": bos,
             "patch_image": placed.patch_image,
+            "picture_key": annotation.picture_key,
             "patch_mask": torch.tensor([True]),
             "w_resize_ratio": placed.w_resize_ratio,
             "h_resize_ratio": placed.h_resize_ratio,
@@ -167,17 +177,20 @@ class Task:
         """Image px x, y, ... -> ids of bins, int64."""
         return self.vocabulary.bins(self._on_canvas(xy, placed), self.canvas_size)
 
-    def clipped(self, annotation: Annotation, placed: Placed) -> bool:
-        """Whether a coordinate of the row lies beyond the last bin."""
-        numbers = annotation.box_xyxy
-        if annotation.keypoints is not None:
-            numbers = np.concatenate([numbers, annotation.keypoints])
-        return bool(self.vocabulary.needs_clipping(self._on_canvas(numbers, placed), self.canvas_size).any())
+    def box_bins(self, annotation: Annotation, placed: Placed) -> Tensor:
+        """Ids of the four bins of the row's box."""
+        return self.bins(given(annotation.box_xyxy), placed)
 
     def box_prompt(self, annotation: Annotation, placed: Placed) -> Tensor:
-        """The prompt word by word, with the box's four bin symbols in it."""
-        symbols = " ".join(self.vocabulary[i] for i in self.bins(annotation.box_xyxy, placed).tolist())
+        """The prompt with the box's four bins in it, encoded word by word."""
+        symbols = " ".join(self.vocabulary[i] for i in self.box_bins(annotation, placed).tolist())
         return self.text.encode_words(self.prompt.format(symbols))
+
+    def clipped(self, annotation: Annotation, placed: Placed) -> bool:
+        """Whether a coordinate of the row lies outside the bins."""
+        found = [numbers for numbers in (annotation.box_xyxy, annotation.keypoints) if numbers is not None]
+        outside = self.vocabulary.needs_clipping(self._on_canvas(np.concatenate(found), placed), self.canvas_size)
+        return bool(outside.any())
 
     @staticmethod
     def _on_canvas(xy: np.ndarray, placed: Placed) -> Tensor:
@@ -194,26 +207,24 @@ class Task:
         return self.generation
 
     def asking_settings(self) -> GenerationSettings:
-        """How a user's question is answered: as in evaluation, unless a task says otherwise."""
+        """How a user's question is answered: as in evaluation, unless a task overrides it."""
         return self.generation_settings()
 
     def generate(self, network: Network, batch: Batch, settings: GenerationSettings) -> list[Generated]:
-        """The best answer to each row of a batch; nothing but eos where the network has none.
+        """The best answer to each row of a batch; eos alone where the network found none.
 
         A batch may hold `prefix_tokens`, int64 [B, P] padded on the right: the forced starts of its answers.
         """
         hypotheses = SequenceGenerator(settings).generate([network], batch, batch.get("prefix_tokens"))
-        nothing = torch.tensor([-torch.inf])
-        empty = {
-            "tokens": torch.tensor([self.vocabulary.eos()]),
-            "score": LOWEST_SCORE,
-            "positional_scores": nothing,
-        }
-        best = [found[0] if found else empty for found in hypotheses]
-        return [Generated(one["tokens"].cpu(), float(one["score"]), one["positional_scores"].cpu()) for one in best]
+        none = Generated(torch.tensor([self.vocabulary.eos()]), LOWEST_SCORE, torch.tensor([-torch.inf]))
+        best = [found[0] if found else None for found in hypotheses]
+        return [
+            Generated(one["tokens"].cpu(), float(one["score"]), one["positional_scores"].cpu()) if one else none
+            for one in best
+        ]
 
     def parse(self, ids: Tensor) -> Prediction:
-        """Inverse of `target`. Never raises: what can not be read comes back with `valid=False`."""
+        """Inverse of `target`. Never raises: an answer that cannot be read comes back with `valid=False`."""
         raise NotImplementedError
 
     def parse_batch(self, answers: Sequence[Generated], device: torch.device) -> list[Prediction]:
@@ -229,25 +240,24 @@ class Task:
         return self.vocabulary.coordinates(first, self.canvas_size).numpy()
 
     @staticmethod
-    def in_image(prediction: Prediction, labels: Labels) -> Prediction:
-        """The prediction in image px; an unreadable box is (0, 0, 0, 0)."""
+    def in_image(xy_canvas: np.ndarray, labels: Labels) -> np.ndarray:
+        """Canvas px x, y, ... -> image px, float32."""
+        w_resize_ratio, h_resize_ratio = float(labels["w_resize_ratios"]), float(labels["h_resize_ratios"])
+        return to_image(xy_canvas, w_resize_ratio, h_resize_ratio=h_resize_ratio).numpy()
+
+    def box_in_image(self, prediction: Prediction, labels: Labels) -> np.ndarray:
+        """The predicted box in image px, float32 [4]; zeros where it could not be read."""
         box = np.zeros(4, np.float32) if prediction.box_xyxy is None else prediction.box_xyxy
-        ratios = {
-            "w_resize_ratio": float(labels["w_resize_ratios"]),
-            "h_resize_ratio": float(labels["h_resize_ratios"]),
-        }
-        points = prediction.keypoints
-        points = None if points is None else to_image(points, **ratios).numpy()
-        return replace(prediction, box_xyxy=to_image(box, **ratios).numpy(), keypoints=points)
+        return self.in_image(box, labels)
 
     # Scores
 
     def record(self, prediction: Prediction, labels: Labels) -> dict[str, Any]:
-        """What the result file says of a row (docs/evaluation.md, "Result files")."""
+        """The row's entry in the result file (docs/evaluation.md, "Result files")."""
         raise NotImplementedError
 
     def statistics(self, prediction: Prediction, labels: Labels) -> dict[str, Any]:
-        """What `summarize` needs of a row."""
+        """The row's part of the metrics, for `summarize`."""
         raise NotImplementedError
 
     def summarize(self, statistics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -256,7 +266,7 @@ class Task:
 
     def hit(self, prediction: Prediction, labels: Labels) -> bool:
         """Whether the predicted box is right at IoU 0.5."""
-        box = self.in_image(prediction, labels).box_xyxy
+        box = self.box_in_image(prediction, labels)
         return bool(box_hits(box[None], labels["region_coords"][None])[0])
 
 

@@ -1,4 +1,4 @@
-"""Several tasks in one instruction, as a part of multitask training teaches it (paper, S1; docs/applications.md)."""
+"""Several tasks in one instruction, as a part of multitask training (paper, S1; docs/applications.md)."""
 
 import zlib
 from collections.abc import Mapping
@@ -22,9 +22,9 @@ CHAIN_KEYPOINTS = " and the keypoints. "
 
 
 class Chain(Task):
-    """Keypoints, parsing map, or both in one instruction: rows for training (docs/applications.md).
+    """Keypoints, parsing map, or both in one instruction. For training only.
 
-    The published networks were never taught this; a small one has to be.
+    The published networks answer such instructions untrained; a small network has to learn it.
     """
 
     name = "chain"
@@ -38,25 +38,25 @@ class Chain(Task):
         self.parsing = ReferringParsing(text, settings, with_labels=with_labels)
 
     def annotation(self, row: Mapping[str, str], where: str) -> Annotation:
-        """As for parsing, with the keypoints of the last column. Raises DataError for a row without an expression."""
+        """As for parsing, with keypoints. Raises DataError for a row without an expression."""
         if row["expression"] == NO_EXPRESSION:
-            raise DataError(f"{where}: column expression: an instruction needs one, got {NO_EXPRESSION}")
+            raise DataError(f"{where}: column expression: an instruction needs an expression, got {NO_EXPRESSION}")
         keypoints = parse_keypoints(row["keypoints"], where)
         return replace(self.parsing.annotation(row, where), keypoints=keypoints)
 
     @staticmethod
     def _asked(annotation: Annotation) -> dict[str, bool]:
-        """What a row asks: all in half of the rows, by its id."""
+        """The tasks of a row, drawn by its id: both for half of the rows, else one of them."""
         drawn = zlib.crc32(annotation.id.encode()) % 4
         return {"keypoints": drawn != 1, "parsing": drawn != 2}
 
     def source(self, annotation: Annotation, placed: Placed) -> Tensor:
-        """The instruction of S1 decoding, as the demos encode it, without bos and eos."""
+        """The instruction of S1 decoding, without bos and eos."""
         instruction = chain_instruction(annotation.expression, **self._asked(annotation))
         return self.text.encode_instruction(instruction)[1:-1]
 
     def target(self, annotation: Annotation, placed: Placed, *, training: bool) -> Tensor:
-        """Box and keypoints, then the box (once more) and the codes: as S1 decoding has it."""
+        """Box and keypoints, then box (again) and codes: the order of S1 decoding."""
         asked = self._asked(annotation)
         tasks = [self.keypoints] * asked["keypoints"] + [self.parsing] * asked["parsing"]
         return torch.cat([task.target(annotation, placed, training=training) for task in tasks])

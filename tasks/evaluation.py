@@ -1,8 +1,8 @@
-"""Rows to answers to metrics, on one rank or many: validation and `evaluate.py` both walk through here."""
+"""Rows to answers to metrics, on one rank or many, for validation and for `evaluate.py`."""
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from ..data.dataset import BadRowCounter, ReferringDataset
 from ..models.generation import GenerationSettings
 from ..models.refhcm.network import Network
 from ..utils.devices import gather, move
-from ..utils.files import replacing
+from ..utils.files import atomic_write
 from .base import Batch, Task
 
 logger = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ScoredRow:
-    """What was answered to a row of the TSV: its line in the result file, and its part of the metrics."""
+    """The answer to a row of the TSV: its entry in the result file, and its part of the metrics."""
 
     row: int
     record: dict[str, Any]
@@ -31,7 +31,7 @@ class ScoredRow:
 
 
 def answer(task: Task, network: Network, batch: Batch, settings: GenerationSettings) -> list[ScoredRow]:
-    """Answers and scores each row of a batch. The network is in evaluation mode, the batch on its device."""
+    """Answers and scores each row of a batch. The network is in evaluation mode, the batch on the same device."""
     generated = task.generate(network, batch, settings)
     predictions = task.parse_batch(generated, batch["net_input"]["src_tokens"].device)
     answers = []
@@ -43,7 +43,7 @@ def answer(task: Task, network: Network, batch: Batch, settings: GenerationSetti
 
 
 def summarize(task: Task, answers: Sequence[ScoredRow]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Metrics and records of the answers of all ranks: each row once, in the file's order, the same on every rank."""
+    """Metrics and records of all ranks' answers: each row once, in file order, the same on every rank."""
     by_row = {item.row: item for item in gather(list(answers))}
     ordered = [by_row[row] for row in sorted(by_row)]
     metrics = task.summarize([item.statistics for item in ordered])
@@ -68,7 +68,7 @@ def evaluate(
     task.prepare_scores()
     counter = BadRowCounter(task.settings.skip_bad_rows)
     answers: list[ScoredRow] = []
-    for batch in _progress(loader, rank):
+    for batch in tqdm(loader, desc="evaluate", unit="batch", disable=rank != 0):
         counter.check(batch)
         if batch:
             batch["net_input"] = move(batch["net_input"], weight.device, weight.dtype)
@@ -77,19 +77,15 @@ def evaluate(
     return summarize(task, answers)
 
 
-def _progress(loader: DataLoader, rank: int) -> Iterable[dict[str, Any]]:
-    return tqdm(loader, desc="evaluate", unit="batch", disable=rank != 0)
-
-
 def write_json(content: Any, path: str | Path) -> None:
-    """A result file, written whole or not at all."""
+    """Writes a result file atomically."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         part.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
 
 def example(task: Task, batch: Batch, answers: Sequence[ScoredRow]) -> str:
-    """One answer of a batch in words, for `--eval-print-samples`."""
+    """The batch's first answer beside its label, as text for `--eval-print-samples`."""
     target = task.text.transcribe(batch["target"][0])
     return f"label: {target} | answer: {json.dumps(answers[0].record, ensure_ascii=False)}"

@@ -1,4 +1,4 @@
-"""Each plain task as a registered fairseq task: where tasks meet fairseq."""
+"""The tasks as fairseq knows them: an adapter registers each under its name."""
 
 import argparse
 import json
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class Rows(FairseqDataset):
-    """A dataset in the order of its epoch, in fairseq's terms: every row counts as one token."""
+    """A ReferringDataset or Mixture as fairseq sees it: every row counts as one token."""
 
     def __init__(self, dataset: ReferringDataset, task: Task, *, seed: int, shuffle_after: float) -> None:
         self.dataset, self.task, self.seed, self.shuffle_after = dataset, task, seed, shuffle_after
@@ -39,12 +39,12 @@ class Rows(FairseqDataset):
         """Samples -> a batch."""
         return self.task.collate(samples)
 
-    def batch_by_size(self, indices: np.ndarray, max_sentences: int | None = None, **_: Any) -> list[np.ndarray]:
-        """Rows to batches, in their order. fairseq's own would leave out the last rows of an epoch."""
+    def batch_by_size(self, indices: np.ndarray, *, max_sentences: int, **_: Any) -> list[np.ndarray]:
+        """Batches of rows in their order. fairseq's own method would drop the last rows of an epoch."""
         return [indices[start : start + max_sentences] for start in range(0, len(indices), max_sentences)]
 
     def num_tokens(self, index: int) -> int:
-        """Batches are counted in rows."""
+        """1: batches are counted in rows."""
         return 1
 
     def size(self, index: int) -> int:
@@ -56,7 +56,7 @@ class Rows(FairseqDataset):
         return self.dataset.order(self.epoch, seed=self.seed, shuffle=self.epoch > self.shuffle_after)
 
     def set_epoch(self, epoch: int) -> None:
-        """fairseq calls this before it asks for the order."""
+        """Called by fairseq before `ordered_indices`."""
         self.epoch = epoch
 
     @property
@@ -66,7 +66,7 @@ class Rows(FairseqDataset):
 
 
 class ReferringTask(FairseqTask):
-    """fairseq's view of a plain task: datasets, steps, and the scores of the validation set."""
+    """A plain task as fairseq sees it: datasets, steps, and scores of the validation set."""
 
     plain_class: type[Task]
 
@@ -83,7 +83,7 @@ class ReferringTask(FairseqTask):
     @classmethod
     def add_args(cls, parser: argparse.ArgumentParser) -> None:
         """Flags of the task."""
-        parser.add_argument("data", help="TSV files with commas between: training files, then the validation file")
+        parser.add_argument("data", help="TSV files, separated by commas: training files, then the validation file")
         add_flags(parser, cls.plain_class.settings_class)
 
     @classmethod
@@ -100,7 +100,7 @@ class ReferringTask(FairseqTask):
         try:
             given = json.loads(self.settings.eval_args)
         except ValueError as error:
-            raise UserError(f"--eval-args is no JSON ({error}): {self.settings.eval_args}") from None
+            raise UserError(f"--eval-args: needs JSON, got {self.settings.eval_args!r} ({error})") from None
         return GenerationSettings.from_args(given) if given else self.plain.generation_settings()
 
     @property
@@ -114,7 +114,7 @@ class ReferringTask(FairseqTask):
         return self.plain.vocabulary
 
     def max_positions(self) -> None:
-        """Rows are not filtered by length: a too long one is an error."""
+        """None: rows are not filtered by length. A row that is too long is an error."""
 
     def training_file(self, epoch: int) -> str:
         """See `Task.training_file`."""
@@ -132,12 +132,12 @@ class ReferringTask(FairseqTask):
         self.datasets[split] = Rows(rows, self.plain, seed=self.args.seed, shuffle_after=shuffle_after)
 
     def check(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Takes bad and clipped rows out of a batch and counts them; an empty batch is left if no row is good."""
+        """Counts a batch's bad and clipped rows and removes their messages; without a good row nothing is left."""
         self.counter.check(batch)
         return batch
 
     def stand_in(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """What fairseq computes where a rank has no rows: `batch`, or, if none of its rows is good, a row that is."""
+        """A batch to compute where a rank has no rows: `batch`, or a good row if it has none."""
         if "target" not in batch:
             singles = (rows.collater([rows[i]]) for rows in self.datasets.values() for i in range(len(rows)))
             batch = next((single for single in singles if "target" in single), batch)
@@ -147,9 +147,9 @@ class ReferringTask(FairseqTask):
     def train_step(
         self, sample: Any, model: Any, criterion: Any, optimizer: Any, update_num: int, ignore_grad: bool = False
     ) -> Any:
-        """fairseq's step, with `--autocast-bf16`, too; the criterion learns the number of the update.
+        """fairseq's step, also under `--autocast-bf16`. The criterion gets the number of the update.
 
-        What stands in for an empty batch is computed, for other ranks wait for it, and counts for nothing.
+        A stand-in for an empty batch is computed, because other ranks wait for it, but counts for nothing.
         """
         criterion.update_num = update_num
         model.train()
@@ -161,7 +161,7 @@ class ReferringTask(FairseqTask):
         return loss, sample_size, logged
 
     def valid_step(self, sample: dict[str, Any], model: Any, criterion: Any) -> Any:
-        """Loss, and with `--eval-acc` or `--eval-cider` an answer to each row, kept for `end_validation`."""
+        """The loss. With `--eval-acc` or `--eval-cider` each row is answered, for `end_validation` to score."""
         result = _counted(super().valid_step(sample, model, criterion), sample)
         if self.scores_answers and not sample.get("stands_in"):
             answers = answer(self.plain, model, sample, self.generation)
@@ -171,7 +171,7 @@ class ReferringTask(FairseqTask):
         return result
 
     def end_validation(self) -> dict[str, Any]:
-        """Metrics of the rows answered since the last call, over all ranks."""
+        """Metrics of the rows that all ranks answered since the last call."""
         answers, self.answers = self.answers, []
         if not self.scores_answers:
             return {}
@@ -180,7 +180,7 @@ class ReferringTask(FairseqTask):
 
 
 def _counted(result: tuple[Any, Any, dict[str, Any]], sample: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
-    """Loss, sample size and logs of a step: nothing where the sample stands in for an empty one."""
+    """Loss, sample size and logs of a step; zeros if the sample is a stand-in."""
     if not sample.get("stands_in"):
         return result
     loss, size, logged = result

@@ -21,13 +21,13 @@ class ReferringComprehension(Task):
     generation = GenerationSettings(min_len=4, max_len_b=4, no_repeat_ngram_size=3)
 
     def generation_settings(self) -> GenerationSettings:
-        """Nothing but bins may be written."""
+        """Only bins may be written."""
         bins = self.vocabulary.bin_ids
         return replace(self.generation, constraint_range=f"{bins.start},{bins.stop}")
 
     def target(self, annotation: Annotation, placed: Placed, *, training: bool) -> Tensor:
         """Four bins."""
-        return self.bins(annotation.box_xyxy, placed)
+        return self.box_bins(annotation, placed)
 
     def parse(self, ids: Tensor) -> Prediction:
         """Inverse of `target`."""
@@ -36,8 +36,7 @@ class ReferringComprehension(Task):
 
     def record(self, prediction: Prediction, labels: Labels) -> dict[str, Any]:
         """Box in image px."""
-        box = self.in_image(prediction, labels).box_xyxy
-        return {"uniq_id": str(labels["id"]), "box": box.tolist()}
+        return {"uniq_id": str(labels["id"]), "box": self.box_in_image(prediction, labels).tolist()}
 
     def statistics(self, prediction: Prediction, labels: Labels) -> dict[str, Any]:
         """Whether the box is right at IoU 0.5."""

@@ -1,4 +1,4 @@
-"""Result files of evaluate.py, read back (docs/evaluation.md): a JSON list, one record for each row of the TSV."""
+"""Reading the result files of evaluate.py (docs/evaluation.md): a JSON list, one record for each row of the TSV."""
 
 import json
 from collections.abc import Mapping
@@ -11,20 +11,20 @@ from ..utils.errors import DataError
 
 
 def read_results(path: str | Path, count: int, *, data: str | Path) -> list[Mapping[str, Any]]:
-    """The records of a result file, one for each of the `count` rows of the TSV."""
+    """The records of a result file, one for each of the `count` rows of the TSV `data`. Raises DataError."""
     try:
         records = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: can not be read as a result file: {error}") from error
+        raise DataError(f"{path}: cannot be read as a result file: {error}") from error
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         raise DataError(f"{path}: a result file is a JSON list of objects")
     if len(records) != count:
-        raise DataError(f"{path}: has {len(records)} records, {data} has {count} rows: it answers another file")
+        raise DataError(f"{path}: has {len(records)} records, {data} has {count} rows: give the table that it answers")
     return records
 
 
 def read_numbers(record: Mapping[str, Any], field: str, *, count: int, where: str) -> np.ndarray:
-    """A field of a record: `count` finite numbers, float32 [count], or a DataError at `where`."""
+    """A field of a record: finite numbers, float32 [count]. Raises DataError naming `where`."""
     try:
         numbers = np.asarray(record.get(field), np.float32)
     except (TypeError, ValueError):
@@ -35,7 +35,7 @@ def read_numbers(record: Mapping[str, Any], field: str, *, count: int, where: st
 
 
 def check_row(record: Mapping[str, Any], row_id: str, *, where: str, row: str) -> None:
-    """DataError where a record answers another row than the one at `row`, "file:line"."""
+    """Raises DataError unless the record is for the row `row_id` at `row`, "file:line"."""
     name = record.get("uniq_id", record.get("image_id"))
     if str(name) != row_id:
         raise DataError(f"{where}: answers {name!r}, the row ({row}) is {row_id!r}")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -13,7 +13,7 @@ from ..data.text import TextEncoder, clean_caption, first_words
 from ..models.generation import GenerationSettings
 from ..utils.captions import REFERENCE_SEPARATOR, caption_scores, clean, split_references
 from ..utils.cider import CachedFrequencies, load_frequencies
-from .base import Annotation, Labels, Prediction, Task, mean_of
+from .base import Annotation, Labels, Prediction, Task, given, mean_of
 from .settings import TaskSettings
 
 
@@ -28,20 +28,20 @@ class ReferringCaption(Task):
 
     def __init__(self, text: TextEncoder, settings: TaskSettings, *, with_labels: bool = True) -> None:
         super().__init__(text, settings, with_labels=with_labels)
-        self.canvas_size = settings.patch_image_size  # this task alone divides by the picture's size
+        self.canvas_size = settings.patch_image_size  # in this task alone (docs/data.md, "Image and coordinates")
 
     @cached_property
-    def frequencies(self) -> CachedFrequencies | str:
-        """Document frequencies of CIDEr-D: the file's, or the evaluated set's."""
+    def frequencies(self) -> CachedFrequencies | Literal["corpus"]:
+        """Document frequencies of CIDEr-D: from a file, or of the evaluated set."""
         path = self.settings.eval_cider_cached_tokens
         return load_frequencies(path) if path else "corpus"
 
     def prepare_scores(self) -> None:
-        """The file of document frequencies."""
+        """Reads the file of document frequencies."""
         _ = self.frequencies
 
     def annotation(self, row: Mapping[str, str], where: str) -> Annotation:
-        """With the caption in the place of an expression."""
+        """With the caption in place of the expression."""
         return replace(super().annotation(row, where), expression=parse_caption(row["caption"], where))
 
     def sample(self, annotation: Annotation, *, training: bool) -> dict[str, Any]:
@@ -54,7 +54,7 @@ class ReferringCaption(Task):
         return self.box_prompt(annotation, placed)
 
     def target(self, annotation: Annotation, placed: Placed, *, training: bool) -> Tensor:
-        """The caption, cut in training; in evaluation all references."""
+        """The caption, cut to `max_tgt_length` words, in training; all references in evaluation."""
         caption = clean_caption(annotation.expression)
         caption = first_words(caption, self.settings.max_tgt_length) if training else self._references(annotation)
         return self.text.encode(" " + caption)
@@ -73,7 +73,7 @@ class ReferringCaption(Task):
         return {
             "image_id": str(labels["id"]),
             "region": labels["region_coords"].tolist(),
-            "caption": clean(prediction.caption),
+            "caption": clean(given(prediction.caption)),
         }
 
     def statistics(self, prediction: Prediction, labels: Labels) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class ReferringCaption(Task):
         return {"caption": prediction.caption, "references": references, "invalid": not prediction.valid}
 
     def summarize(self, statistics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """CIDEr-D of the whole set, x100; with flags BLEU, ROUGE-L and METEOR; the rate of empty captions."""
+        """CIDEr-D of the whole set, x100; BLEU, ROUGE-L and METEOR by flag; the rate of empty captions."""
         if not statistics:
             return {}
         scores = caption_scores(

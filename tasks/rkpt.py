@@ -11,8 +11,9 @@ from torch import Tensor
 from ..data.canvas import Placed
 from ..data.columns import parse_keypoints
 from ..models.generation import GenerationSettings
-from ..utils.keypoints import KEYPOINT_NAMES, oks, oks_average_precision, visible_keypoints
-from .base import BOX_SYMBOLS, Annotation, Labels, Prediction, Task, mean_of
+from ..utils.keypoints import KEYPOINT_NAMES, NUM_KEYPOINTS, oks, oks_average_precision, visible_keypoints
+from ..utils.symbols import BOX_SYMBOLS
+from .base import Annotation, Labels, Prediction, Task, given, mean_of
 
 OKS_THRESHOLD = 0.5
 
@@ -27,7 +28,7 @@ class ReferringKeypoints(Task):
     generation = GenerationSettings(min_len=50)
 
     def asking_settings(self) -> GenerationSettings:
-        """As the demos do (docs/generation.md): evaluation's 50 symbols are too many for a person half hidden."""
+        """As in the published demos (docs/generation.md): a half-hidden person needs fewer than evaluation's 50."""
         return replace(self.generation, min_len=4)
 
     def annotation(self, row: Mapping[str, str], where: str) -> Annotation:
@@ -40,9 +41,10 @@ class ReferringKeypoints(Task):
 
     def target(self, annotation: Annotation, placed: Placed, *, training: bool) -> Tensor:
         """Box, then name and point of each visible keypoint."""
-        points = self.bins(annotation.keypoints, placed).view(-1, 2)
-        parts = [self.bins(annotation.box_xyxy, placed)]
-        for index in np.flatnonzero(visible_keypoints(annotation.keypoints.reshape(-1, 2))).tolist():
+        keypoints = given(annotation.keypoints)
+        points = self.bins(keypoints, placed).view(-1, 2)
+        parts = [self.box_bins(annotation, placed)]
+        for index in np.flatnonzero(visible_keypoints(keypoints.reshape(-1, 2))).tolist():
             parts += [self.text.encode(" " + KEYPOINT_NAMES[index]), points[index]]
         return torch.cat(parts)
 
@@ -54,7 +56,7 @@ class ReferringKeypoints(Task):
         names = self.text.decode(symbols[:end]).split()
         pairs = torch.tensor(bins[BOX_SYMBOLS:])
         coordinates = self.vocabulary.coordinates(pairs, self.canvas_size).numpy()
-        keypoints = np.zeros((len(KEYPOINT_NAMES), 2), np.float32)
+        keypoints = np.zeros((NUM_KEYPOINTS, 2), np.float32)
         for i, name in enumerate(names[: len(coordinates) // 2]):
             if name in KEYPOINT_NAMES:
                 keypoints[KEYPOINT_NAMES.index(name)] = coordinates[2 * i : 2 * i + 2]
@@ -63,27 +65,29 @@ class ReferringKeypoints(Task):
         return Prediction(valid=valid and box is not None, box_xyxy=box, keypoints=keypoints.ravel())
 
     def record(self, prediction: Prediction, labels: Labels) -> dict[str, Any]:
-        """Box and keypoints in image px, and the answer's score, which average precision ranks by."""
-        found = self.in_image(prediction, labels)
+        """Box and keypoints in image px, and the answer's score, by which average precision ranks."""
         return {
             "uniq_id": str(labels["id"]),
-            "box": found.box_xyxy.tolist(),
-            "keypoints": found.keypoints.tolist(),
+            "box": self.box_in_image(prediction, labels).tolist(),
+            "keypoints": self._keypoints_in_image(prediction, labels).tolist(),
             "oks_score": float(self._oks(prediction, labels) >= OKS_THRESHOLD),
             "score": float(prediction.score),
         }
 
+    def _keypoints_in_image(self, prediction: Prediction, labels: Labels) -> np.ndarray:
+        return self.in_image(given(prediction.keypoints), labels)
+
     def _oks(self, prediction: Prediction, labels: Labels) -> float:
-        found = self.in_image(prediction, labels).keypoints.reshape(1, -1, 2)
+        found = self._keypoints_in_image(prediction, labels).reshape(1, -1, 2)
         return float(oks(found, labels["keypoints"].reshape(1, -1, 2), labels["region_coords"][None])[0])
 
     def statistics(self, prediction: Prediction, labels: Labels) -> dict[str, Any]:
-        """Box hit, similarity, and what average precision needs, in image px."""
+        """Box hit, OKS, and the numbers for average precision, in image px."""
         return {
             "hit": self.hit(prediction, labels),
             "oks": self._oks(prediction, labels),
             "invalid": not prediction.valid,
-            "keypoints": self.in_image(prediction, labels).keypoints,
+            "keypoints": self._keypoints_in_image(prediction, labels),
             "label": labels["keypoints"],
             "box": labels["region_coords"],
             "score": prediction.score,
@@ -95,7 +99,7 @@ class ReferringKeypoints(Task):
             return {}
         similarity = np.array([row["oks"] for row in statistics])
         points, labels = (
-            np.stack([row[name] for row in statistics]).reshape(-1, 17, 2) for name in ("keypoints", "label")
+            np.stack([row[name] for row in statistics]).reshape(-1, NUM_KEYPOINTS, 2) for name in ("keypoints", "label")
         )
         boxes, scores = (np.stack([row[name] for row in statistics]) for name in ("box", "score"))
         return {

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.canvas import Placed, resize_label_map
+from ..data.canvas import Placed, zoom_label_map
 from ..data.columns import parse_codes
 from ..data.images import read_label_map
 from ..models.generation import GenerationSettings
@@ -18,13 +18,14 @@ from ..models.vqgan import VQTokenizer, load_tokenizer
 from ..models.vqgan.config import NUM_CODES
 from ..utils.errors import UserError
 from ..utils.parsing import CLASS_NAMES, confusion_matrix, paste_label_map, segmentation_scores
-from .base import BOX_SYMBOLS, Annotation, Generated, Labels, Prediction, Task, mean_of
+from ..utils.symbols import BOX_SYMBOLS
+from .base import Annotation, Generated, Labels, Prediction, Task, given, mean_of
 
-NO_EXPRESSION = "None"  # the box is the condition
+NO_EXPRESSION = "None"  # in tables: the question names the box instead
 
 
 class ReferringParsing(Task):
-    """Expression, or box, -> box and parsing map."""
+    """Expression or box -> box and parsing map."""
 
     name = "rpar"
     columns = ("id", "image", "expression", "box", "codes", "mask")
@@ -38,30 +39,28 @@ class ReferringParsing(Task):
         """The VQGAN of `--vq-config` and `--vq-ckpt`."""
         settings = self.settings
         if not (settings.vq_config and settings.vq_ckpt):
-            raise UserError(
-                f"--task {self.name} needs --vq-config model.yaml and --vq-ckpt model.ckpt to draw its answers"
-            )
+            raise UserError(f"--task {self.name} draws label maps: add --vq-config model.yaml and --vq-ckpt model.ckpt")
         return load_tokenizer(settings.vq_config, settings.vq_ckpt, n_embed=settings.vq_n_embed)
 
     def prepare_scores(self) -> None:
-        """The tokenizer."""
+        """Loads the tokenizer."""
         _ = self.tokenizer
 
     def annotation(self, row: Mapping[str, str], where: str) -> Annotation:
-        """With 48 codes and the mask of the picture."""
+        """With 48 codes, and the mask of the picture."""
         annotation = super().annotation(row, where)
         codes = parse_codes(row["codes"], where, num_codes=self.settings.vq_n_embed)
         if not self.with_labels:
             return replace(annotation, codes=codes)
         root = Path(self.settings.annotation_root) / "gts"
-        label_map = read_label_map(row["mask"], annotation.image.size, root=root, where=where)
+        label_map = read_label_map(row["mask"], given(annotation.image).size, root=root, where=where)
         return replace(annotation, codes=codes, label_map=label_map)
 
     def sample(self, annotation: Annotation, *, training: bool) -> dict[str, Any]:
-        """With expression and codes, and the mask on the canvas."""
+        """With expression, codes, and the mask on the canvas."""
         own = {"text": annotation.expression, "parsing_code": annotation.codes}
         if annotation.label_map is not None:
-            own["gt"] = resize_label_map(annotation.label_map, self.settings.max_image_size)
+            own["gt"] = zoom_label_map(annotation.label_map, self.settings.max_image_size)
         return super().sample(annotation, training=training) | own
 
     def source(self, annotation: Annotation, placed: Placed) -> Tensor:
@@ -72,11 +71,11 @@ class ReferringParsing(Task):
 
     def target(self, annotation: Annotation, placed: Placed, *, training: bool) -> Tensor:
         """Box, then codes."""
-        codes = torch.from_numpy(annotation.codes) + self.vocabulary.code_ids.start
-        return torch.cat([self.bins(annotation.box_xyxy, placed), codes])
+        codes = torch.from_numpy(given(annotation.codes)) + self.vocabulary.code_ids.start
+        return torch.cat([self.box_bins(annotation, placed), codes])
 
     def parse(self, ids: Tensor) -> Prediction:
-        """Inverse of `target`, by position: symbols of another kind give numbers out of range (docs/evaluation.md)."""
+        """Inverse of `target`, by position: other symbols become numbers out of range (docs/evaluation.md)."""
         box, codes = ids[:BOX_SYMBOLS], ids[BOX_SYMBOLS : BOX_SYMBOLS + NUM_CODES]
         if len(codes) < NUM_CODES:
             return Prediction(valid=False, box_xyxy=self.parse_box(ids), codes=np.zeros(NUM_CODES, np.int64))
@@ -88,7 +87,7 @@ class ReferringParsing(Task):
     def parse_batch(self, answers: Sequence[Generated], device: torch.device) -> list[Prediction]:
         """With the parsing maps, decoded together."""
         predictions = super().parse_batch(answers, device)
-        codes = torch.from_numpy(np.stack([prediction.codes for prediction in predictions]))
+        codes = torch.from_numpy(np.stack([given(prediction.codes) for prediction in predictions]))
         label_maps = self.tokenizer.to(device).decode(codes.to(device)).cpu()
         return [
             replace(prediction, label_map=label_map)
@@ -96,28 +95,28 @@ class ReferringParsing(Task):
         ]
 
     def record(self, prediction: Prediction, labels: Labels) -> dict[str, Any]:
-        """Box in image px, codes as answered, and the TSV's."""
+        """Box in image px, the answered codes, and those of the TSV."""
         return {
             "uniq_id": str(labels["id"]),
-            "bbox": self.in_image(prediction, labels).box_xyxy.tolist(),
-            "image_code": prediction.codes.tolist(),
+            "bbox": self.box_in_image(prediction, labels).tolist(),
+            "image_code": given(prediction.codes).tolist(),
             "gt_code": labels["parsing_codes"].tolist(),
         }
 
     def statistics(self, prediction: Prediction, labels: Labels) -> dict[str, Any]:
-        """Box hit, and the confusion of the pasted map with the truth, both on the canvas."""
+        """Box hit, and the confusion of the pasted map with the label map, both on the canvas."""
         box = np.zeros(BOX_SYMBOLS) if prediction.box_xyxy is None else prediction.box_xyxy
         label = torch.from_numpy(labels["gt"])
-        pasted = paste_label_map(prediction.label_map, box.tolist(), len(label))
+        pasted = paste_label_map(given(prediction.label_map), box.tolist(), (len(label), len(label)))
         confusion = confusion_matrix(pasted, label=label).to(torch.int32).numpy()
         return {"hit": self.hit(prediction, labels), "invalid": not prediction.valid, "confusion": confusion}
 
     def summarize(self, statistics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Box accuracy, scores of the summed confusion, IoU of each class, and the rate of malformed answers."""
+        """Box accuracy, scores and class IoUs of the summed confusion, and the rate of malformed answers."""
         if not statistics:
             return {}
         confusion = torch.from_numpy(sum(row["confusion"].astype(np.int64) for row in statistics))
         scores = segmentation_scores(confusion)
-        by_class = dict(zip(CLASS_NAMES, scores.pop("class_iou"), strict=True))
+        by_class = dict(zip(CLASS_NAMES, cast(list[float | None], scores.pop("class_iou")), strict=True))
         box_score, invalid = mean_of(statistics, "hit"), mean_of(statistics, "invalid")
         return {"box_score": box_score, **scores, "invalid": invalid, "class_iou": by_class}

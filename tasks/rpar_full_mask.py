@@ -11,7 +11,8 @@ from ..models.qpg import QuerySymbols, decode_parallel
 from ..models.refhcm.network import Network
 from ..models.vqgan.config import NUM_CODES
 from ..utils.errors import UserError
-from .base import BOX_SYMBOLS, Annotation, Batch, Generated, Task
+from ..utils.symbols import BOX_SYMBOLS
+from .base import Annotation, Batch, Generated, Task
 from .rpar import ReferringParsing
 from .settings import TaskSettings
 
@@ -19,7 +20,7 @@ BEGIN, END, FIRST_QUERY = 40, 41, 42  # reserved codes
 
 
 class ReferringParsingParallel(ReferringParsing):
-    """`rpar` with query placeholders; there is no box-conditioned form, `None` is an expression like any other."""
+    """`rpar` with query placeholders. It has no box-conditioned form: `None` is an expression like any other."""
 
     name = "rpar_full_mask"
 
@@ -39,7 +40,7 @@ class ReferringParsingParallel(ReferringParsing):
     source = Task.source
 
     def sample(self, annotation: Annotation, *, training: bool) -> dict[str, Any]:
-        """Each query predicts its own code; the place after `begin` has no target."""
+        """Each query predicts its own code; the position of `begin` has no target."""
         sample = super().sample(annotation, training=training)
         symbols, target = self.symbols, sample["target"]
         box, codes, eos = target[:BOX_SYMBOLS], target[BOX_SYMBOLS:-1], target[-1:]
@@ -53,7 +54,7 @@ class ReferringParsingParallel(ReferringParsing):
         }
 
     def generate(self, network: Network, batch: Batch, settings: GenerationSettings) -> list[Generated]:
-        """Greedy, box first, then all codes at once; no generation setting applies."""
+        """Greedy: the box, then all codes at once. Generation settings do not apply."""
         answers = decode_parallel(network, batch, self.symbols)
         return [
             Generated(ids, log_probs=log_probs)

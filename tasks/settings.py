@@ -1,4 +1,4 @@
-"""The flags of a task: what the published scripts call them, with their defaults (docs/training.md, docs/data.md)."""
+"""The flags of a task, with the published scripts' names and defaults (docs/training.md, docs/data.md)."""
 
 import argparse
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ..utils.checkpoints import Checkpoint
 from ..utils.flags import from_namespace, option
 
-# What asking a model must not take over from its training run.
+# Settings of the training run that say nothing about the model.
 NOT_FROM_CHECKPOINT = {
     "bpe_dir",
     "selected_cols",
@@ -31,18 +31,18 @@ class TaskSettings:
     max_tgt_length: int = option(30, "words of a caption that training keeps")
     patch_image_size: int = option(512, "side of the square that pictures are resized to, px")
     max_image_size: int = option(512, "canvas px of the last bin")
-    imagenet_default_mean_and_std: bool = option(False, "normalise pictures by ImageNet's mean and std")
-    annotation_root: str = option("../../dataset/rpar/annos", "folder with the imgs/ and gts/ that TSVs name")
+    imagenet_default_mean_and_std: bool = option(False, "normalise pictures with ImageNet's mean and std")
+    annotation_root: str = option("../../dataset/rpar/annos", "folder of imgs/ and gts/, where TSVs name files")
     share_pictures: bool = option(False, "run the backbone once for each picture of a batch, not for each row")
-    rows_together: int = option(1, "how many neighbouring rows about one picture stay together when rows are shuffled")
-    skip_bad_rows: int = option(0, "how many rows that can not be used a run may skip")
-    eval_acc: bool = option(False, "answer the validation set by generation, and score the answers")
-    eval_args: str = option("{}", 'generation settings of validation, JSON, such as {"beam": 5, "max_len_b": 4}')
+    rows_together: int = option(1, "how many rows about one picture stay neighbours when rows are shuffled")
+    skip_bad_rows: int = option(0, "how many bad rows a run may skip")
+    eval_acc: bool = option(False, "answer the validation set and score the answers")
+    eval_args: str = option("{}", 'generation settings of validation as JSON, such as {"beam": 5, "max_len_b": 4}')
     eval_print_samples: bool = option(False, "log an answer of each validation batch")
-    eval_bleu: bool = option(False, "score captions by BLEU, too")
-    eval_meteor: bool = option(False, "score captions by ROUGE-L, and by METEOR where Java is present, too")
-    eval_cider: bool = option(False, "answer the validation set by generation, and score the captions")
-    eval_cider_cached_tokens: str | None = option(None, "file of document frequencies (default: the evaluated set's)")
+    eval_bleu: bool = option(False, "also score captions by BLEU")
+    eval_meteor: bool = option(False, "also score captions by ROUGE-L, and by METEOR if Java is installed")
+    eval_cider: bool = option(False, "answer the validation set and score the captions")
+    eval_cider_cached_tokens: str | None = option(None, "file of document frequencies; else the evaluated set's")
     vq_config: str = option("", "model.yaml of the parsing-map tokenizer")
     vq_ckpt: str = option("", "model.ckpt of the parsing-map tokenizer")
     vq_n_embed: int = option(32, "number of codes of the parsing-map tokenizer")
@@ -50,26 +50,26 @@ class TaskSettings:
 
 @dataclass(frozen=True)
 class MultitaskSettings(TaskSettings):
-    """The files of multitask training; one that is not given is left out."""
+    """The files of multitask training. A part without a file is left out."""
 
     refpose_dataset: str | None = option(None, "TSV of referring keypoints")
     refparsing_dataset: str | None = option(None, "TSV of referring parsing")
     regcaption_dataset: str | None = option(None, "TSV of captions")
-    refquery_dataset: str | None = option(None, "TSV of referring parsing, to be learned by Query Parallel Generation")
-    refregion_dataset: str | None = option(None, "TSV of boxes, as a part of their own")
-    refchain_dataset: str | None = option(None, "TSV of parsing and keypoints, asked in one instruction")
-    part_weights: str = option("", "weight of a part's symbols in the loss, such as refregion=5,regcaption=0.5")
-    part_rows: str = option("", "rows of a part in each item of a batch, such as refregion=4; others have one")
-    rec_selected_cols: str | None = option(None, "accepted; the REC file only gives the length of an epoch")
+    refquery_dataset: str | None = option(None, "TSV of referring parsing, for Query Parallel Generation")
+    refregion_dataset: str | None = option(None, "TSV of boxes")
+    refchain_dataset: str | None = option(None, "TSV of parsing and keypoints in one instruction")
+    part_weights: str = option("", "weights of parts in the loss, such as refregion=5,regcaption=0.5 (others: 1)")
+    part_rows: str = option("", "rows of parts in each item of a batch, such as refregion=4 (others: 1)")
+    rec_selected_cols: str | None = option(None, "ignored: the REC file only sets the length of an epoch")
     refpose_selected_cols: str | None = option(None, "columns of the keypoint file")
     refparsing_selected_cols: str | None = option(None, "columns of the parsing file")
     regcaption_selected_cols: str | None = option(None, "columns of the caption file")
-    refquery_selected_cols: str | None = option(None, "columns of the file of Query Parallel Generation")
+    refquery_selected_cols: str | None = option(None, "columns of the file for Query Parallel Generation")
     refregion_selected_cols: str | None = option(None, "columns of the file of boxes")
-    refchain_selected_cols: str | None = option(None, "columns of the file of chains: parsing's, then keypoints")
+    refchain_selected_cols: str | None = option(None, "columns of the file of both: parsing's, then keypoints")
 
 
 def settings_of(checkpoint: Checkpoint, given: argparse.Namespace) -> TaskSettings:
-    """The flags given, else those that the model was trained with, else the defaults."""
+    """Settings from the flags given, else from the model's training run, else the defaults."""
     trained = {name: value for name, value in checkpoint.flags().items() if name not in NOT_FROM_CHECKPOINT}
     return from_namespace(TaskSettings, given, default=from_namespace(TaskSettings, argparse.Namespace(**trained)))

@@ -1,4 +1,4 @@
-"""Drawn masks of people, tables of them, and a tokenizer that is small enough to train on them."""
+"""Drawn masks of people, tables of them, and a tokenizer small enough to train on them."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ TINY = {
 
 
 def draw_person(seed: int, height: int = 128, width: int = 96) -> np.ndarray:
-    """A person that fills the picture, uint8 [height, width]; every class comes up among a few dozen seeds."""
+    """A person that fills the picture, uint8 [height, width]; a few dozen seeds show every class."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width] + 0.5
     y, x = y / height, x / width
@@ -72,7 +72,7 @@ def draw_person(seed: int, height: int = 128, width: int = 96) -> np.ndarray:
 
 
 def make_table(folder: Path, name: str, seeds: range) -> Path:
-    """A table without codes below `folder`, each person with a margin of background around its box."""
+    """Writes a table without codes in `folder`; each person's box has a margin of background."""
     rows = []
     for kind in ("imgs", "gts"):
         (folder / kind).mkdir(exist_ok=True)
@@ -86,13 +86,13 @@ def make_table(folder: Path, name: str, seeds: range) -> Path:
 
 
 def make_world(folder: Path) -> Path:
-    """A table of 6 persons and model.yaml of a tokenizer, in `folder`."""
+    """Writes a table of 6 rows and model.yaml of a tokenizer in `folder`."""
     make_table(folder, "rows.tsv", range(6))
     (folder / "model.yaml").write_text(yaml.safe_dump({"model": {"params": TINY}}))
     return folder
 
 
 def run_tokenizer(world: Path, name: str, *arguments: object, data: str = "rows.tsv") -> int:
-    """Runs a command of the tokenizer on a table of the world."""
+    """Runs `refhcm tokenizer NAME` on a table of the world."""
     shared = ["--data", world / data, "--annotation-root", world, "--vq-config", world / "model.yaml", "--cpu"]
     return refhcm("tokenizer", name, *shared, *arguments)

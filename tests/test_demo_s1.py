@@ -1,5 +1,6 @@
 """The S1 demo: one picture and one text in, an answer and a drawing out."""
 
+import base64
 import json
 
 import numpy as np
@@ -32,26 +33,40 @@ def test_answer_and_drawing(run, capsys, tmp_path):
     assert run("--kpt", "--par", "--out", "out/answer.png") == 0
     out, err = capsys.readouterr()
     answer, summary = out.splitlines()
-    assert answer.startswith("<bin_")
-    assert json.loads(summary)["valid"] is False
-    assert "note: parsing map: could not be induced" in err
+    assert answer
+    assert list(json.loads(summary)) == ["valid", "box", "parts"]
+    assert json.loads(summary)["valid"] != ("note: " in err)  # what could not be read is said
     with Image.open(tmp_path / "out" / "answer.png") as drawn:
         assert drawn.width > 640
+
+
+def test_the_shipped_model_answers(world, capsys, tmp_path):
+    row = (world / "rkpt" / "train.tsv").read_text(encoding="utf-8").splitlines()[0].split("\t")
+    picture, out = tmp_path / "picture.jpg", tmp_path / "answer.png"
+    picture.write_bytes(base64.b64decode(row[-1]))
+    given = ["--image_path", picture, "--text", row[2], "--device", "cpu", "--out", out]
+    assert refhcm("chain", *given, "--kpt", "--par") == 0
+    answer, summary = capsys.readouterr().out.splitlines()
+    assert answer.startswith("<bin_")
+    summary = json.loads(summary)
+    assert summary["valid"]
+    assert len(summary["box"]) == 4
+    assert summary["parts"]
 
 
 def test_json(run, capsys):
     assert run("--kpt", "--json") == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["size"] == [120, 90]
-    assert len(answer["box"]) == 4
+    assert answer["symbols"]
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"image": "nowhere.png"}, "--image_path: nowhere.png: can not be read"),
-        ({"text": " "}, "text: needs a text"),
-        ({"options": ["--out", "answer.txt"]}, "--out answer.txt: needs a name that ends in .png"),
+        ({"image": "nowhere.png"}, "--image_path: nowhere.png: cannot be read"),
+        ({"text": " "}, "text: is empty"),
+        ({"options": ["--out", "answer.txt"]}, "--out answer.txt: expected a name that ends in .png"),
         ({"options": ["--checkpoint", "none.pt"]}, "none.pt: no such file"),
         ({"options": ["--device", "moon"]}, "device: 'moon'"),
     ],

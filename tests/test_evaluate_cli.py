@@ -100,7 +100,7 @@ def test_workers_change_nothing(command, tmp_path):
         (["--selected-cols=0,5,2,x"], "--selected-cols needs numbers"),
         (["--selected-cols=0,3,2,5"], "column image"),
         (["--selected-cols=0,5,2,1"], "column box: needs 4 finite numbers x0,y0,x1,y1"),
-        (["--bpe-dir=/nowhere"], "/nowhere/dict.txt: can not be read"),
+        (["--bpe-dir=/nowhere"], "/nowhere/dict.txt: cannot be read"),
         (["--num-bins=50"], "encoder.embed_tokens.weight is"),
         (["--ema-eval"], "holds no averaged weights"),
     ],
@@ -141,7 +141,7 @@ def test_a_damaged_checkpoint(command, checkpoint, tmp_path):
 
 
 def test_wrong_tables(command, tmp_path, checkpoint):
-    assert "nowhere.tsv: can not be read" in only_error(command(data="nowhere.tsv"))
+    assert "nowhere.tsv: cannot be read" in only_error(command(data="nowhere.tsv"))
     (tmp_path / "empty.tsv").write_bytes(b"")
     assert "empty.tsv: is empty" in only_error(command(data=tmp_path / "empty.tsv"))
     (tmp_path / "blank.tsv").write_text("\n\n", encoding="utf-8")
@@ -164,7 +164,7 @@ def cut_picture(text):
 
 def test_a_truncated_picture(command, table):
     damage(table, 2, 5, cut_picture)
-    assert f"{table}:3: column image: picture can not be read (OSError: image file is truncated" in only_error(
+    assert f"{table}:3: column image: cannot be read as a picture (OSError: image file is truncated" in only_error(
         command()
     )
 

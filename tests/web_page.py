@@ -1,4 +1,4 @@
-"""A page that is served, a browser, and broken uploads: shared by the tests of the page."""
+"""A served page, a browser's options and broken pictures, shared by the tests of the page."""
 
 import io
 import os
@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
-PATIENCE = 300  # seconds: other programs may have the machine
+PATIENCE = 300  # seconds: the machine may be busy
 CHROMIUM = Path("/usr/bin/chromium")
 BROWSER = {
     "executable_path": str(CHROMIUM),
@@ -28,7 +28,7 @@ BROWSER = {
 
 
 class Server:
-    """`python gradio_demo.py` on a free port of this machine, started elsewhere than in the project's folder."""
+    """`python gradio_demo.py` on a free port of this machine, started outside the project's folder."""
 
     def __init__(self, *arguments, log, python=sys.executable):
         self.port = free_port()
@@ -56,7 +56,7 @@ class Server:
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     def stop(self):
-        """Ends it as a service manager does; the exit status."""
+        """Ends it as a service manager does (SIGTERM): the exit status."""
         self.process.terminate()
         return self.process.wait(PATIENCE)
 
@@ -68,7 +68,7 @@ def free_port():
 
 
 def encoded(size_wh=(120, 90), *, kind="PNG", seed=0, **options):
-    """Bytes of a picture of noise."""
+    """An encoded picture of noise."""
     pixels = np.random.default_rng(seed).integers(0, 256, (size_wh[1], size_wh[0], 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, kind, **options)
@@ -76,7 +76,7 @@ def encoded(size_wh=(120, 90), *, kind="PNG", seed=0, **options):
 
 
 def png_claiming(width, height):
-    """A small PNG file that says it is large: of a decompression bomb only the head is read."""
+    """A small PNG file whose header claims a large picture, as a decompression bomb does."""
 
     def chunk(name, data):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -88,11 +88,11 @@ def png_claiming(width, height):
 
 
 def broken_pictures():
-    """Names and bytes of files that are no pictures."""
+    """Names and bytes of files that are not pictures."""
     png, jpeg = encoded(), encoded(kind="JPEG")
     return {
         "empty.png": b"",
-        "words.png": b"This is no picture.",
+        "words.png": b"This is not a picture.",
         "page.html.jpg": b"<html><script>alert(1)</script></html>",
         "truncated.png": png[: len(png) // 2],
         "truncated.jpg": jpeg[: len(jpeg) // 2],

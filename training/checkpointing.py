@@ -1,4 +1,4 @@
-"""Checkpoint files under fairseq's names, each of them whole at every moment (docs/training.md, "Checkpoints")."""
+"""Checkpoint files under fairseq's names, written atomically (docs/training.md, "Checkpoints")."""
 
 import logging
 import os
@@ -19,15 +19,17 @@ logger = logging.getLogger(__name__)
 class Saver:
     """Writes and prunes the checkpoints of a run.
 
-    best: the best value of the chosen metric so far. owed: whether the last checkpoint's validation has failed.
+    best: the best value of the chosen metric so far. owed: whether the last checkpoint still has to be validated.
     """
 
     def __init__(self, options: CheckpointConfig, trainer: Trainer, *, batches: Mapping[str, int]) -> None:
-        """batches: by what a place in an epoch is counted, see `resuming`."""
+        """batches: the unit in which a place in an epoch is counted, from `resuming.batches`."""
         if options.write_checkpoints_asynchronously or options.keep_interval_updates_pattern != -1:
             raise UserError("--write-checkpoints-asynchronously and --keep-interval-updates-pattern are not supported")
         if options.checkpoint_suffix:
-            raise UserError("--checkpoint-suffix is not supported: a run would not find its own files again")
+            raise UserError(
+                "--checkpoint-suffix is not supported: the run could not find its own files when it resumes"
+            )
         self.options, self.trainer, self.batches = options, trainer, dict(batches)
         self.folder = Path(options.save_dir)
         self.best: float | None = None
@@ -35,12 +37,12 @@ class Saver:
         self.owed = False
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from a checkpoint's extra state."""
+        """Takes over a checkpoint's extra state."""
         self.best, self.without_improvement = state.get("best"), state.get("without_improvement", 0)
         self.owed = state.get("owed", False)
 
     def note(self, value: float) -> bool:
-        """Takes the chosen metric of a validation; whether it is the best so far."""
+        """Records the chosen metric of a validation; returns whether it is the best so far."""
         improved = self.best is None or self.better(value, self.best)
         self.best = value if improved else self.best
         self.without_improvement = 0 if improved else self.without_improvement + 1
@@ -51,13 +53,13 @@ class Saver:
         return value >= other if self.options.maximize_best_checkpoint_metric else value <= other
 
     def make_up(self, value: float, *_: float) -> None:
-        """Takes the chosen metric of the last checkpoint, whose own validation had failed."""
+        """Records the chosen metric of the last checkpoint, whose own validation failed."""
         if self.note(value) and self.trainer.should_save_checkpoint_on_current_rank:
             _link(self.folder / "checkpoint_last.pt", self.folder / "checkpoint_best.pt")
         self.owed = False
 
     def save(self, epochs: Any, value: float | None, *, improved: bool = False, owed: bool = False) -> None:
-        """Writes the files that are due. value: the chosen metric of a validation just done; improved: see `note`."""
+        """Writes the files that are due. value: the chosen metric of a validation just run; improved: see `note`."""
         if self.options.no_save:
             return
         self.trainer.consolidate_optimizer()
@@ -67,7 +69,7 @@ class Saver:
             first, *others = (self.folder / name for name in names)
             state = {"train_iterator": epochs.state_dict(), "val_loss": value, "best": self.best}
             state |= {"without_improvement": self.without_improvement, "batches": self.batches, "owed": owed}
-            for left in self.folder.glob("checkpoint*.part"):  # of a run that was killed
+            for left in self.folder.glob("checkpoint*.part"):  # left by a run that was killed
                 left.unlink()
             self.trainer.save_checkpoint(str(first), state)
             for other in others:
@@ -110,7 +112,7 @@ class Saver:
 
 
 def _link(source: Path, target: Path) -> None:
-    """`target` becomes the same file as `source`, or a copy where there are no links, in one step."""
+    """Makes `target` the same file as `source` (a copy where hard links do not exist), atomically."""
     part = target.with_name(target.name + ".part")
     part.unlink(missing_ok=True)
     try:

@@ -25,15 +25,20 @@ from . import fairseq_optimizer  # noqa: F401  register the tasks and an optimis
 from .loop import train
 
 logger = logging.getLogger("refhcm.train")
-# fairseq's names of torch's wrapper, which wants a gradient of every weight; no task uses all that checkpoints hold.
+# fairseq's names for torch's wrapper, which demands a gradient for every weight; no task uses all of them.
 TORCH_DDP = ("c10d", "pytorch_ddp")
 
 
 def add_training_flags(parser: argparse.ArgumentParser) -> None:
-    """Flags of the published scripts that fairseq does not have. fairseq calls this twice with one parser."""
+    """Flags of the published scripts that fairseq lacks. fairseq calls this twice with one parser."""
     if "--warmup-ratio" in parser._option_string_actions:
         return
-    parser.add_argument("--warmup-ratio", type=float, default=-1.0, help="warm-up's share of all updates")
+    parser.add_argument(
+        "--warmup-ratio",
+        type=float,
+        default=-1.0,
+        help="share of all updates that warm up (default: use --warmup-updates)",
+    )
     parser.add_argument("--autocast-bf16", action="store_true", help="matrix products in bfloat16, the rest in float32")
     parser.add_argument("--use-ema-weights-to-init-param", action="store_true", help="start from averaged weights")
     parser.add_argument("--use-latest-weights-to-init-ema", action="store_true", help="start the average afresh")
@@ -47,9 +52,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     if getattr(args, "total_num_update", 0) is None:
         args.total_num_update = args.max_update or 1_000_000  # the published default
     if args.amp:
-        raise UserError("--amp: fairseq divides its gradients by the loss scale twice; use --autocast-bf16 or --fp16")
+        raise UserError("--amp: fairseq divides the gradients by the loss scale twice; use --autocast-bf16 or --fp16")
     if args.train_subset != "train":
-        raise UserError("--train-subset: training files are named in DATA, all but the last")
+        raise UserError("--train-subset: training files are named in DATA (all but the last)")
     if args.max_tokens is not None:
         raise UserError("--max-tokens: batches are counted in rows; use --batch-size")
     if args.fp16 and args.bf16:
@@ -71,17 +76,19 @@ def configure(args: argparse.Namespace) -> FairseqConfig:
             cfg.distributed_training.device_id = int(os.environ["LOCAL_RANK"])
             cfg.distributed_training.distributed_init_method = "env://"
             cfg.distributed_training.distributed_no_spawn = True
-            cfg.checkpoint.load_checkpoint_on_all_dp_ranks = True  # sent around, a file is refused as code
+            cfg.checkpoint.load_checkpoint_on_all_dp_ranks = (
+                True  # torch refuses checkpoints that are sent between ranks
+            )
             if on_cpu:
                 cfg.distributed_training.distributed_backend = "gloo"
             if on_cpu or cfg.distributed_training.ddp_backend in TORCH_DDP:
-                logger.info("gradients are shared by fairseq's legacy_ddp")
+                logger.info("gradients are averaged by fairseq's legacy_ddp")
                 cfg.distributed_training.ddp_backend = "legacy_ddp"
     return cfg
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0, or 2 for a mistake of the user's, which is one line."""
+    """Exit status: 0, 2 after one line about a user's mistake, or 130 after Ctrl-C."""
     level = logging.INFO if ranks()[0] == 0 else logging.WARNING
     logging.basicConfig(
         level=level, format="%(asctime)s | %(levelname)s | %(name)s | %(message)s", stream=sys.stdout, force=True
@@ -101,7 +108,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def main_and_exit(arguments: list[str] | None = None) -> NoReturn:
-    """`main`, then out at once: fairseq's reader thread may still run, and Python's own exit would abort on it."""
+    """Runs `main` and exits at once: fairseq's reader thread may still run, and Python's own exit would abort on it."""
     status = main(arguments)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,7 +1,7 @@
 """torch's fused Adam under fairseq: one pass over weights, gradients and moments, on a CPU and on a GPU."""
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,9 +23,9 @@ class FusedAdamConfig(FairseqDataclass):
 
 @register_optimizer("fused_adam", dataclass=FusedAdamConfig)
 class FusedAdam(FairseqOptimizer):
-    """fairseq's `adam` but for epsilon, which is added to the bias-corrected root, as in the Adam paper.
+    """fairseq's `adam`, except that epsilon is added to the bias-corrected root, as in the Adam paper.
 
-    Its state does not go on from one of `adam`'s: a resumed run keeps its optimiser.
+    It cannot resume from a state of `adam`: a resumed run keeps its optimiser.
     """
 
     def __init__(self, cfg: FusedAdamConfig, params: Iterable[torch.nn.Parameter]) -> None:
@@ -34,13 +34,13 @@ class FusedAdam(FairseqOptimizer):
 
     @property
     def supports_flat_params(self) -> bool:
-        """fairseq's `--fp16` makes one tensor of all weights, which is all the same to Adam."""
+        """fairseq's `--fp16` joins all weights in one tensor; Adam gives the same result."""
         return True
 
     @property
     def optimizer_config(self) -> dict[str, Any]:
-        """What a checkpoint's settings are overridden with."""
+        """The settings that override those of a checkpoint."""
         cfg = self.cfg
-        lr = cfg.lr[0] if isinstance(cfg.lr, Iterable) else cfg.lr
+        lr = cfg.lr[0] if isinstance(cfg.lr, Sequence) else cfg.lr
         betas = ast.literal_eval(cfg.adam_betas) if isinstance(cfg.adam_betas, str) else tuple(cfg.adam_betas)
         return {"lr": lr, "betas": betas, "eps": cfg.adam_eps, "weight_decay": cfg.weight_decay}

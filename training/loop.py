@@ -26,9 +26,9 @@ logger = logging.getLogger(__name__)
 
 
 def train(cfg: FairseqConfig, args: argparse.Namespace) -> None:
-    """A whole run, from where its save folder left off."""
+    """A whole run, resumed from what its save folder holds."""
     if cfg.dataset.batch_size is None:
-        raise UserError("--batch-size is needed")
+        raise UserError("--batch-size: give the rows of a batch")
     metrics.reset()
     np.random.seed(cfg.common.seed)
     fairseq_utils.set_torch_seed(cfg.common.seed)
@@ -53,13 +53,13 @@ def train(cfg: FairseqConfig, args: argparse.Namespace) -> None:
 
 
 def fill_schedule(cfg: FairseqConfig, task: ReferringTask, warmup_ratio: float) -> int | None:
-    """`--warmup-ratio`: the schedule's length from the data's, as it is when training starts; returns it.
+    """Updates of the whole run; with `--warmup-ratio` it also sets the schedule's length and warm-up from them.
 
     total = sum over epochs of ceil(batches of a rank / update_freq); warm-up = int(total * ratio).
     """
     if cfg.optimization.max_epoch == 0:
         if warmup_ratio >= 0:
-            raise UserError("--warmup-ratio needs --max-epoch, for the schedule ends with the training")
+            raise UserError("--warmup-ratio needs --max-epoch: the schedule ends with the training")
         return cfg.optimization.max_update or None
     total, lengths = 0, {}
     for epoch in range(1, cfg.optimization.max_epoch + 1):
@@ -79,13 +79,13 @@ def fill_schedule(cfg: FairseqConfig, task: ReferringTask, warmup_ratio: float) 
 
 
 def update_freq(cfg: FairseqConfig, epoch: int) -> int:
-    """Batches that make one update in this epoch."""
+    """How many batches make one update in this epoch."""
     given = cfg.optimization.update_freq
     return given[min(epoch, len(given)) - 1]
 
 
-def _with_waits(batches: Iterable[Any]) -> Iterator[tuple[Any, float]]:
-    """Batches, and how many seconds each was waited for: what the data workers could not hide."""
+def _with_stall(batches: Iterable[Any]) -> Iterator[tuple[Any, float]]:
+    """Each batch with the seconds that training waited for it, shown in the log as `stall`."""
     begin = time.perf_counter()
     for batch in batches:
         yield batch, time.perf_counter() - begin
@@ -93,7 +93,7 @@ def _with_waits(batches: Iterable[Any]) -> Iterator[tuple[Any, float]]:
 
 
 class Run:
-    """The epochs of a run."""
+    """Epochs, validations and checkpoints of a run."""
 
     def __init__(
         self,
@@ -132,15 +132,15 @@ class Run:
         progress = self._progress(grouped, epochs.epoch)
         self.trainer.begin_epoch(epochs.epoch)
         stop, valid_loss = False, None
-        for samples, waited in _with_waits(progress):
+        for samples, stall in _with_stall(progress):
             with metrics.aggregate("train_inner"):
-                metrics.log_scalar("stall", waited, round=3)
+                metrics.log_scalar("stall", stall, round=3)
                 logged = self.trainer.train_step([self.task.check(sample) for sample in samples])
             if logged is not None and self.trainer.get_num_updates() % self.cfg.common.log_interval == 0:
                 stats = self._with_time(metrics.get_smoothed_values("train_inner"))
                 progress.log(stats, tag="train_inner", step=self.trainer.get_num_updates())
                 metrics.reset_meters("train_inner")
-            if logged is None and grouped.has_next():  # fp16 overflowed: the weights are what they were
+            if logged is None and grouped.has_next():  # fp16 overflowed: no weight has changed
                 continue
             stop, valid_loss = self._validate_and_save(epochs, end_of_epoch=not grouped.has_next())
             if stop:
@@ -156,7 +156,7 @@ class Run:
         return self.trainer.get_num_updates() >= (self.cfg.optimization.max_update or math.inf)
 
     def _with_time(self, stats: dict[str, Any]) -> dict[str, Any]:
-        """The stats and how long is left."""
+        """The stats with the time left."""
         done = self.trainer.get_num_updates() - self.first_update
         if self.total_updates and done:
             left = (self.total_updates - self.trainer.get_num_updates()) * (time.monotonic() - self.began) / done
@@ -184,7 +184,7 @@ class Run:
         if validate and self.subsets and late_enough:
             try:
                 value, *_ = [self._validate(subset, epochs.epoch) for subset in self.subsets]
-            except Exception:  # what was trained is not lost by it, and is validated when the run goes on
+            except Exception:  # keep what was trained; the resumed run validates it
                 self.saver.save(epochs, None, owed=True)
                 raise
             improved = self.saver.note(value)
@@ -194,7 +194,7 @@ class Run:
         return stop, value
 
     def _validate(self, subset: str, epoch: int) -> float:
-        """Loss and metrics of a subset; returns the one that chooses the best checkpoint."""
+        """Logs loss and metrics of a subset; returns the metric that chooses the best checkpoint."""
         if self.cfg.dataset.fixed_validation_seed is not None:
             fairseq_utils.set_torch_seed(self.cfg.dataset.fixed_validation_seed)
         self.trainer.begin_valid_epoch(epoch)
@@ -211,7 +211,9 @@ class Run:
         name = self.cfg.checkpoint.best_checkpoint_metric
         if name not in stats:
             known = ", ".join(sorted(stats))
-            raise UserError(f"--best-checkpoint-metric {name} is none of {known} (is --eval-acc on?)")
+            raise UserError(
+                f"--best-checkpoint-metric {name}: validation gives {known} (other metrics need --eval-acc)"
+            )
         progress.print(stats, tag=subset, step=self.trainer.get_num_updates())
         return float(stats[name])
 

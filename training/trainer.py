@@ -1,4 +1,4 @@
-"""fairseq's trainer where it does not know our batches and networks, or would lose what it has."""
+"""fairseq's trainer, overridden where our batches differ or where it would lose precision or files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from ..utils.checkpoints import ALLOWED_GLOBALS, read_checkpoint, save_file
 
-RANKS_APART = 1_000_003  # between the seeds of two ranks
+SEED_STEP = 1_000_003  # between the seeds of two ranks
 
 
 class Average(EMA):
-    """Averaged weights (`--store-ema`): each weight once, and counters, which have no average, as they are."""
+    """Averaged weights (`--store-ema`): each weight once; counters, which have no average, are copied."""
 
     def step(self, new_model: nn.Module, updates: int | None = None) -> None:
         """One update of the average."""
@@ -26,13 +26,13 @@ class Average(EMA):
         self.restore(counters)
 
     def restore(self, state_dict: Mapping[str, Tensor], build_fp32_params: bool = False) -> None:
-        """Takes over weights, some or all."""
-        nn.Module.load_state_dict(self.model, state_dict, strict=False)  # the network's own says what it was not given
+        """Loads weights, some or all."""
+        nn.Module.load_state_dict(self.model, state_dict, strict=False)  # a part of the names is given on purpose
         if build_fp32_params:
             self.build_fp32_params(state_dict)
 
     def build_fp32_params(self, state_dict: Mapping[str, Tensor] | None = None) -> None:
-        """Float32 averages; all names of a weight have one."""
+        """Float32 averages; all names of a tied weight share one."""
         super().build_fp32_params(state_dict)
         first: dict[int, str] = {}
         for name, value in self.model.state_dict().items():
@@ -40,7 +40,7 @@ class Average(EMA):
 
 
 class _Weights:
-    """A network's floating weights and buffers. One that has several names, as the embedding has, is there once."""
+    """A network's floating-point weights and buffers; a tied weight, such as the embedding, appears once."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
@@ -51,46 +51,46 @@ class _Weights:
 
 
 class ReferringTrainer(Trainer):
-    """With `Average`; a stand-in for empty batches counts for nothing; checkpoints hold what half precision rounds."""
+    """Averages by `Average`, ignores stand-ins for empty batches, and keeps float32 weights in checkpoints."""
 
     def _build_ema(self) -> None:
         if self.cfg.ema.store_ema:
-            with open_dict(self.cfg):  # steps of an average are too small for half precision
+            with open_dict(self.cfg):  # an average moves in steps too small for half precision
                 self.cfg.ema.ema_fp32 |= self.cfg.common.fp16 or self.cfg.common.bf16
             self._ema = Average(self._model, self.cfg.ema, self.device)
 
     def reset_dummy_batch(self, batch: dict[str, Any]) -> None:
-        """batch: the first one of the data, as it was collated."""
+        """batch: the first batch of the data, as it was collated."""
         super().reset_dummy_batch(self.task.stand_in(batch))
 
     def _prepare_sample(self, sample: Any, is_dummy: bool = False) -> tuple[Any, bool]:
-        """Never a dummy to fairseq, which counts it or forgets the rest of its update; the task's steps know it."""
+        """Hides dummies from fairseq, which would count them or skip the rest of the update; the task handles them."""
         return super()._prepare_sample(sample, is_dummy)[0], False
 
     def _set_seed(self) -> None:
-        """Dropout by seed, update and rank: fairseq's is the same on all ranks."""
-        apart = RANKS_APART * self.data_parallel_rank
-        fairseq_utils.set_torch_seed(self.cfg.common.seed + self.get_num_updates() + apart)
+        """Dropout differs between ranks; fairseq seeds all of them alike."""
+        of_rank = SEED_STEP * self.data_parallel_rank
+        fairseq_utils.set_torch_seed(self.cfg.common.seed + self.get_num_updates() + of_rank)
 
     def state_dict(self) -> dict[str, Any]:
-        """With float32 weights also where the network's are half as long."""
+        """With float32 weights even when the network trains in half precision."""
         state = super().state_dict()
         state["model"] = dict(state["model"]) | self._masters()
         return state
 
     def save_checkpoint(self, filename: str, extra_state: dict[str, Any]) -> None:
-        """Whole or not at all, and a UserError on a full disk: fairseq writes on after what it could not write."""
+        """Written atomically, with a UserError on a full disk; fairseq would carry on after a failed write."""
         if self.should_save_checkpoint_on_current_rank:
             state = fairseq_utils.move_to_cpu(self.state_dict())
             state["extra_state"].update(extra_state)
             save_file(state, Path(filename))
 
     def load_checkpoint(self, filename: str, *given: Any, **named: Any) -> Any:
-        """Goes on with float32 weights, and begins an average that the run had not."""
-        stored, average = read_checkpoint(filename, mmap=True), self.cfg.ema  # a clear error before fairseq's
+        """Restores float32 weights, and starts an average that the stored run did not have."""
+        stored, average = read_checkpoint(filename, mmap=True), self.cfg.ema  # for its clear errors
         begins = average.store_ema and "ema" not in (stored.rest.get("extra_state") or {})
-        with open_dict(self.cfg), torch.serialization.safe_globals(ALLOWED_GLOBALS):
-            average.store_ema = average.store_ema and not begins  # fairseq has deleted what it would begin with
+        with open_dict(self.cfg), torch.serialization.safe_globals([*ALLOWED_GLOBALS]):
+            average.store_ema = average.store_ema and not begins  # fairseq would look for an average that is not stored
             extra = super().load_checkpoint(filename, *given, **named)
             average.store_ema = average.store_ema or begins
         for name, master in self._masters().items():
@@ -102,7 +102,7 @@ class ReferringTrainer(Trainer):
 
     @torch.no_grad()
     def _masters(self) -> dict[str, Tensor]:
-        """The float32 weights that `--fp16` and `--bf16` train, by name; none where the network's own are trained."""
+        """The float32 weights that `--fp16` and `--bf16` train, by name; empty in full precision."""
         masters = getattr(self.optimizer, "fp32_params", None)
         if masters is None:
             return {}

@@ -1,6 +1,6 @@
 """Boxes x0, y0, x1, y1: overlap, REC's accuracy, and clipping to a picture (docs/evaluation.md, docs/deviations.md 14).
 
-Everything here takes arrays or CPU tensors and gives numpy arrays, computed in float32 as the golden numbers are.
+Functions take arrays or CPU tensors and return numpy arrays, computed in float32, as the golden numbers are.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ IOU_EPSILON = np.float32(1e-6)
 def iou(a_xyxy: ArrayLike, b_xyxy: ArrayLike) -> np.ndarray:
     """Intersection over union of each pair of boxes, float32 [N] in 0..1; 0 where they share no area.
 
-    a_xyxy, b_xyxy: [N, 4] in the same frame; a box whose corners are swapped shares no area with any.
+    a_xyxy, b_xyxy: [N, 4] in the same frame; a box with swapped corners shares no area with any.
     """
     a, b = np.asarray(a_xyxy, np.float32), np.asarray(b_xyxy, np.float32)
     shared_wh = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])  # [N, 2]
@@ -23,20 +23,20 @@ def iou(a_xyxy: ArrayLike, b_xyxy: ArrayLike) -> np.ndarray:
 
 
 def box_area(box_xyxy: ArrayLike) -> np.ndarray:
-    """Width times height, float32 [N]; negative where two corners are swapped."""
+    """Width times height, float32 [N]; negative where one of them is."""
     box = np.asarray(box_xyxy, np.float32)
     return (box[..., 2:] - box[..., :2]).prod(-1)
 
 
 def box_hits(prediction: ArrayLike, label: ArrayLike, *, threshold: float = 0.5) -> np.ndarray:
-    """Which predicted boxes [N, 4] count as found, bool [N]: its mean is the paper's Acc@0.5."""
+    """Which predicted boxes [N, 4] are right, bool [N]: the mean is the paper's Acc@0.5."""
     return iou(prediction, label) >= threshold
 
 
 def clip_box(box_xyxy: ArrayLike, size_wh: tuple[float, float]) -> np.ndarray:
     """The box inside 0..width, 0..height and at least one pixel wide and high, float32 [..., 4].
 
-    The first corner stays where it can: a box with x1 <= x0 becomes one pixel wide at x0. Whole numbers stay whole.
+    The first corner takes precedence: a box with x1 <= x0 becomes one pixel wide at x0. Whole numbers stay whole.
     """
     box, size = np.asarray(box_xyxy, np.float32), np.asarray(size_wh, np.float32)
     first = np.clip(box[..., :2], 0, size - 1)

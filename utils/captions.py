@@ -1,7 +1,7 @@
-"""Captions for scoring: how they are cleaned, and the metrics of RHrc by name (docs/evaluation.md, docs/vocabulary.md).
+"""Cleaning captions for scoring, and RHrc's metrics by name (docs/evaluation.md, docs/vocabulary.md).
 
-BLEU, ROUGE-L and METEOR are pycocoevalcap's, which comes with the `train` extra. SPICE is not offered: its
-scorer downloads a Java parser's models when first called.
+BLEU, ROUGE-L and METEOR are pycocoevalcap's, which comes with the `train` extra. SPICE is not offered: its scorer
+downloads a parser on first use.
 """
 
 import importlib
@@ -23,7 +23,7 @@ _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def clean(caption: str) -> str:
-    """Without ASCII punctuation, stripped: the form in which captions are compared and written to result files."""
+    """The caption without ASCII punctuation and stripped, as it is scored and written to result files."""
     return caption.translate(_NO_PUNCTUATION).strip()
 
 
@@ -40,9 +40,9 @@ def caption_scores(
     with_bleu: bool = False,
     with_meteor: bool = False,
 ) -> dict[str, float]:
-    """The set's scores times 100, as papers print them: `cider`; `bleu1`..`bleu4`; `rouge_l` and `meteor`.
+    """The set's scores times 100, as papers print them: `cider`, `bleu1`..`bleu4`, `rouge_l` and `meteor`.
 
-    Captions are cleaned here. with_meteor: ROUGE-L, and METEOR where Java is present (a warning says when not).
+    Captions are cleaned here. with_meteor: ROUGE-L, and METEOR if Java is present; a warning says if not.
     """
     hypotheses = [clean(hypothesis) for hypothesis in hypotheses]
     references = [[clean(reference) for reference in group] for group in references]
@@ -54,7 +54,7 @@ def caption_scores(
         if shutil.which("java"):
             scores["meteor"] = meteor(hypotheses, references)
         else:
-            logger.warning("METEOR is left out: it needs Java, and no `java` was found")
+            logger.warning("METEOR is skipped: it needs Java, and no `java` was found")
     return {name: 100 * score for name, score in scores.items()}
 
 
@@ -71,16 +71,16 @@ def rouge_l(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> f
 
 
 def meteor(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    """METEOR 1.5 of the set in 0..1, by a Java program. Raises UserError where it can not run."""
+    """METEOR 1.5 of the set in 0..1, by a Java program. Raises UserError if that cannot run."""
     if not shutil.which("java"):
         raise UserError("METEOR needs Java, and no `java` was found")
     scorer = _scorer_module("meteor.meteor").Meteor()
     try:
         return float(scorer.compute_score(*_by_row(hypotheses, references))[0])
-    except (OSError, ValueError) as error:  # the pipe broke, or an empty line came
+    except (OSError, ValueError) as error:  # the pipe broke, or an empty line came back
         raise UserError("METEOR's Java program (pycocoevalcap's meteor-1.5.jar) stopped without an answer") from error
     finally:
-        if scorer.lock.locked():  # an error left it so, and the scorer's destructor would wait for it for ever
+        if scorer.lock.locked():  # after an error; the scorer's destructor would wait for it forever
             scorer.lock.release()
         scorer.meteor_p.kill()
         scorer.meteor_p.communicate()  # closes the pipes
@@ -89,7 +89,7 @@ def meteor(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> fl
 def _by_row(
     hypotheses: Sequence[str], references: Sequence[Sequence[str]]
 ) -> tuple[dict[int, list[str]], dict[int, list[str]]]:
-    """(references, hypotheses) as pycocoevalcap takes them, with single spaces: it splits at each, and at lines."""
+    """(references, hypotheses) as pycocoevalcap takes them; with single spaces, because it splits at every space."""
     groups = [[" ".join(text.split()) for text in group] for group in references]
     rows = [[" ".join(text.split())] for text in hypotheses]
     return dict(enumerate(groups)), dict(enumerate(rows))

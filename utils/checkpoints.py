@@ -1,4 +1,4 @@
-"""Reading weights files: never unpickles more than tensors, plain values and a short allow-list (docs/network.md)."""
+"""Weights files. Reading unpickles nothing but tensors, plain values and a short allow-list (docs/network.md)."""
 
 import argparse
 import pickle
@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 
 from .errors import CheckpointError, UserError
-from .files import replacing
+from .files import atomic_write
 
 # fairseq writes its flags as a Namespace; the rest are plain containers.
-ALLOWED_GLOBALS = [argparse.Namespace, OrderedDict, defaultdict, Counter, dict, list, set, tuple]
+ALLOWED_GLOBALS: list[Any] = [argparse.Namespace, OrderedDict, defaultdict, Counter, dict, list, set, tuple]
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A fairseq checkpoint: the model's flags, its weights by name, and everything else as read."""
+    """A fairseq checkpoint: the model's flags, its weights by name, and everything else unchanged."""
 
     path: Path
     args: argparse.Namespace | Mapping[str, Any]
@@ -33,32 +33,30 @@ class Checkpoint:
         return dict(self.args) if isinstance(self.args, Mapping) else dict(vars(self.args))
 
     def ema_weights(self) -> dict[str, Tensor]:
-        """The averaged weights. Raises CheckpointError when training did not keep any."""
+        """The averaged weights. Raises CheckpointError if training kept none."""
         extra = self.rest.get("extra_state") or {}
         if not extra.get("ema"):
             raise CheckpointError(f"{self.path}: holds no averaged weights; train with --store-ema")
-        return extra["ema"] | (extra.get("ema_fp32_params") or {})  # these are not rounded to the network's format
+        return extra["ema"] | (extra.get("ema_fp32_params") or {})  # not rounded to half precision
 
 
 def load_file(path: str | Path, *, mmap: bool = False) -> Any:
     """What `torch.save` wrote to `path`, on the CPU.
 
-    Raises CheckpointError when it is missing, damaged, or would run code that is not on the allow-list.
+    Raises CheckpointError if it is missing, damaged, or holds objects that are not on the allow-list.
     """
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
     try:
         with torch.serialization.safe_globals(ALLOWED_GLOBALS):
-            mmap = mmap and zipfile.is_zipfile(path)  # torch's old format can not be mapped
+            mmap = mmap and zipfile.is_zipfile(path)  # torch's old format cannot be mapped
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
-        first = next(
-            (line for line in str(error).splitlines() if "GLOBAL" in line or "nsupported" in line),
-            str(error).splitlines()[0],
-        )
+        lines = str(error).splitlines()
+        reason = next((line for line in lines if "GLOBAL" in line or "nsupported" in line), lines[0])
         raise CheckpointError(
-            f"{path}: refused, for it holds more than weights and plain values: {first.strip()}"
+            f"{path}: refused: it holds more than weights and plain values: {reason.strip()}"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, IndexError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -66,7 +64,7 @@ def load_file(path: str | Path, *, mmap: bool = False) -> Any:
 
 
 def read_checkpoint(path: str | Path, *, mmap: bool = False) -> Checkpoint:
-    """A fairseq checkpoint, `{"cfg" or "args", "model", ...}`: the released ones, OFA's, and our own."""
+    """A fairseq checkpoint, `{"cfg" or "args", "model", ...}`: the published ones, OFA's, and our own."""
     path = Path(path)
     content = load_file(path, mmap=mmap)
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
@@ -82,11 +80,11 @@ def read_checkpoint(path: str | Path, *, mmap: bool = False) -> Checkpoint:
 
 
 def save_file(content: dict[str, Any], path: Path) -> int:
-    """A weights file, whole or not at all; its size in bytes. UserError where there is no room for it, say."""
+    """Writes a weights file atomically; returns its size in bytes. Raises UserError if that fails: a full disk, say."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as part:
+        with atomic_write(path) as part:
             torch.save(content, part)
     except (OSError, RuntimeError) as error:  # torch's writer: RuntimeError
-        raise UserError(f"{path}: can not be written ({str(error).splitlines()[0]})") from error
+        raise UserError(f"{path}: cannot be written ({str(error).splitlines()[0]})") from error
     return path.stat().st_size

@@ -1,7 +1,7 @@
 """CIDEr-D of captions (Vedantam et al. 2015; docs/evaluation.md, docs/deviations.md 23).
 
-Our own, and not pycocoevalcap's `Cider`: that one takes document frequencies from the evaluated references only,
-and one way through is wanted for both sources. Its numbers and the published cached ones are both met.
+pycocoevalcap's `Cider` gives the same numbers, but cannot read document frequencies from a file, and comes with the
+`train` extra only.
 """
 
 import math
@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,7 @@ NGram = tuple[str, ...]
 
 @dataclass(frozen=True)
 class CachedFrequencies:
-    """In how many of a corpus' pictures an n-gram is in at least one reference."""
+    """For each n-gram, the number of pictures that have it in at least one reference."""
 
     counts: Mapping[NGram, float]
     num_pictures: float
@@ -42,76 +42,62 @@ def cider_d(
     references: Sequence[Sequence[str]],
     *,
     document_frequency: Literal["corpus"] | CachedFrequencies = "corpus",
-    batch_sizes: Sequence[int] | None = None,
 ) -> CiderD:
     """CIDEr-D of each caption against its references; both cleaned (`captions.clean`), tokens split at white space.
 
-    document_frequency: `corpus` counts in the given references, over the whole set. batch_sizes: count within each
-    run of so many rows instead (no difference to cached frequencies): the published numbers come out so,
-    which depend on the batch size.
+    document_frequency: `corpus` counts in the references of all rows given.
     """
-    sizes = [len(hypotheses)] if batch_sizes is None else batch_sizes
-    if not len(hypotheses) == len(references) == sum(sizes) > 0 or not all(references):
+    if not len(hypotheses) == len(references) > 0 or not all(references):
         raise ValueError(
             f"each caption needs a reference: got {len(hypotheses)} captions, {len(references)} lists of references, "
-            f"{sum(not r for r in references)} of them empty, batches of {list(sizes)}"
+            f"{sum(not r for r in references)} of them empty"
         )
-    scores, start = [], 0
-    for size in sizes:
-        batch = references[start : start + size]
-        frequencies = corpus_frequencies(batch) if document_frequency == "corpus" else document_frequency
-        scores += [_score(h, r, frequencies) for h, r in zip(hypotheses[start : start + size], batch, strict=True)]
-        start += size
+    frequencies = corpus_frequencies(references) if document_frequency == "corpus" else document_frequency
+    scores = [_score(h, r, frequencies) for h, r in zip(hypotheses, references, strict=True)]
     return CiderD(float(np.mean(scores)), np.array(scores, np.float64))
 
 
 def corpus_frequencies(references: Sequence[Sequence[str]]) -> CachedFrequencies:
-    """Document frequencies of the evaluated set itself: each picture counts once, whatever its references repeat."""
-    counts = Counter()
+    """Document frequencies of the references themselves."""
+    counts: Counter[NGram] = Counter()
     for picture in references:
-        counts.update({ngram for reference in picture for ngram in _ngrams(reference.split())})
+        counts.update({ngram for reference in picture for ngram in _ngrams(reference)})
     return CachedFrequencies(counts, len(references))
 
 
-def _ngrams(words: list[str]) -> Iterator[NGram]:
+def _ngrams(caption: str) -> Iterator[NGram]:
+    words = caption.split()
     for order in range(1, MAX_ORDER + 1):
         yield from zip(*(words[k:] for k in range(order)), strict=False)
 
 
-@dataclass(frozen=True)
-class _Vector:
-    """tf-idf of a caption: one {n-gram: weight} and its length for each order; and the number of words."""
-
-    weights: list[dict[NGram, float]]
-    norms: list[float]
-    num_words: int
-
-
-def _vector(caption: str, frequencies: CachedFrequencies) -> _Vector:
-    words = caption.split()
-    weights = [{} for _ in range(MAX_ORDER)]
-    for ngram, count in Counter(_ngrams(words)).items():
-        # an n-gram that no reference holds counts as if one did
+def _tf_idf(caption: str, frequencies: CachedFrequencies) -> list[dict[NGram, float]]:
+    """The weight of each n-gram of a caption, by order."""
+    weights: list[dict[NGram, float]] = [{} for _ in range(MAX_ORDER)]
+    for ngram, count in Counter(_ngrams(caption)).items():
+        # an n-gram that no reference has counts as if one had it
         idf = math.log(frequencies.num_pictures) - math.log(max(1.0, frequencies.counts.get(ngram, 0)))
         weights[len(ngram) - 1][ngram] = count * idf
-    return _Vector(weights, [math.hypot(*order.values()) for order in weights], len(words))
+    return weights
 
 
 def _score(hypothesis: str, references: Sequence[str], frequencies: CachedFrequencies) -> float:
-    vector = _vector(hypothesis, frequencies)
-    return 10.0 * float(np.mean([_similarity(vector, _vector(r, frequencies)) for r in references]))
+    weights = _tf_idf(hypothesis, frequencies)
+    similarities = []
+    for reference in references:
+        penalty = math.exp(-((len(hypothesis.split()) - len(reference.split())) ** 2) / (2 * SIGMA**2))
+        cosines = map(_cosine, weights, _tf_idf(reference, frequencies))
+        similarities.append(penalty * sum(cosines) / MAX_ORDER)
+    return 10.0 * float(np.mean(similarities))
 
 
-def _similarity(hypothesis: _Vector, reference: _Vector) -> float:
-    """Mean over the orders of the cosine, clipped by the reference's weights, times the penalty on length; 0..1."""
-    penalty = math.exp(-((hypothesis.num_words - reference.num_words) ** 2) / (2 * SIGMA**2))
-    norms = [ours * theirs for ours, theirs in zip(hypothesis.norms, reference.norms, strict=True)]
-    total = 0.0
-    for ours, theirs, norm in zip(hypothesis.weights, reference.weights, norms, strict=True):
-        if norm > 0:
-            dot = sum(min(weight, theirs.get(ngram, 0.0)) * theirs.get(ngram, 0.0) for ngram, weight in ours.items())
-            total += dot / norm
-    return penalty * total / MAX_ORDER
+def _cosine(hypothesis: dict[NGram, float], reference: dict[NGram, float]) -> float:
+    """Cosine of two vectors, the first clipped by the second; 0..1."""
+    norm = math.hypot(*hypothesis.values()) * math.hypot(*reference.values())
+    dot = sum(
+        min(weight, reference[ngram]) * reference[ngram] for ngram, weight in hypothesis.items() if ngram in reference
+    )
+    return dot / norm if norm > 0 else 0.0
 
 
 # Python 2, which wrote the well-known files, calls builtins __builtin__.
@@ -120,26 +106,13 @@ _ALLOWED_IN_PICKLE = {
     **{(module, kind.__name__): kind for module in ("builtins", "__builtin__") for kind in (float, int)},
 }
 
-# What `open` and the unpickler raise on a missing, damaged or foreign file (found by feeding it such files).
-_UNREADABLE = (
-    OSError,
-    EOFError,
-    pickle.UnpicklingError,
-    AttributeError,
-    LookupError,
-    TypeError,
-    ValueError,
-    MemoryError,
-    OverflowError,
-)
-
 
 class _FrequencyUnpickler(pickle.Unpickler):
-    """Reads what a frequency file needs and runs nothing else: a pickle may name any function of any module."""
+    """Refuses everything that a frequency file does not need: a pickle may call any function of any module."""
 
     def find_class(self, module: str, name: str) -> type:
         if (module, name) not in _ALLOWED_IN_PICKLE:
-            raise UserError(f"it asks for {module}.{name}, which a table of n-gram counts does not need: refused")
+            raise pickle.UnpicklingError(f"{module}.{name} is refused: a table of n-gram counts does not need it")
         return _ALLOWED_IN_PICKLE[module, name]
 
 
@@ -148,21 +121,19 @@ def load_frequencies(path: str | Path) -> CachedFrequencies:
 
     ref_len is the number of pictures. Raises UserError for any other content, without running it.
     """
-    expected = "expected a pickled dict with document_frequency {n-gram tuple: count} and ref_len"
+    expected = (
+        "expected a pickled dict with document_frequency {n-gram tuple: count} and ref_len, the number of pictures"
+    )
     try:
         with open(path, "rb") as file:
-            content = _FrequencyUnpickler(file, encoding="utf-8").load()
-    except UserError as error:
-        raise UserError(f"{path}: {error}; {expected}") from error
-    except _UNREADABLE as error:
-        raise UserError(f"{path}: can not be read ({type(error).__name__}: {error}); {expected}") from error
-    if not isinstance(content, dict) or not {"document_frequency", "ref_len"} <= content.keys():
-        raise UserError(f"{path}: {expected}, got {str(content)[:80]}")
-    counts, num_pictures = content["document_frequency"], content["ref_len"]
+            content: Any = _FrequencyUnpickler(file, encoding="utf-8").load()
+        counts, num_pictures = content["document_frequency"], content["ref_len"]
+    except Exception as error:  # a damaged file may raise any exception, says pickle's documentation
+        raise UserError(f"{path}: {expected} ({type(error).__name__}: {error})") from error
     if not isinstance(counts, dict) or not all(
         isinstance(ngram, tuple) and isinstance(count, int | float) for ngram, count in counts.items()
     ):
-        raise UserError(f"{path}: document_frequency is not a dict of {{n-gram tuple: count}}; {expected}")
+        raise UserError(f"{path}: {expected}, got another document_frequency")
     if not isinstance(num_pictures, int | float) or not 1 <= num_pictures < math.inf:
-        raise UserError(f"{path}: ref_len must be the number of pictures, got {num_pictures!r}")
+        raise UserError(f"{path}: {expected}, got ref_len {num_pictures!r}")
     return CachedFrequencies(counts, num_pictures)

@@ -1,4 +1,4 @@
-"""Where the work runs: device, half precision, and the ranks that `torchrun` started."""
+"""Where the work runs: device, number format, and the ranks that `torchrun` started."""
 
 import os
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ from torch import Tensor
 
 from .errors import UserError
 
-PATIENCE = timedelta(days=1)  # for the slowest rank; one that fails ends all, for torchrun sees to that
+PATIENCE = timedelta(days=1)  # for the slowest rank; if one fails, torchrun ends them all
 
 
 def pick_device(*, cpu: bool = False) -> torch.device:
-    """This rank's GPU, or the CPU where there is none or `cpu` asks for it."""
+    """This rank's GPU; the CPU if there is none or `cpu` asks for it."""
     if cpu or not torch.cuda.is_available():
         return torch.device("cpu")
     choose_kernels()
@@ -25,7 +25,7 @@ def pick_device(*, cpu: bool = False) -> torch.device:
 
 
 def choose_kernels() -> None:
-    """Attention without cuDNN's kernels: those of torch 2.11 plan anew for each shape, and decoding has one a step."""
+    """Turns off cuDNN's attention: torch 2.11 plans it again for each shape, and every step of decoding has another."""
     torch.backends.cuda.enable_cudnn_sdp(False)
 
 
@@ -37,12 +37,12 @@ def pick_dtype(*, fp16: bool, bf16: bool) -> torch.dtype:
 
 
 def ranks() -> tuple[int, int]:
-    """(rank, number of ranks) as `torchrun` says in the environment; (0, 1) without it."""
+    """(rank, number of ranks) from `torchrun`'s environment; (0, 1) without it."""
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def start_ranks(device: torch.device) -> tuple[int, int]:
-    """Joins the process group that `torchrun` describes, if any; returns `ranks()`."""
+    """Joins `torchrun`'s process group, if any; returns `ranks()`."""
     rank, world = ranks()
     if world > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
@@ -50,7 +50,7 @@ def start_ranks(device: torch.device) -> tuple[int, int]:
 
 
 def gather(items: list[Any]) -> list[Any]:
-    """The items of all ranks, in the order of the ranks, on every rank."""
+    """The items of all ranks, in rank order, on every rank."""
     if not (dist.is_available() and dist.is_initialized()):
         return items
     parts: list[list[Any]] = [[] for _ in range(dist.get_world_size())]
@@ -59,7 +59,7 @@ def gather(items: list[Any]) -> list[Any]:
 
 
 def move(value: Any, device: torch.device, dtype: torch.dtype) -> Any:
-    """Tensors of a (nested) mapping to `device`, floating ones to `dtype`; everything else as it is."""
+    """A nested mapping with its tensors on `device`, floating-point ones as `dtype`; anything else unchanged."""
     if isinstance(value, Tensor):
         return value.to(device, dtype if value.is_floating_point() else None, non_blocking=True)
     if isinstance(value, Mapping):

@@ -1,7 +1,7 @@
-"""Answers drawn on pictures, and pictures laid out on a sheet: what the data view and the demos show.
+"""Answers drawn on pictures, and pictures laid out on a sheet, for the data view and the demos.
 
-Every function takes pictures and gives a new RGB picture; coordinates are px of the picture that is drawn on. Lines and
-points are `supervision`'s annotators, drawn at a finer scale and scaled down, for they know whole pixels only.
+Every function returns a new RGB picture; coordinates are px of the picture that is drawn on. Lines and points are drawn
+by `supervision`'s annotators, which know only whole pixels, and so at a larger scale that is then reduced.
 """
 
 import warnings
@@ -15,9 +15,9 @@ from torch import Tensor
 
 from .boxes import clip_box
 from .keypoints import KEYPOINT_NAMES, NUM_KEYPOINTS, SKELETON, visible_keypoints
-from .parsing import CLASS_NAMES, PALETTE, colour_label_map, label_map_in_picture
+from .parsing import CLASS_NAMES, PALETTE, colour_label_map, paste_label_map
 
-with warnings.catch_warnings(action="ignore", category=UserWarning):  # it says at import that OpenCV is not there
+with warnings.catch_warnings(action="ignore", category=UserWarning):  # its import warns that OpenCV is missing
     import supervision as sv
 
 Colour = tuple[int, int, int]
@@ -29,16 +29,16 @@ GREY: Colour = (120, 126, 134)
 PAPER: Colour = (255, 255, 255)
 SIDES: dict[str, Colour] = {"left": (255, 146, 43), "right": (34, 139, 230), "middle": (151, 117, 250)}
 
-FINE_PX = 3000  # longest side of the finer scale
+FINE_PX = 3000  # longest side at the larger scale
 FINEST = 4
-HALO = 0.45  # opacity of the dark edge that keeps lines visible on pictures of their own colour
+HALO = 0.45  # opacity of the dark edge that sets lines off from pictures of their own colour
 FONT_SIZE = 17
-GAP = 12  # px: half of what is between tiles and around them
+GAP = 12  # px: half the space between tiles and around them
 LINE_SPACING = 1.25
 
 
 class Line(NamedTuple):
-    """A text below a picture; wrapped to the width of the tile, and cut after `max_rows`."""
+    """A text below a picture, wrapped to the width of the tile and cut after `max_rows`."""
 
     text: str
     colour: Colour = INK
@@ -49,7 +49,7 @@ class Line(NamedTuple):
 
 
 def draw_box(image: Image.Image, box_xyxy: ArrayLike, *, colour: Colour = PREDICTION) -> Image.Image:
-    """With the outline of a box [4], clipped to the picture."""
+    """Draws the outline of a box [4], clipped to the picture."""
     box = clip_box(box_xyxy, image.size)
     width = _line_width(image)
 
@@ -63,7 +63,7 @@ def draw_box(image: Image.Image, box_xyxy: ArrayLike, *, colour: Colour = PREDIC
 
 
 def draw_keypoints(image: Image.Image, keypoints: ArrayLike) -> Image.Image:
-    """With COCO's skeleton of the visible points of [17, 2] or [34]: the person's left, right and middle in `SIDES`."""
+    """Draws the skeleton of the visible keypoints, [17, 2] or [34], in the colours of `SIDES`."""
     points = np.asarray(keypoints, np.float32).reshape(1, NUM_KEYPOINTS, 2)
     visible = visible_keypoints(points)  # [1, 17]
     width = _line_width(image)
@@ -93,12 +93,12 @@ def draw_keypoints(image: Image.Image, keypoints: ArrayLike) -> Image.Image:
 def draw_label_map(
     image: Image.Image, label_map: Tensor | np.ndarray, box_xyxy: ArrayLike | None = None, *, alpha: float = 0.65
 ) -> Image.Image:
-    """With the parts of a person [h, w] in the palette's colours, `alpha` of them; the background stays as it is.
+    """Draws a person's label map [h, w] in the palette's colours, with opacity `alpha`, but not its background.
 
-    The map is squeezed into the box [4], or into the whole picture.
+    The map is resized to the box [4], or to the whole picture.
     """
     box = (0, 0, *image.size) if box_xyxy is None else box_xyxy
-    labels = label_map_in_picture(label_map, box, size_wh=image.size).numpy()
+    labels = paste_label_map(label_map, np.asarray(box).tolist(), image.size).numpy()
     colours = Image.blend(image.convert("RGB"), Image.fromarray(colour_label_map(labels)), alpha)
     return Image.composite(colours, image.convert("RGB"), Image.fromarray(labels > 0))
 
@@ -112,9 +112,9 @@ def draw_person(
     scale: float = 1.0,
     colour: Colour = PREDICTION,
 ) -> Image.Image:
-    """With all that is given of a person; `image` is `scale` times as large as the picture that the numbers are of.
+    """Draws what is given of a person; `image` is `scale` times the size of the picture that the numbers refer to.
 
-    label_map: [h, w] of the whole picture. A box without an inside is not drawn.
+    label_map: [h, w] of the whole picture. An empty box is not drawn.
     """
     if label_map is not None:
         image = draw_label_map(image, label_map)
@@ -127,13 +127,13 @@ def draw_person(
 
 
 def part_colours(label_maps: Iterable[Tensor]) -> dict[str, Colour]:
-    """Names and colours of the classes that label maps hold, without the background: entries of a legend."""
+    """Names and colours of the classes in label maps, without the background, for a legend."""
     found = sorted({label for label_map in label_maps for label in label_map.unique().tolist()} - {0})
     return {CLASS_NAMES[label]: PALETTE[label] for label in found}
 
 
 def legend(colours: Mapping[str, Colour], *, width: int) -> Image.Image:
-    """Swatch and name of each colour, in rows of `width` px."""
+    """A swatch and the name of each colour, in rows of `width` px."""
     font, swatch, step = _font(), FONT_SIZE, round(1.6 * FONT_SIZE)
     places, x, y = [], 0, 0
     for name in colours:
@@ -151,7 +151,7 @@ def legend(colours: Mapping[str, Colour], *, width: int) -> Image.Image:
 
 
 def beside(images: Sequence[Image.Image], *, gap: int = 4) -> Image.Image:
-    """Pictures in a row, their upper edges in line."""
+    """Pictures in a row, aligned at the top."""
     width = sum(image.width for image in images) + gap * (len(images) - 1)
     row, x = Image.new("RGB", (width, max(image.height for image in images)), PAPER), 0
     for image in images:
@@ -161,7 +161,7 @@ def beside(images: Sequence[Image.Image], *, gap: int = 4) -> Image.Image:
 
 
 def captioned(image: Image.Image, lines: Sequence[Line], *, width: int) -> Image.Image:
-    """A tile of `width` px: the picture, and below it the lines, wrapped, with a little space between."""
+    """A tile `width` px wide: the picture, and below it the wrapped lines."""
     step, space = round(FONT_SIZE * LINE_SPACING), 5
     placed, y = [], image.height + space
     for line in lines:
@@ -180,7 +180,7 @@ def captioned(image: Image.Image, lines: Sequence[Line], *, width: int) -> Image
 def contact_sheet(
     tiles: Sequence[Image.Image], columns: int, *, colours: Mapping[str, Colour] | None = None
 ) -> Image.Image:
-    """Tiles in rows of `columns`, each row as high as its highest tile; above them the legend of `colours`."""
+    """Tiles in rows of `columns`, each row as high as its highest tile, below a legend of `colours`."""
     if not tiles or columns < 1:
         raise ValueError(f"a sheet needs a tile and a column, got {len(tiles)} tiles and {columns} columns")
     rows = [beside(tiles[k : k + columns], gap=2 * GAP) for k in range(0, len(tiles), columns)]
@@ -195,7 +195,7 @@ def contact_sheet(
 
 
 def wrap(text: str, width: int, *, max_rows: int) -> list[str]:
-    """Words in rows of at most `width` px; a longer word is broken, and a text of more rows ends in an ellipsis."""
+    """Words in rows of at most `width` px: longer words are broken, and longer texts end in an ellipsis."""
     font, rows = _font(), [""]
     for word in text.split():
         if rows[-1] and font.getlength(f"{rows[-1]} {word}") <= width:
@@ -220,7 +220,7 @@ def wrap(text: str, width: int, *, max_rows: int) -> list[str]:
 def _inked(
     image: Image.Image, ink: Callable[[np.ndarray, int], np.ndarray], *, colour: Colour, opacity: float = 1.0
 ) -> Image.Image:
-    """The picture with what `ink` draws in white on a black scene, uint8 [k * h, k * w, 3], `k` times as fine."""
+    """Draws in `colour` what `ink` draws in white on a black scene, uint8 [k * h, k * w, 3], at `k` times the size."""
     k = min(max(FINE_PX // max(image.size), 1), FINEST)
     scene = ink(np.zeros((image.height * k, image.width * k, 3), np.uint8), k)
     cover = Image.fromarray(np.ascontiguousarray(scene[..., 0])).resize(image.size, Image.Resampling.BOX)
@@ -238,6 +238,6 @@ def _line_width(image: Image.Image) -> int:
     return max(2, round(min(image.size) / 150))
 
 
-def _font() -> ImageFont.FreeTypeFont:
-    """The font that Pillow brings along: no file of the machine is needed."""
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font: nothing need be installed."""
     return ImageFont.load_default(FONT_SIZE)

@@ -1,4 +1,4 @@
-"""The errors that a user's mistake raises: one clear line, which the commands print without a traceback."""
+"""Errors for a user's mistakes: one clear line, which the commands print without a traceback."""
 
 import os
 import sys
@@ -18,15 +18,15 @@ class CheckpointError(UserError, ValueError):
 
 
 def exit_status(run: Callable[[], int | None]) -> int:
-    """Runs a command: its status or 0; 2 after one line on stderr for a mistake of the user's; 130 after Ctrl-C.
+    """Runs a command: its status, or 0; 2 after a user's mistake, 130 after Ctrl-C, each with one line on stderr.
 
-    A KeyboardInterrupt's own text, if it has one, is the line that is printed.
+    After Ctrl-C, the line is the KeyboardInterrupt's own text, if it has one.
     """
     try:
         status = run() or 0
         sys.stdout.flush()
         return status
-    except BrokenPipeError:  # whoever reads the output has enough, such as `head`
+    except BrokenPipeError:  # the reader of the output, such as `head`, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (UserError, OSError) as error:

@@ -1,22 +1,18 @@
-"""Files: written atomically, locked for one writer, marked by their content."""
+"""Files: atomic writes, locks, and digests."""
 
 import hashlib
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
-
-try:
-    import fcntl
-except ImportError:  # on Windows
-    fcntl = None
+from typing import IO, Any
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to, which takes the place of `path` at the end, or vanishes on an error."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+def atomic_write(path: Path) -> Iterator[Path]:
+    """A path to write to. It replaces `path` at the end, or is removed on an error. Several processes may write."""
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")  # process ids repeat across machines
     try:
         yield part
         os.replace(part, path)
@@ -31,7 +27,7 @@ def digest(path: Path) -> str:
 
 
 def readable(size: int) -> str:
-    """Bytes as people say them: 1.5 GB."""
+    """A number of bytes for people: 1.5 GB."""
     value, unit = float(size), "bytes"
     for unit in ("bytes", "KB", "MB", "GB", "TB"):
         if value < 1000 or unit == "TB":
@@ -40,10 +36,13 @@ def readable(size: int) -> str:
     return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
 
 
-def lock(file: IO) -> None:
-    """Takes an open file for this process alone, until it is closed. BlockingIOError: another process has it.
+def lock(file: IO[Any]) -> None:
+    """Locks an open file until it is closed; BlockingIOError if another process has it.
 
-    Nothing happens where the system has no such locks.
+    Does nothing on systems without such locks.
     """
-    if fcntl is not None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        import fcntl
+    except ImportError:  # on Windows
+        return
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,10 +1,10 @@
-"""Ctrl-C during long work: stop after the running update, then save."""
+"""Ctrl-C during long work: finish the running update, save, and stop."""
 
 import signal
 
 
 class Interrupt:
-    """Ctrl-C asks for a stop after the running update; a second one ends at once."""
+    """Within this context, the first Ctrl-C only sets `asked`, and the second interrupts at once."""
 
     def __init__(self) -> None:
         self.asked = False

@@ -1,15 +1,15 @@
 """COCO's 17 keypoints: names, skeleton, similarity (OKS) and its average precision.
 
-See docs/vocabulary.md (names, order, what is visible), docs/evaluation.md (OKS, AP).
-Arrays or CPU tensors come in, numpy arrays go out; `oks` computes in float32 as the golden numbers are.
+See docs/vocabulary.md (names, order, what is visible) and docs/evaluation.md (OKS, AP).
+Functions take arrays or CPU tensors and return numpy arrays; `oks` computes in float32, as the golden numbers do.
 """
 
 import contextlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,73 +21,25 @@ if TYPE_CHECKING:
     from pycocotools.coco import COCO
 
 KEYPOINT_NAMES = (
-    "nose",
-    "left_eye",
-    "right_eye",
-    "left_ear",
-    "right_ear",
-    "left_shoulder",
-    "right_shoulder",
-    "left_elbow",
-    "right_elbow",
-    "left_wrist",
-    "right_wrist",
-    "left_hip",
-    "right_hip",
-    "left_knee",
-    "right_knee",
-    "left_ankle",
+    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
+    "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
     "right_ankle",
-)
+)  # fmt: skip
 NUM_KEYPOINTS = len(KEYPOINT_NAMES)
 
-# COCO's sigmas, by kind: both sides of the body share one.
-_SIGMA_OF_KIND = {
-    "nose": 0.026,
-    "eye": 0.025,
-    "ear": 0.035,
-    "shoulder": 0.079,
-    "elbow": 0.072,
-    "wrist": 0.062,
-    "hip": 0.107,
-    "knee": 0.087,
-    "ankle": 0.089,
-}
-SIGMAS = np.array([_SIGMA_OF_KIND[name.split("_")[-1]] for name in KEYPOINT_NAMES], np.float32)
+# COCO's, in the order of the names.
+SIGMAS = (np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]) / 1000).astype(np.float32)
 
-_LIMBS = (
-    ("left_ankle", "left_knee"),
-    ("left_knee", "left_hip"),
-    ("right_ankle", "right_knee"),
-    ("right_knee", "right_hip"),
-    ("left_hip", "right_hip"),
-    ("left_shoulder", "left_hip"),
-    ("right_shoulder", "right_hip"),
-    ("left_shoulder", "right_shoulder"),
-    ("left_shoulder", "left_elbow"),
-    ("right_shoulder", "right_elbow"),
-    ("left_elbow", "left_wrist"),
-    ("right_elbow", "right_wrist"),
-    ("left_eye", "right_eye"),
-    ("nose", "left_eye"),
-    ("nose", "right_eye"),
-    ("left_eye", "left_ear"),
-    ("right_eye", "right_ear"),
-    ("left_ear", "left_shoulder"),
-    ("right_ear", "right_shoulder"),
-)
-# COCO's skeleton: the two indices of each limb, in COCO's order.
-SKELETON = tuple((KEYPOINT_NAMES.index(a), KEYPOINT_NAMES.index(b)) for a, b in _LIMBS)
-
-# (index on the left, index on the right): what changes places when a picture is mirrored.
-FLIP_PAIRS = tuple(
-    (k, KEYPOINT_NAMES.index(name.replace("left", "right")))
-    for k, name in enumerate(KEYPOINT_NAMES)
-    if name.startswith("left")
-)
+# COCO's skeleton in COCO's order: the two keypoints of each limb.
+SKELETON = (
+    (15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7), (6, 8), (7, 9), (8, 10),
+    (1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6),
+)  # fmt: skip
 
 _OKS_EPSILON = np.finfo(np.float32).eps
 _PERSON = 1  # COCO's category
+
+ImageId = int | str
 
 
 def visible_keypoints(keypoints: ArrayLike) -> np.ndarray:
@@ -99,7 +51,7 @@ def oks(prediction: ArrayLike, label: ArrayLike, box_xyxy: ArrayLike) -> np.ndar
     """Object keypoint similarity of each person, float32 [N] in 0..1, over the label's visible keypoints.
 
     prediction, label: [N, 17, 2]; box_xyxy: [N, 4], the label's box: all image px. A person without any visible
-    keypoint is measured, over all 17, by the distance outside its box doubled, as COCO does.
+    keypoint is measured as in COCO: over all 17, by the distance to its box with a margin of the box's own size.
     """
     prediction, label = np.asarray(prediction, np.float32), np.asarray(label, np.float32)
     box = np.asarray(box_xyxy, np.float32)
@@ -107,7 +59,7 @@ def oks(prediction: ArrayLike, label: ArrayLike, box_xyxy: ArrayLike) -> np.ndar
         raise ValueError(f"oks needs two [N, 17, 2] and [N, 4], got {prediction.shape}, {label.shape}, {box.shape}")
     box = box[:, None]  # [N, 1, 4]
     visible = visible_keypoints(label)  # [N, 17]
-    any_visible = visible.any(-1, keepdims=True)  # [N, 1]
+    any_visible = np.any(visible, axis=-1, keepdims=True)  # [N, 1]
     size = box[..., 2:] - box[..., :2]
     outside = np.maximum(box[..., :2] - size - prediction, 0) + np.maximum(prediction - box[..., 2:] - size, 0)
     offset = np.where(any_visible[..., None], prediction - label, outside)  # [N, 17, 2]
@@ -117,49 +69,41 @@ def oks(prediction: ArrayLike, label: ArrayLike, box_xyxy: ArrayLike) -> np.ndar
 
 
 def oks_average_precision(
-    prediction: ArrayLike,
-    label: ArrayLike,
-    *,
-    box_xyxy: ArrayLike,
-    area: ArrayLike | None = None,
-    scores: ArrayLike | None = None,
+    prediction: ArrayLike, label: ArrayLike, *, box_xyxy: ArrayLike, scores: ArrayLike | None = None
 ) -> dict[str, float]:
     """OKS AP by pycocotools, in 0..1: `oks_ap` (0.50:0.95), `oks_ap50`, `oks_ap75`; -1 when no label is visible.
 
     RefHuman's protocol: each expression is an image entry of its own with one prediction. prediction, label:
-    [N, 17, 2] and box_xyxy [N, 4], image px; area: [N] px^2, the box's unless given (COCO's is the mask's).
-    A person without visible keypoints is none to find, as in COCO, but a prediction far from its box counts against.
-    scores: [N] confidences, by which COCO ranks the predictions; all the same unless given, and then the order of
-    the rows decides: shuffled rows give about the square of the share of hits, sorted rows another number.
+    [N, 17, 2] and box_xyxy [N, 4], image px; the area is the box's.
+    As in COCO, a person without visible keypoints is not to be found, but a prediction far from its box is an error.
+    scores: [N] confidences, by which COCO ranks the predictions. Without them, rows count in their order: shuffled
+    rows give about the square of the share of hits, sorted rows another number.
     """
     label, box = np.asarray(label, np.float64), np.asarray(box_xyxy, np.float64)
-    areas = (box[:, 2:] - box[:, :2]).prod(-1) if area is None else np.asarray(area, np.float64)
-    annotations = []
-    for k, (points, corners) in enumerate(zip(label, box, strict=True)):
-        visible = visible_keypoints(points)
-        annotations.append(
-            {
-                "image_id": k,
-                "keypoints": np.column_stack([points, 2 * visible]).ravel(),
-                "num_keypoints": int(visible.sum()),
-                "bbox": [*corners[:2], *(corners[2:] - corners[:2])],
-                "area": areas[k],
-                "iscrowd": 0,
-            }
-        )
+    sizes_wh = box[:, 2:] - box[:, :2]
+    annotations = [
+        {
+            "image_id": k,
+            "keypoints": np.column_stack([points, 2 * visible_keypoints(points)]).ravel(),
+            "bbox": [*corners[:2], *size],
+            "area": size.prod(),
+            "iscrowd": 0,
+        }
+        for k, (points, corners, size) in enumerate(zip(label, box, sizes_wh, strict=True))
+    ]
     return _coco_average_precision(annotations, range(len(label)), prediction=prediction, scores=scores)
 
 
 def evaluate_coco_json(
     annotation_json_path: str | Path,
-    predictions: Mapping[int | str, ArrayLike],
+    predictions: Mapping[ImageId, ArrayLike],
     *,
-    scores: Mapping[int | str, float] | None = None,
+    scores: Mapping[ImageId, float] | None = None,
 ) -> dict[str, float]:
     """`oks_average_precision` against a COCO-style file with one image entry per expression, as RefHuman has.
 
     predictions: the file's image id -> [17, 2] image px, one for each image entry; scores: image id -> confidence.
-    Raises DataError for a file that is not of this form, and for predictions that do not match its entries.
+    Raises DataError for any other file, and for predictions that do not match its entries.
     """
     ids, annotations = _read_coco_json(Path(annotation_json_path))
     for name, given in (("predictions", predictions), ("scores", scores)):
@@ -169,53 +113,48 @@ def evaluate_coco_json(
                 f"{annotation_json_path}: {name} must name each image entry once: "
                 f"{len(missing)} missing (such as {missing[:3]}), {len(unknown)} unknown (such as {unknown[:3]})"
             )
+    points = np.array([predictions[i] for i in ids], np.float64)
     ordered = None if scores is None else [scores[i] for i in ids]
-    return _coco_average_precision(annotations, ids, prediction=[predictions[i] for i in ids], scores=ordered)
+    return _coco_average_precision(annotations, ids, prediction=points, scores=ordered)
 
 
-def _read_coco_json(path: Path) -> tuple[list, list[dict]]:
+def _read_coco_json(path: Path) -> tuple[list[ImageId], list[dict[str, Any]]]:
     """Image ids, sorted as COCO sorts them, and annotations with the fields that keypoint evaluation needs."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: a COCO-style JSON file was expected: {error}") from error
-    images, annotations = (content.get(key) if isinstance(content, dict) else None for key in ("images", "annotations"))
-    if not (isinstance(images, list) and isinstance(annotations, list) and images):
-        raise DataError(f"{path}: expected an object with the lists 'images' and 'annotations'")
-    try:
-        ids = sorted(image["id"] for image in images)
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{path}: every entry of 'images' needs an 'id', all numbers or all text: {error}") from error
-    checked = [_checked_annotation(a, f"{path}: annotations[{row}]") for row, a in enumerate(annotations)]
-    labelled = {annotation["image_id"] for annotation in checked}
-    if len(set(ids)) != len(ids) or labelled != set(ids):
+        ids, annotations = sorted(image["id"] for image in content["images"]), list(content["annotations"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{path}: expected image ids that differ, each with an annotation: got {len(ids)} image entries, "
+            f"{path}: expected COCO-style JSON with 'images', each with an 'id', and 'annotations' ({error!r})"
+        ) from error
+    rows = [_checked_annotation(row, f"{path}: annotations[{k}]") for k, row in enumerate(annotations)]
+    labelled = {row["image_id"] for row in rows}
+    if not ids or len(set(ids)) != len(ids) or labelled != set(ids):
+        raise DataError(
+            f"{path}: expected different image ids, each with an annotation: got {len(ids)} image entries, "
             f"{len(set(ids))} ids, {len(set(ids) - labelled)} without an annotation, {len(labelled - set(ids))} unknown"
         )
-    return ids, checked
+    return ids, rows
 
 
-def _checked_annotation(annotation: object, where: str) -> dict:
-    """The fields that keypoint evaluation reads; raises DataError naming `where` and the field."""
-    if not isinstance(annotation, dict) or "image_id" not in annotation:
-        raise DataError(f"{where}: expected an object with an 'image_id', got {str(annotation)[:80]}")
-    fields = {"image_id": annotation["image_id"], "iscrowd": int(bool(annotation.get("iscrowd", 0)))}
-    for name, shape in (("keypoints", (3 * NUM_KEYPOINTS,)), ("bbox", (4,)), ("area", ())):
-        value = annotation.get(name)
-        try:
-            array = np.asarray(value, np.float64)
-        except (TypeError, ValueError):
-            array = np.full((), np.nan)
-        if array.shape != shape or not np.isfinite(array).all():
-            size = int(np.prod(shape))
-            raise DataError(f"{where}, {name}: expected {size} finite number(s), got {str(value)[:80]}")
-        fields[name] = array
-    return fields | {"num_keypoints": int((fields["keypoints"][2::3] > 0).sum())}
+def _checked_annotation(annotation: Any, where: str) -> dict[str, Any]:
+    """The fields that keypoint evaluation reads; raises DataError naming `where`."""
+    try:
+        numbers = {
+            "keypoints": np.asarray(annotation["keypoints"], np.float64).reshape(3 * NUM_KEYPOINTS),
+            "bbox": np.asarray(annotation["bbox"], np.float64).reshape(4),
+            "area": np.asarray(annotation["area"], np.float64).reshape(()),
+        }
+        if not all(np.isfinite(array).all() for array in numbers.values()):
+            raise ValueError("a number is not finite")
+        return numbers | {"image_id": annotation["image_id"], "iscrowd": int(bool(annotation.get("iscrowd", 0)))}
+    except (KeyError, TypeError, ValueError) as error:
+        expected = f"'image_id', {3 * NUM_KEYPOINTS} numbers of 'keypoints', 4 of 'bbox', and 'area'"
+        raise DataError(f"{where}: expected {expected} ({error!r})") from error
 
 
 def _coco_average_precision(
-    annotations: list[dict], ids: ArrayLike, *, prediction: ArrayLike, scores: ArrayLike | None
+    annotations: list[dict[str, Any]], ids: Sequence[ImageId], *, prediction: ArrayLike, scores: ArrayLike | None
 ) -> dict[str, float]:
     """pycocotools' keypoint evaluation of one prediction for each image id, without its prints."""
     from pycocotools.coco import COCO  # compiled, and only evaluation needs it
@@ -232,16 +171,23 @@ def _coco_average_precision(
         for i, p, s in zip(ids, points, ranks, strict=True)
     ]
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(_coco(COCO(), annotations, ids), _coco(COCO(), found, ids), "keypoints")
+        evaluation = COCOeval(_filled(COCO(), annotations, ids), _filled(COCO(), found, ids), "keypoints")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
     return dict(zip(("oks_ap", "oks_ap50", "oks_ap75"), evaluation.stats[:3].tolist(), strict=True))
 
 
-def _coco(empty: "COCO", annotations: list[dict], ids: ArrayLike) -> "COCO":
-    """A COCO object over these rows. Ids count from 1: COCOeval reads id 0 as "not matched"."""
-    rows = [{**row, "id": k, "category_id": _PERSON} for k, row in enumerate(annotations, start=1)]
-    empty.dataset = {"images": [{"id": i} for i in ids], "categories": [{"id": _PERSON}], "annotations": rows}
-    empty.createIndex()
-    return empty
+def _filled(coco: "COCO", rows: list[dict[str, Any]], ids: Sequence[ImageId]) -> "COCO":
+    """A COCO object over these rows. Their ids count from 1: COCOeval reads id 0 as "not matched"."""
+    annotations = [
+        {**row, "id": k, "category_id": _PERSON, "num_keypoints": int((row["keypoints"][2::3] > 0).sum())}
+        for k, row in enumerate(rows, start=1)
+    ]
+    coco.dataset = {
+        "images": [{"id": i} for i in ids],
+        "categories": [{"id": _PERSON}],
+        "annotations": annotations,
+    }
+    coco.createIndex()
+    return coco

@@ -1,4 +1,4 @@
-"""How this process holds memory: glibc's heap, and the pages of mapped files. Linux only; elsewhere nothing happens."""
+"""Memory of this process: glibc's heap and the pages of mapped files. Linux only; elsewhere nothing happens."""
 
 import ctypes
 import mmap
@@ -8,7 +8,7 @@ from functools import cache
 from torch import Tensor
 
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # parameters of glibc's mallopt
-GROWTH = 256 * 2**20  # bytes by which the heap grows at once
+GROWTH = 256 * 2**20  # bytes by which the heap grows each time
 PAGEOUT = 21  # MADV_PAGEOUT of Linux 5.4
 
 
@@ -18,10 +18,10 @@ def _libc() -> ctypes.CDLL | None:
 
 
 def keep_freed_memory() -> None:
-    """Makes glibc keep what is freed for what comes next.
+    """Makes glibc reuse freed memory.
 
-    Otherwise each large tensor is memory that the system clears anew: up to a third of the time of a step on a CPU.
-    The process keeps up to 2 GiB that it has used once.
+    Otherwise the system clears new memory for each large tensor, which takes up to a third of a step on a CPU.
+    The process then holds up to 2 GiB that it has freed.
     """
     mallopt = getattr(_libc(), "mallopt", None)  # not in musl
     if mallopt is not None:
@@ -30,9 +30,9 @@ def keep_freed_memory() -> None:
 
 
 def page_out(tensor: Tensor) -> None:
-    """Gives back the memory of a tensor that was read from a mapped file; it would be read again when needed.
+    """Frees the memory of a tensor that was read from a mapped file, which is read again when needed.
 
-    Nothing is lost, whatever the tensor: what is in no file stays.
+    Safe for every tensor: the system keeps what no file holds.
     """
     madvise = getattr(_libc(), "madvise", None)
     if madvise is None or tensor.device.type != "cpu":

@@ -1,12 +1,14 @@
 """Human parsing maps: classes, colours, cropping, pasting, and scores (docs/tokenizer.md and docs/evaluation.md)."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from .boxes import clip_box
 
 # CIHP's classes with the usual palette: (name, RGB); the position is the label.
 _CLASSES = (
@@ -38,27 +40,10 @@ NUM_CLASSES = len(_CLASSES)
 Box = Tensor | Sequence[float]
 
 
-class PixelBox(NamedTuple):
-    """Half-open box [x0, x1) x [y0, y1) of whole pixels, at least one pixel wide and high."""
-
-    x0: int
-    y0: int
-    x1: int
-    y1: int
-
-
-def pixel_box(box_xyxy: Box, size_wh: tuple[int, int]) -> PixelBox:
-    """Whole pixels of a box inside a picture of `size_wh`: truncated towards zero, then clipped, never empty."""
-    width, height = size_wh
-    x0, y0, x1, y1 = (int(number) for number in box_xyxy)
-    x0, x1 = _span(x0, x1, width)
-    y0, y1 = _span(y0, y1, height)
-    return PixelBox(x0, y0, x1, y1)
-
-
-def _span(start: int, end: int, size: int) -> tuple[int, int]:
-    start = min(max(start, 0), size - 1)
-    return start, max(min(max(end, 0), size), start + 1)
+def pixel_box(box_xyxy: Box, size_wh: tuple[int, int]) -> tuple[int, int, int, int]:
+    """A box's pixels x0 <= x < x1 and y0 <= y < y1: truncated towards zero, then clipped to a picture, never empty."""
+    x0, y0, x1, y1 = clip_box(np.trunc(np.asarray(box_xyxy, np.float64)), size_wh).astype(int).tolist()
+    return x0, y0, x1, y1
 
 
 def resize_label_map(label_map: Tensor, size_hw: tuple[int, int]) -> Tensor:
@@ -69,16 +54,8 @@ def resize_label_map(label_map: Tensor, size_hw: tuple[int, int]) -> Tensor:
     return resized.reshape(*leading, *size_hw)
 
 
-def paste_label_map(label_map: Tensor, box_xyxy: Box, size: int) -> Tensor:
-    """A person's map [h, w] squeezed into its box (canvas px) on an all-background canvas, [size, size]."""
-    x0, y0, x1, y1 = pixel_box(box_xyxy, (size, size))
-    canvas = label_map.new_zeros(size, size)
-    canvas[y0:y1, x0:x1] = resize_label_map(label_map, (y1 - y0, x1 - x0))
-    return canvas
-
-
-def label_map_in_picture(label_map: Tensor | np.ndarray, box_xyxy: Box, *, size_wh: tuple[int, int]) -> Tensor:
-    """A person's map [h, w] squeezed into its box (image px) of an all-background picture, int64 [height, width]."""
+def paste_label_map(label_map: Tensor | np.ndarray, box_xyxy: Box, size_wh: tuple[int, int]) -> Tensor:
+    """A person's map [h, w] resized to its box, on background of `size_wh` px: int64 [height, width]."""
     x0, y0, x1, y1 = pixel_box(box_xyxy, size_wh)
     whole = torch.zeros(size_wh[::-1], dtype=torch.int64)
     whole[y0:y1, x0:x1] = resize_label_map(torch.as_tensor(label_map).long(), (y1 - y0, x1 - x0))
@@ -93,7 +70,7 @@ def crop_label_map(mask: Tensor, box_xyxy: Box, size_hw: tuple[int, int]) -> Ten
 
 
 def mirror_label_map(label_map: Tensor) -> Tensor:
-    """The mirrored person: columns of [..., h, w] reversed, and every left part named right and back."""
+    """The mirrored person: columns of [..., h, w] reversed, left and right parts exchanged."""
     swap = torch.arange(NUM_CLASSES)
     for label, name in enumerate(CLASS_NAMES):
         if name.startswith("left-"):
@@ -108,7 +85,7 @@ def colour_label_map(label_map: Tensor | np.ndarray) -> np.ndarray:
 
 
 def confusion_matrix(prediction: Tensor, *, label: Tensor, num_classes: int = NUM_CLASSES) -> Tensor:
-    """Counts of pixels, int64 [num_classes, num_classes]: rows are the truth. Labels of -1 are ignored."""
+    """Counts of pixels, int64 [num_classes, num_classes]: rows are the labels. Labels of -1 are ignored."""
     if prediction.shape != label.shape:
         raise ValueError(f"prediction is {tuple(prediction.shape)}, its label {tuple(label.shape)}")
     counted = label != -1
@@ -117,11 +94,10 @@ def confusion_matrix(prediction: Tensor, *, label: Tensor, num_classes: int = NU
 
 
 def segmentation_scores(confusion: Tensor) -> dict[str, float | list[float | None]]:
-    """Scores in 0..1 of a summed confusion matrix (rows: truth), docs/evaluation.md.
+    """Scores in 0..1 of a summed confusion matrix (docs/evaluation.md); without any pixel, 0.
 
-    miou: over the classes that either side has. pixel_acc: over all pixels. mean_acc: recall, over the true
-    classes. mean_precision: over the predicted classes. class_iou: per class, None where neither side has it.
-    With nothing counted all four are 0.
+    miou: over the classes in labels or predictions. pixel_acc: over all pixels. mean_acc: recall, over the classes in
+    labels. mean_precision: over the predicted classes. class_iou: for each class, None where neither has it.
     """
     confusion = confusion.double()
     hits, truth, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
@@ -141,7 +117,7 @@ def _mean_of_known(values: Tensor) -> float:
 
 def encode_mask(mask: np.ndarray) -> dict[str, Any]:
     """bool [H, W] -> COCO's compressed run lengths, `{"size": [H, W], "counts": text}`."""
-    from pycocotools import mask as coco  # compiled, and only those who export need it
+    from pycocotools import mask as coco  # compiled, and only exports need it
 
     encoded = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
     return {"size": [int(side) for side in encoded["size"]], "counts": encoded["counts"].decode("ascii")}

@@ -1,8 +1,8 @@
-"""Several tasks in one instruction (S1 decoding): the person that a text describes, with keypoints and parts.
+"""Asks several tasks in one instruction (S1 decoding): where a person is, with keypoints and body parts.
 
     refhcm chain --image_path street.jpg --text "the woman in red" --kpt --par --out answer.png
 
-Prints the answer, and draws it with its legend.
+Prints the answer and draws it on the picture, with a legend.
 """
 
 import argparse
@@ -21,21 +21,20 @@ FORMATS = (".png", ".jpg", ".jpeg")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
     parser.add_argument("--image_path", "--image-path", required=True, help="picture")
-    parser.add_argument("--text", required=True, help="who is meant, such as: the woman in red")
-    parser.add_argument("--kpt", action="store_true", help="ask for keypoints, too")
-    parser.add_argument("--par", action="store_true", help="ask for parts, too")
+    parser.add_argument("--text", required=True, help="whom you mean, such as: the woman in red")
+    parser.add_argument("--kpt", action="store_true", help="also ask for keypoints")
+    parser.add_argument("--par", action="store_true", help="also ask for body parts")
     add_model_flags(parser)
     parser.add_argument("--out", type=Path, default=Path("s1.png"), help="picture to write (default: s1.png)")
-    parser.add_argument("--json", action="store_true", help="print the whole answer as JSON")
+    parser.add_argument("--json", action="store_true", help="print the complete answer as JSON")
 
 
 def run(args: argparse.Namespace) -> None:
     """Asks, prints and draws."""
     if args.out.suffix.lower() not in FORMATS:
-        raise UserError(f"--out {args.out}: needs a name that ends in {', '.join(FORMATS)}")
+        raise UserError(f"--out {args.out}: expected a name that ends in {', '.join(FORMATS)}")
     image = open_picture(args.image_path, where="--image_path")
-    model = load_model(args)
-    answer = model.chain(image, args.text, keypoints=args.kpt, parsing=args.par)
+    answer = load_model(args).chain(image, args.text, keypoints=args.kpt, parsing=args.par)
     if args.json:
         print(answer.to_json(indent=2))
     else:

@@ -1,18 +1,17 @@
-"""What the model can do, on pictures it has never seen: the answers of all tasks, drawn, as JSON, and on one sheet.
+"""Asks every kind of question about new pictures and draws the answers, one by one and on a contact sheet.
 
-    refhcm demo [--out demo] [--seed 2026] [--pictures 4]
+    refhcm demo
+    refhcm demo --pictures 2 --seed 7 --out more
+    refhcm demo --checkpoint checkpoints/refhcm.pt --image street.jpg --text "the woman in red"
 
-The pictures are drawn for the occasion, from the test split of a seed that no training has seen. With --checkpoint and
---image it shows another model on pictures of your own, each with its --text.
+The pictures are drawn from a seed that no training has used. With --image and --text they are yours.
 """
 
 import argparse
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
@@ -25,6 +24,7 @@ from ...inference.drawing import answer_card
 from ...inference.predictor import Predictor
 from ...utils.drawing import contact_sheet, draw_box
 from ...utils.errors import UserError
+from ...utils.flags import positive
 from .model_flags import add_model_flags, load_model
 
 SPLIT = "test"
@@ -32,88 +32,66 @@ TILE_PX = 520  # width of a card on the sheet
 KINDS = 6  # of answers, at most
 
 
-@dataclass(frozen=True)
-class Question:
-    """A picture and who is meant in it. drawn: for this occasion, so that there is no file of it yet."""
-
-    name: str
-    image: Image.Image
-    expression: str
-    drawn: bool = False
-
-
-def drawn_questions(seed: int, count: int) -> list[Question]:
-    """Pictures of two or more people from a world's test split, with an expression that fits one of them."""
-    questions: list[Question] = []
-    index = 0
-    while len(questions) < count:
+def drawn_pictures(seed: int, count: int) -> Iterator[tuple[str, Image.Image, str]]:
+    """Name, picture of two or more people, and an expression that describes one of them."""
+    index = found = 0
+    while found < count:
         rng = scene_random(seed, SPLIT, index)
         scene, name = sample_scene(rng), f"{SPLIT}_{index}"
         index += 1
         person = rng.randrange(len(scene.views))
         said = expressions_for(scene, person, rng, names=names_in(scene, rng), count=1, held_out=False)
         if len(scene.views) > 1 and said:
-            questions.append(Question(name, scene.picture, said[0].text, drawn=True))
-    return questions
+            found += 1
+            yield name, scene.picture, said[0].text
 
 
-def answers(model: Predictor, question: Question) -> Iterator[tuple[str, str, Image.Image, Answer]]:
-    """(kind, what was asked, of which picture, answer) of every task. The caption is of the first answer's box."""
-    image, text = question.image, question.expression
+def answers(model: Predictor, image: Image.Image, text: str) -> Iterator[tuple[str, Image.Image, Answer]]:
+    """(question, picture, answer) of every kind. The caption describes the person in the box that was found."""
     box = model.refer(image, text)
-    yield "box", text, image, box
-    yield "keypoints", text, image, model.refer(image, text, keypoints=True)
-    yield "parsing", text, image, model.refer(image, text, parsing=True)
-    yield "parsing in parallel", text, image, model.refer(image, text, parsing=True, parallel=True)
+    yield f"box: {text}", image, box
+    yield f"keypoints: {text}", image, model.refer(image, text, keypoints=True)
+    yield f"parsing: {text}", image, model.refer(image, text, parsing=True)
+    yield f"parsing in parallel: {text}", image, model.refer(image, text, parsing=True, parallel=True)
     if box.box_xyxy is not None:
-        region = ", ".join(f"{edge:.0f}" for edge in box.box_xyxy)
-        yield "caption", f"the region {region}", draw_box(image, box.box_xyxy), model.describe(image, box.box_xyxy)
-    yield "all in one instruction", text, image, model.chain(image, text, keypoints=True, parsing=True)
-
-
-def show(model: Predictor, questions: list[Question], out: Path) -> None:
-    """Writes drawn pictures, a card and a JSON file for each answer, and contact_sheet.png; prints the answers."""
-    out.mkdir(parents=True, exist_ok=True)
-    tiles = []
-    for question in tqdm(questions, desc="showcase", unit="picture"):
-        if question.drawn:
-            question.image.save(out / f"{question.name}.jpg", quality=92)
-        row: list[Image.Image] = []
-        for kind, asked, picture, answer in answers(model, question):
-            stem = f"{question.name}_{kind.replace(' ', '_')}"
-            card = answer_card(picture, answer, question=f"{kind}: {asked}")
-            card.save(out / f"{stem}.png")
-            (out / f"{stem}.json").write_text(answer.to_json(indent=2) + "\n", encoding="utf-8")
-            row.append(card.resize((TILE_PX, round(card.height * TILE_PX / card.width)), Image.Resampling.LANCZOS))
-            found = answer.caption or (None if answer.box_xyxy is None else np.round(answer.box_xyxy).tolist())
-            tqdm.write(f"{question.name} | {kind} | {asked} -> {found}")
-        tiles += [*row, *[Image.new("RGB", (1, 1))] * (KINDS - len(row))]
-    contact_sheet(tiles, KINDS).save(out / "contact_sheet.png")
+        numbers = box.box_xyxy.tolist()
+        region = ", ".join(f"{edge:.0f}" for edge in numbers)
+        yield f"caption: the region {region}", draw_box(image, numbers), model.describe(image, numbers)
+    yield f"all in one instruction: {text}", image, model.chain(image, text, keypoints=True, parsing=True)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder to write (default: demo)")
-    parser.add_argument("--seed", type=int, default=2026, help="of the drawn pictures (default: 2026)")
-    parser.add_argument("--pictures", type=int, default=4, help="how many are drawn (default: 4)")
-    parser.add_argument("--image", action="append", default=[], help="a picture of your own, with --text for each")
-    parser.add_argument("--text", action="append", default=[], help="who is meant in the picture of the same place")
+    parser.add_argument("--seed", type=int, default=2026, help="another seed draws other pictures (default: 2026)")
+    parser.add_argument("--pictures", type=positive, default=4, help="number of pictures to draw (default: 4)")
+    parser.add_argument("--image", action="append", default=[], help="use your own picture; may be repeated")
+    parser.add_argument("--text", action="append", default=[], help="whom you mean in it; give one for each --image")
     add_model_flags(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Loads, asks, draws, and says how to go on."""
+    """Writes drawn pictures, a card and a JSON file for each answer, and contact_sheet.png."""
     if len(args.image) != len(args.text):
         raise UserError(f"needs a --text for each --image, got {len(args.image)} pictures and {len(args.text)} texts")
-    if args.pictures < 1:
-        raise UserError(f"--pictures needs a number from 1 on, got {args.pictures}")
     began = time.monotonic()
+    own = [(f"{k}_{Path(path).stem}", open_picture(path)) for k, path in enumerate(args.image, start=1)]
+    questions = [(*picture, text) for picture, text in zip(own, args.text, strict=True)]
     model = load_model(args)
-    pairs = enumerate(zip(args.image, args.text, strict=True), start=1)
-    own = [Question(f"{k}_{Path(path).stem}", open_picture(path), text) for k, (path, text) in pairs]
-    show(model, own or drawn_questions(args.seed, args.pictures), args.out)
-    print(f"\n{args.out}/contact_sheet.png: everything at a glance ({time.monotonic() - began:.0f} s)")
-    print(f"{args.out}/*.png, *.json: each answer, drawn and as data")
-    print("\nGo on with\n  python gradio_demo.py                       the web demo")
-    print('  refhcm ask PICTURE --text "the woman in red" --keypoints --parsing')
-    print("  refhcm download refhcm                      the paper's model, for photographs")
+    args.out.mkdir(parents=True, exist_ok=True)
+    tiles = []
+    for name, image, text in tqdm(questions or [*drawn_pictures(args.seed, args.pictures)], desc="demo"):
+        if not own:
+            image.save(args.out / f"{name}.jpg", quality=92)
+        row = []
+        for question, picture, answer in answers(model, image, text):
+            stem = args.out / f"{name}_{question.partition(':')[0].replace(' ', '_')}"
+            card = answer_card(picture, answer, question=question)
+            card.save(f"{stem}.png")
+            Path(f"{stem}.json").write_text(answer.to_json(indent=2) + "\n", encoding="utf-8")
+            row.append(card.resize((TILE_PX, round(card.height * TILE_PX / card.width)), Image.Resampling.LANCZOS))
+        tiles += [*row, *[Image.new("RGB", (1, 1))] * (KINDS - len(row))]
+    contact_sheet(tiles, KINDS).save(args.out / "contact_sheet.png")
+    print(f"{args.out}/contact_sheet.png: all answers on one sheet ({time.monotonic() - began:.0f} s)")
+    print(f"{args.out}/*.png, *.json: each answer, drawn and as data\n")
+    print('Next: refhcm ask PICTURE --text "the woman in red", refhcm web, or refhcm download refhcm for photographs')

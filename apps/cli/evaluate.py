@@ -1,8 +1,9 @@
-"""Answers every row of a TSV with a checkpoint, prints the metrics, and writes the answers.
+"""Answers every row of a table with a checkpoint, prints the metrics as JSON, and writes the answers.
 
-    refhcm evaluate data.tsv --path checkpoint.pt --task refcoco [--results-path results/refcoco]
+    refhcm evaluate dataset/rec/refcoco_val.tsv --path checkpoints/refhcm.pt --task refcoco
+    torchrun --nproc-per-node 8 evaluate.py data.tsv --path checkpoint.pt --task rkpt     on many GPUs
 
-Runs on a GPU, on the CPU, and on many ranks under `torchrun`; each row is scored once.
+The answers go to RESULTS_PATH/NAME_predict.json (docs/evaluation.md, "Result files"). Each row is scored once.
 """
 
 import argparse
@@ -25,24 +26,24 @@ logger = logging.getLogger("refhcm.evaluate")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
-    parser.add_argument("data", help="TSV file")
-    parser.add_argument("--path", required=True, help="checkpoint")
-    parser.add_argument("--task", required=True, choices=sorted(TASKS), help="what is asked")
-    parser.add_argument("--gen-subset", help="name of the result file (default: the TSV's)")
-    parser.add_argument("--results-path", help="folder of the result file (default: results/TASK)")
-    parser.add_argument("--metrics-path", help="file for the metrics, JSON (they are printed, too)")
-    parser.add_argument("--batch-size", type=int, default=32, help="rows answered together")
-    parser.add_argument("--num-workers", type=int, default=0, help="processes that read rows")
+    parser.add_argument("data", help="TSV table")
+    parser.add_argument("--path", required=True, help="checkpoint of a trained model")
+    parser.add_argument("--task", required=True, choices=sorted(TASKS), help="what to ask about each row")
+    parser.add_argument("--gen-subset", metavar="NAME", help="NAME of the result file (default: the table's)")
+    parser.add_argument("--results-path", help="folder to write the result file to (default: results/TASK)")
+    parser.add_argument("--metrics-path", help="JSON file to write the metrics to, besides printing them")
+    parser.add_argument("--batch-size", type=int, default=32, help="rows answered together (default: 32)")
+    parser.add_argument("--num-workers", type=int, default=0, help="processes that read rows (default: 0, no others)")
     parser.add_argument("--fp16", action="store_true", help="answer in float16")
     parser.add_argument("--bf16", action="store_true", help="answer in bfloat16")
-    parser.add_argument("--cpu", action="store_true", help="do not use a GPU")
-    parser.add_argument("--ema-eval", action="store_true", help="use the averaged weights of --store-ema")
+    parser.add_argument("--cpu", action="store_true", help="use the CPU even if there is a GPU")
+    parser.add_argument("--ema-eval", action="store_true", help="use the averaged weights that --store-ema kept")
     add_flags(parser.add_argument_group("task"), TaskSettings, suppress=True)
     add_flags(parser.add_argument_group("generation"), GenerationSettings, suppress=True)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Evaluates, prints the metrics, and writes the answers."""
+    """Prints the metrics and writes the answers, on the first rank."""
     device = pick_device(cpu=args.cpu)
     dtype = pick_dtype(fp16=args.fp16, bf16=args.bf16)
     rank, world = start_ranks(device)

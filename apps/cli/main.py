@@ -1,4 +1,4 @@
-"""The command `refhcm` (also `python -m refhcm`); a sub-command's module is imported when it is asked for."""
+"""The command `refhcm` (also `python -m refhcm`). The module of a sub-command is imported only when it is used."""
 
 import argparse
 import importlib
@@ -9,43 +9,66 @@ from types import ModuleType
 
 from ...utils.errors import exit_status
 
-# Command -> its module, and what it is for. A module has `add_arguments(parser)` and `run(args)`; training's
-# parser is fairseq's, and its module has `main_and_exit(arguments)`.
-COMMANDS = {
-    "ask": (".ask.command", "answer questions about the people in pictures"),
-    "chain": (".chain", "several tasks in one instruction: box, keypoints and parts"),
-    "demo": (".demo", "see what the shipped model answers"),
-    "web": ("..web.command", "serve the web page"),
-    "download": (".download.command", "get vocabulary, weights and data"),
-    "info": (".info", "say what a weights file is, and whether it can be used here"),
-    "evaluate": (".evaluate", "answer every row of a table and score the answers"),
-    "score-coco": (".score_coco", "OKS AP of answered keypoints, from a COCO-style annotation file"),
-    "view": (".view", "draw a table's rows, and what a model answered"),
-    "train": ("...training.command", "train a task"),
-    "export": (".export", "write the weights that asking needs from what training wrote"),
-    "tokenizer": (".tokenizer", "train, score and use the tokenizer of parsing maps"),
-    "vocabulary": (".vocabulary", "make a vocabulary from any text"),
-    "world": (".world", "draw people with exact truth for every task"),
-    "pretrain": (".pretrain", "teach backbone and encoder to see drawn people"),
-    "bench": ("...benchmarks.command", "time every path beside what this machine could do"),
+# Command -> its module, and what it does. A module has `add_arguments(parser)` and `run(args)`; training's parser is
+# fairseq's, so its module has `main_and_exit(arguments)`, too.
+GROUPS = {
+    "ask about people in pictures": {
+        "ask": (".ask.command", "answer questions about many pictures, into one file"),
+        "chain": (".chain", "ask for box, keypoints and body parts in one instruction"),
+        "web": ("..web.command", "serve the web page"),
+        "demo": (".demo", "draw everything that the small model can answer"),
+    },
+    "look at files and results": {
+        "info": (".info", "say what a weights file is and whether it can be used"),
+        "view": (".view", "draw the rows of a table, with a model's answers beside them"),
+        "evaluate": (".evaluate", "answer every row of a table and score the answers"),
+        "score-coco": (".score_coco", "score keypoints on a COCO-style annotation file"),
+        "bench": ("...benchmarks.command", "time every path and compare it with this machine's limits"),
+    },
+    "get data": {
+        "download": (".download.command", "download the published vocabulary, weights and data"),
+        "vocabulary": (".vocabulary", "make a small vocabulary from any text"),
+        "world": (".world", "draw people, with exact labels for every task"),
+    },
+    "train": {
+        "train": ("...training.command", "train a task"),
+        "pretrain": (".pretrain", "teach the backbone and the encoder to see drawn people"),
+        "tokenizer": (".tokenizer", "train, score and use the parsing-map tokenizer"),
+        "export": (".export", "write a small checkpoint for asking from a training checkpoint"),
+    },
 }
+COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
 
 
 def make_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    """The command line of `arguments`: whole for the command that they name, a line for each of the others."""
+    """The parser of `refhcm`. Only the command that `arguments` start with knows its flags."""
+    shape = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
-        prog="refhcm", description="RefHCM: ask about the person you describe.", epilog="refhcm COMMAND --help: more"
+        prog="refhcm",
+        usage="refhcm COMMAND ...",
+        description="RefHCM: find and describe the person you mean in a picture.",
+        epilog=f"{_listing()}\n\nrefhcm COMMAND --help explains a command.",
+        formatter_class=shape,
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, (_, summary) in COMMANDS.items():
+    # They are listed in groups, which argparse cannot do.
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", prog="refhcm", required=True, help=argparse.SUPPRESS
+    )
+    for name in COMMANDS:
         if name not in arguments[:1]:
-            commands.add_parser(name, help=summary)
+            commands.add_parser(name)
             continue
         module = _module(name)
-        shape = argparse.RawDescriptionHelpFormatter
-        command = commands.add_parser(name, help=summary, description=module.__doc__, formatter_class=shape)
-        module.add_arguments(command)
+        module.add_arguments(commands.add_parser(name, description=module.__doc__, formatter_class=shape))
     return parser
+
+
+def _listing() -> str:
+    groups = [
+        "\n".join([f"{title}:", *(f"  {name:12}{summary}" for name, (_, summary) in group.items())])
+        for title, group in GROUPS.items()
+    ]
+    return "\n\n".join(groups)
 
 
 def _module(command: str) -> ModuleType:
@@ -53,9 +76,10 @@ def _module(command: str) -> ModuleType:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: the command's, 2 for a mistake of the user's, which is one line, or 130 when interrupted."""
+    """Exit status: the command's; 2 after a mistake of the user, which is one line; 130 when interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments[:1] == ["train"]:
+        sys.argv[0] = "refhcm train"  # what fairseq's help calls the program
         _module("train").main_and_exit(arguments[1:])
     args = make_parser(arguments).parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")

@@ -1,9 +1,9 @@
-"""OKS AP of a result file on COCO-style annotations, one image entry per expression (RefHuman's protocol).
+"""Scores keypoints on a COCO-style annotation file with one image entry per expression (RefHuman's protocol): OKS AP.
 
     refhcm score-coco annotations.json results/rkpt/refhuman_predict.json
 
-The `uniq_id` of a result is the id of an image entry (docs/evaluation.md); its `score` ranks it. Without scores all
-results rank alike, which gives another number.
+The `uniq_id` of a result is the id of an image entry, and its `score` ranks it. If any result has no score, all rank
+alike, which gives other numbers (docs/evaluation.md, "RKpt: box accuracy, OKS").
 """
 
 import argparse
@@ -16,41 +16,29 @@ from ...utils.errors import DataError
 from ...utils.keypoints import NUM_KEYPOINTS, evaluate_coco_json
 
 
-def read_predictions(path: str | Path) -> tuple[dict[int, np.ndarray], dict[int, float] | None]:
-    """Keypoints [17, 2], image px, and score of each image id; None for scores that are not in all records.
-
-    Raises DataError naming the record that can not be read.
-    """
-    try:
-        records = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: can not be read as a result file ({error})") from error
-    predictions, scores = {}, {}
-    for number, record in enumerate(records if isinstance(records, list) else [records]):
-        try:
-            points = np.array(record["keypoints"], np.float64).reshape(NUM_KEYPOINTS, 2)
-            name, ranked = int(record["uniq_id"]), float(record.get("score", 0))
-        except (TypeError, KeyError, ValueError, AttributeError) as error:
-            raise DataError(f"{path}: record {number}: needs a whole `uniq_id` and 34 `keypoints` ({error})") from error
-        if name in predictions:
-            raise DataError(f"{path}: record {number}: uniq_id {name} is there already")
-        if not (np.isfinite(points).all() and np.isfinite(ranked)):
-            raise DataError(f"{path}: record {number}: a number is not finite")
-        predictions[name] = points
-        if "score" in record:
-            scores[name] = ranked
-    return predictions, scores if len(scores) == len(predictions) else None
-
-
 def score(annotations: str | Path, results: str | Path) -> dict[str, float]:
-    """The metrics of a result file."""
-    predictions, scores = read_predictions(results)
-    return evaluate_coco_json(annotations, predictions, scores=scores)
+    """The metrics of a result file. Raises DataError naming the file that cannot be used."""
+    expected = "expected a list of objects with `uniq_id`, a whole number, and `keypoints`, 34 finite numbers"
+    try:
+        records = json.loads(Path(results).read_text(encoding="utf-8"))
+        ids = [int(record["uniq_id"]) for record in records]
+        keypoints = np.array([record["keypoints"] for record in records], np.float64).reshape(-1, NUM_KEYPOINTS, 2)
+        scores = [float(record["score"]) for record in records if "score" in record]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{results}: {expected} ({error})") from error
+    if len(ids) != len(keypoints) or not (np.isfinite(keypoints).all() and np.isfinite(scores).all()):
+        raise DataError(f"{results}: {expected}, got others")
+    if len(set(ids)) != len(ids):
+        raise DataError(f"{results}: a `uniq_id` occurs twice; each image entry is answered once")
+    ranks: dict[int | str, float] | None = None
+    if len(scores) == len(ids):
+        ranks = dict(zip(ids, scores, strict=True))
+    return evaluate_coco_json(annotations, dict(zip(ids, keypoints, strict=True)), scores=ranks)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
-    parser.add_argument("annotations", help="COCO-style JSON")
+    parser.add_argument("annotations", help="COCO-style JSON file")
     parser.add_argument("results", help="result file of `refhcm evaluate --task rkpt`")
 
 

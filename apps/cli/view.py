@@ -1,15 +1,16 @@
-"""The data view: any TSV of any task as a contact sheet, with its truth, or with a result file beside it.
+"""Draws rows of a table on a contact sheet: the labels, and a model's answers beside them.
 
-    refhcm view data.tsv --task rkpt --out sheet.png [--results results/rkpt/data_predict.json]
+    refhcm view data.tsv --task rkpt --out sheet.png
+    refhcm view data.tsv --task rkpt --out sheet.png --results results/rkpt/data_predict.json --rows 24:48
 
-Needs no vocabulary. The parsing maps of a result file are decoded from its codes by --vq-config and --vq-ckpt.
+Needs no vocabulary. To draw the parsing maps of a result file, name the tokenizer with --vq-config and --vq-ckpt.
 """
 
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,9 +22,10 @@ from ...data.text import TextEncoder
 from ...data.tsv import TsvFile
 from ...data.vocabulary import Vocabulary
 from ...models.vqgan.config import NUM_CODES
-from ...tasks import TASKS, Task
-from ...tasks.base import Annotation
+from ...tasks import TASKS
+from ...tasks.base import Annotation, Task, given
 from ...tasks.result_files import check_row, read_numbers, read_results
+from ...tasks.rpar import ReferringParsing
 from ...tasks.settings import TaskSettings
 from ...utils.boxes import iou
 from ...utils.captions import REFERENCE_SEPARATOR
@@ -42,20 +44,20 @@ from ...utils.drawing import (
     part_colours,
 )
 from ...utils.errors import DataError, UserError
-from ...utils.files import replacing
+from ...utils.files import atomic_write
 from ...utils.flags import from_namespace, positive
 from ...utils.keypoints import NUM_KEYPOINTS, oks
-from ...utils.parsing import confusion_matrix, label_map_in_picture, segmentation_scores
+from ...utils.parsing import confusion_matrix, paste_label_map, segmentation_scores
 
-PICTURE_WH = (360, 330)  # px at most, in a tile
-PAIRED_WH = (280, 330)  # of each of two pictures, truth and prediction
+PICTURE_WH = (360, 330)  # px of a tile's picture, at most
+PAIRED_WH = (280, 330)  # px of each of two pictures, labels and answer
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
-NO_CODES = ",".join(["0"] * NUM_CODES)  # for a table that the tokenizer has not seen yet: its codes are not drawn
+NO_CODES = ",".join(["0"] * NUM_CODES)  # stands for the codes that a table may still lack: they are not drawn
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What is drawn of a row: its truth, or an answer to it. Image px; None for what the task does not have."""
+    """What is drawn of a person: the label, or an answer. Image px; None for what the task does not have."""
 
     box_xyxy: np.ndarray | None = None  # float32 [4]
     keypoints: np.ndarray | None = None  # float32 [34]
@@ -65,7 +67,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the TSV, and what a result file says of it."""
+    """A row of the table, and the answer to it in a result file."""
 
     annotation: Annotation
     truth: Shown
@@ -73,13 +75,13 @@ class Row:
 
 
 def reading_task(name: str, settings: TaskSettings) -> Task:
-    """A task that reads rows and decodes codes; it has no words, for nothing is encoded here."""
+    """A task that reads rows and decodes codes. It cannot encode text, for which it would need a vocabulary."""
     words = Tokenizer(models.BPE(vocab={"a": 0}, merges=[]))
     return TASKS[name](TextEncoder(Vocabulary.from_pieces(["0"]), words), settings)
 
 
 def read_rows(task: Task, path: str | Path, *, rows: slice, results: str | Path | None = None) -> list[Row]:
-    """The chosen rows of a TSV, and their answers. Raises DataError when there is no such row or no fitting answer."""
+    """The chosen rows of a table and the answers to them. DataError if there are none, or if the answers do not fit."""
     file = TsvFile(path, task.settings.selected_cols or task.default_cols, names=task.columns)
     chosen = range(len(file))[rows]
     if not chosen:
@@ -89,15 +91,15 @@ def read_rows(task: Task, path: str | Path, *, rows: slice, results: str | Path 
     for k in chosen:
         row = file[k]
         annotation = task.annotation(row | {"codes": row.get("codes") or NO_CODES}, file.where(k))
-        prediction = None if records is None else answer(task, annotation, records[k], where=f"{results}: record {k}")
         label_map = None if annotation.label_map is None else torch.from_numpy(annotation.label_map).long()
         truth = Shown(annotation.box_xyxy, annotation.keypoints, label_map)
+        prediction = None if records is None else answer(task, annotation, records[k], where=f"{results}: record {k}")
         found.append(Row(annotation, truth, prediction))
     return found
 
 
 def answer(task: Task, annotation: Annotation, record: Mapping[str, Any], *, where: str) -> Shown:
-    """What a record of a result file says, in image px; checked against the row that it answers."""
+    """A record of a result file, in image px. DataError if it does not answer the row."""
     check_row(record, annotation.id, where=where, row=annotation.where)
     if "caption" in record:
         return Shown(caption=str(record["caption"]))
@@ -105,50 +107,51 @@ def answer(task: Task, annotation: Annotation, record: Mapping[str, Any], *, whe
     keypoints = label_map = None
     if annotation.keypoints is not None:
         keypoints = read_numbers(record, "keypoints", count=2 * NUM_KEYPOINTS, where=where)
-    if annotation.codes is not None:
-        codes = read_numbers(record, "image_code", count=len(annotation.codes), where=where)
+    if isinstance(task, ReferringParsing):
+        codes = read_numbers(record, "image_code", count=NUM_CODES, where=where)
         decoded = task.tokenizer.decode(torch.from_numpy(codes).long()[None])[0]
-        label_map = label_map_in_picture(decoded, box, size_wh=annotation.image.size)
+        label_map = paste_label_map(decoded, box.tolist(), given(annotation.image).size)
     return Shown(box, keypoints, label_map)
 
 
 def scores(row: Row) -> dict[str, float]:
-    """How good the answer is: IoU, and OKS or the mIoU of this picture alone; nothing for a caption."""
+    """How good the answer is: IoU, and OKS or this picture's mIoU; nothing for a caption."""
     truth, prediction = row.truth, row.prediction
     if prediction is None or prediction.box_xyxy is None:
         return {}
-    found = {"IoU": float(iou(prediction.box_xyxy[None], truth.box_xyxy[None])[0])}
+    box = given(truth.box_xyxy)[None]
+    found = {"IoU": float(iou(prediction.box_xyxy[None], box)[0])}
     if prediction.keypoints is not None:
-        points = (points.reshape(1, NUM_KEYPOINTS, 2) for points in (prediction.keypoints, truth.keypoints))
-        found["OKS"] = float(oks(*points, truth.box_xyxy[None])[0])
+        answered, label = (k.reshape(1, NUM_KEYPOINTS, 2) for k in (prediction.keypoints, given(truth.keypoints)))
+        found["OKS"] = float(oks(answered, label, box)[0])
     if prediction.label_map is not None:
-        found["mIoU"] = segmentation_scores(confusion_matrix(prediction.label_map, label=truth.label_map))["miou"]
+        confusion = confusion_matrix(prediction.label_map, label=given(truth.label_map))
+        found["mIoU"] = cast(float, segmentation_scores(confusion)["miou"])
     return found
 
 
-def draw_shown(image: Image.Image, shown: Shown, *, scale: float, colour: Colour) -> Image.Image:
-    """The picture, `scale` times as large as the one that `shown` is of, with box, keypoints and parts."""
-    parts = {"box_xyxy": shown.box_xyxy, "keypoints": shown.keypoints, "label_map": shown.label_map}
-    return draw_person(image, **parts, scale=scale, colour=colour)
-
-
 def tile(row: Row) -> Image.Image:
-    """Truth and prediction on one picture, or on two where each has more than a box; text and scores below."""
-    truth, prediction = row.truth, row.prediction
-    paired = prediction is not None and not (prediction.keypoints is None and prediction.label_map is None)
+    """Labels and answer, with text and scores below: on one picture, or on two if there is more than a box."""
+    image, answered = given(row.annotation.image), row.prediction
+    paired = answered is not None and not (answered.keypoints is None and answered.label_map is None)
     width, height = PAIRED_WH if paired else PICTURE_WH
-    scale = min(width / row.annotation.image.width, height / row.annotation.image.height)
-    size_wh = tuple(max(1, round(side * scale)) for side in row.annotation.image.size)
-    plain = row.annotation.image.resize(size_wh, Image.Resampling.LANCZOS)
-    picture = draw_shown(plain, truth, scale=scale, colour=TRUTH)
-    if prediction is not None:
-        other = draw_shown(plain if paired else picture, prediction, scale=scale, colour=PREDICTION)
-        picture = beside([picture, other]) if paired else other
+    scale = min(width / image.width, height / image.height)
+    size_wh = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    plain = image.resize(size_wh, Image.Resampling.LANCZOS)
+    picture = _draw(plain, row.truth, scale=scale, colour=TRUTH)
+    if answered is not None:
+        drawn = _draw(plain if paired else picture, answered, scale=scale, colour=PREDICTION)
+        picture = beside([picture, drawn]) if paired else drawn
     return captioned(picture, _lines(row), width=2 * width + 4 if paired else width)
 
 
+def _draw(image: Image.Image, shown: Shown, *, scale: float, colour: Colour) -> Image.Image:
+    box, keypoints, label_map = shown.box_xyxy, shown.keypoints, shown.label_map
+    return draw_person(image, box_xyxy=box, keypoints=keypoints, label_map=label_map, scale=scale, colour=colour)
+
+
 def _lines(row: Row) -> list[Line]:
-    """Expression or references, the caption answered, and id and scores."""
+    """Expression or references, the answered caption, id and scores."""
     answered = None if row.prediction is None else row.prediction.caption
     colour = INK if answered is None else TRUTH
     lines = [Line(text, colour) for text in row.annotation.expression.split(REFERENCE_SEPARATOR)]
@@ -158,27 +161,13 @@ def _lines(row: Row) -> list[Line]:
 
 
 def sheet(rows: Sequence[Row], columns: int) -> Image.Image:
-    """The contact sheet, with a legend of the colours in it."""
+    """The contact sheet, with a legend of its colours."""
     shown = [one for row in rows for one in (row.truth, row.prediction) if one is not None]
     colours = {} if rows[0].prediction is None else {"truth": TRUTH, "prediction": PREDICTION}
     if any(one.keypoints is not None for one in shown):
         colours |= SIDES
     colours |= part_colours(one.label_map for one in shown if one.label_map is not None)
     return contact_sheet([tile(row) for row in rows], columns, colours=colours)
-
-
-def picture_format(path: Path) -> str:
-    """Pillow's name of the format that the suffix stands for."""
-    if path.suffix.lower() not in FORMATS:
-        raise UserError(f"--out {path}: needs a name that ends in {', '.join(FORMATS)}")
-    return FORMATS[path.suffix.lower()]
-
-
-def save(image: Image.Image, path: Path) -> None:
-    """Writes the picture, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part:
-        image.save(part, format=picture_format(path))
 
 
 def _slice(text: str) -> slice:
@@ -190,24 +179,31 @@ def _slice(text: str) -> slice:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
-    parser.add_argument("data", type=Path, help="TSV file")
-    parser.add_argument("--task", required=True, choices=sorted(TASKS), help="what its rows are")
+    parser.add_argument("data", type=Path, help="TSV table")
+    parser.add_argument("--task", required=True, choices=sorted(TASKS), help="task that the rows belong to")
     parser.add_argument("--out", type=Path, required=True, help="picture to write, .png or .jpg")
-    parser.add_argument("--results", type=Path, help="result file of evaluate.py for this TSV")
-    parser.add_argument("--rows", type=_slice, default="0:24", help="FIRST:END, from 0 (default: 0:24)")
-    parser.add_argument("--columns", type=positive, default=4, help="tiles in a row (default: 4)")
+    parser.add_argument("--results", type=Path, help="result file of `refhcm evaluate` for this table")
+    parser.add_argument(
+        "--rows", type=_slice, default="0:24", metavar="FIRST:END", help="rows to draw, counted from 0 (default: 0:24)"
+    )
+    parser.add_argument("--columns", type=positive, default=4, help="number of pictures side by side (default: 4)")
     task = parser.add_argument_group("task", argument_default=argparse.SUPPRESS)
-    task.add_argument("--selected-cols", help="columns of the TSV in the task's order, such as 0,4,2,3")
-    task.add_argument("--annotation-root", help="folder with the imgs/ and gts/ that TSVs name")
-    task.add_argument("--vq-config", help="model.yaml of the parsing-map tokenizer, for the codes of --results")
-    task.add_argument("--vq-ckpt", help="its model.ckpt")
-    task.add_argument("--vq-n-embed", type=positive, help=f"its number of codes (default: {TaskSettings.vq_n_embed})")
+    task.add_argument("--selected-cols", help="columns of the table in the task's order, such as 0,4,2,3")
+    task.add_argument("--annotation-root", help="folder with the imgs/ and gts/ that the table names")
+    task.add_argument("--vq-config", help="model.yaml of the parsing-map tokenizer, for the codes in --results")
+    task.add_argument("--vq-ckpt", help="model.ckpt of the tokenizer")
+    task.add_argument("--vq-n-embed", type=positive, help=f"number of its codes (default: {TaskSettings.vq_n_embed})")
 
 
 def run(args: argparse.Namespace) -> None:
     """Draws the sheet."""
-    picture_format(args.out)
+    kind = FORMATS.get(args.out.suffix.lower())
+    if kind is None:
+        raise UserError(f"--out {args.out}: expected a name that ends in {', '.join(FORMATS)}")
     task = reading_task(args.task, from_namespace(TaskSettings, args))
     rows = read_rows(task, args.data, rows=args.rows, results=args.results)
-    save(sheet(rows, args.columns), args.out)
+    image = sheet(rows, args.columns)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(args.out) as part:
+        image.save(part, format=kind)
     print(f"{args.out}: {len(rows)} rows")

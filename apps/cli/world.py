@@ -1,7 +1,4 @@
-"""Draws people with exact truth for every task and writes them as tables (docs/drawn_people.md).
-
-refhcm world --out world --seed 1 --train 400 --val 20 --test 60
-"""
+"""Draws people with exact truth for every task and writes them as tables (docs/drawn_people.md)."""
 
 import argparse
 import os
@@ -13,14 +10,14 @@ from ...data.synthetic.writer import SPLITS, World, write_world
 from ...utils.flags import positive, whole
 
 
-def _crowd(text: str) -> int:
+def _most(text: str) -> int:
     if not 1 <= whole(text) <= MOST_PEOPLE:
         raise argparse.ArgumentTypeError(f"expected 1 to {MOST_PEOPLE}, got {text!r}")
     return int(text)
 
 
 def _seed(text: str) -> int:
-    if whole(text) >= 2**32:  # a larger one would share pictures with a smaller one
+    if whole(text) >= 2**32:  # a larger seed would share pictures with a smaller one
         raise argparse.ArgumentTypeError(f"expected 0 to {2**32 - 1}, got {text!r}")
     return int(text)
 
@@ -28,20 +25,20 @@ def _seed(text: str) -> int:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
     parser.add_argument("--out", type=Path, required=True, help="folder to write: new or empty")
-    parser.add_argument("--seed", type=_seed, default=0, help="another seed is another world (default 0)")
+    parser.add_argument("--seed", type=_seed, default=0, help="a world for each seed (default 0)")
     for split in SPLITS[:3]:
         also = "; `unseen` gets as many" if split == "test" else ""
         parser.add_argument(f"--{split}", type=whole, required=True, metavar="N", help=f"pictures to {split}{also}")
     few = f"most people in a picture, 1 to {MOST_PEOPLE}; fewer are easier (default {MOST_PEOPLE})"
-    parser.add_argument("--max-people", type=_crowd, default=MOST_PEOPLE, metavar="N", help=few)
-    looks = "say N things of each person, of looks alone (default: two, of all kinds, and riddles)"
+    parser.add_argument("--max-people", type=_most, default=MOST_PEOPLE, metavar="N", help=few)
+    looks = "N expressions for each person, of looks alone (default: two of all kinds, and riddles)"
     parser.add_argument("--looks", type=whole, default=0, metavar="N", help=looks)
     processes = os.cpu_count() or 1
     parser.add_argument("--workers", type=positive, default=processes, help=f"processes (default {processes})")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write the world, and say how long it took."""
+    """Writes the world, and says how long it took."""
     start = time.monotonic()
     pictures = {split: getattr(options, split) for split in SPLITS[:3]}
     world = World(
@@ -52,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted: nothing was written") from None
     if people is None:
-        print(f"{options.out}: this world is there already")
+        print(f"{options.out}: this world exists already")
         return
     seconds = max(time.monotonic() - start, 1e-9)
     counts = ", ".join(f"{split} {count}" for split, count in people.items())

@@ -1,4 +1,4 @@
-"""What ComfyUI knows: its models' folders, its device, its progress bar. Outside of it there are defaults."""
+"""What ComfyUI provides: its model folders, its device, its progress bar. Outside ComfyUI there are defaults."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,11 +6,11 @@ from typing import Any
 
 from ...inference.loading import ROOT, SHIPPED
 
-FOLDER = "refhcm"  # of ComfyUI's models
+FOLDER = "refhcm"  # in ComfyUI's models folder
 
 
 def folders() -> list[Path]:
-    """Where weights are looked for; `extra_model_paths.yaml` may name more, as `refhcm`."""
+    """Where to look for weights; `extra_model_paths.yaml` may add folders under the name `refhcm`."""
     try:
         import folder_paths
     except ImportError:
@@ -22,7 +22,7 @@ def folders() -> list[Path]:
 
 
 def weights() -> dict[str, Path]:
-    """Weights files by their name in the folder that they are in; of two with one name the first folder's."""
+    """Weights files by their path inside their folder; where two share a name, the first folder's."""
     found: dict[str, Path] = {}
     for folder in folders():
         for path in sorted(folder.rglob("*.pt")):
@@ -32,7 +32,7 @@ def weights() -> dict[str, Path]:
 
 
 def device(needed: int) -> Any:
-    """The device that ComfyUI computes on, cleared of other models where `needed` bytes are not free."""
+    """The device that ComfyUI computes on; other models are unloaded from it until `needed` bytes are free."""
     try:
         from comfy.model_management import free_memory, get_torch_device
     except ImportError:
@@ -42,7 +42,7 @@ def device(needed: int) -> Any:
 
 
 def batches(count: int, size: int) -> Iterator[slice]:
-    """`size` at a time, under ComfyUI's progress bar, which also ends the loop when the user cancels."""
+    """Slices of `size` items under ComfyUI's progress bar, which also ends the loop when the user cancels."""
     try:
         from comfy.utils import ProgressBar
     except ImportError:

@@ -1,1 +1,1 @@
-"""Where people ask: the web page with its API, which gradio serves, and nodes for ComfyUI."""
+"""The web page and its API, served by gradio."""

@@ -1,4 +1,4 @@
-"""What the page and its API do with a question: read it, ask the model, and say every failure in a sentence."""
+"""What the page and its API do with a question: check it, ask the model, and put every failure into a sentence."""
 
 import logging
 from collections.abc import Iterator
@@ -13,79 +13,75 @@ from ...inference.predictor import Predictor
 from ...utils.errors import UserError
 from . import showing
 from .given import Given, read_box, read_generation, read_picture, read_switch, read_text
-from .kinds import KINDS, PARTS, chain, describe, instruct
+from .kinds import KINDS
 
 logger = logging.getLogger(__name__)
-UNEXPECTED = "Something went wrong on the server, and its log says what. Other questions are still answered."
+UNEXPECTED = "Something went wrong on the server; its log says what. You can go on asking."
 
 
 @contextmanager
-def in_a_sentence() -> Iterator[None]:
-    """Any failure as a `gr.Error`, whose message is a sentence for the user."""
+def readable_errors() -> Iterator[None]:
+    """Turns any failure into a `gr.Error` whose message is a sentence for the user."""
     try:
         yield
     except UserError as error:
         raise gr.Error(str(error), print_exception=False) from error
-    except Exception as error:  # the edge of the program: a visitor must neither see it nor end the server by it
+    except Exception as error:  # the edge of the program: visitors must not see it, and it must not end the server
         logger.exception("a question failed")
         raise gr.Error(UNEXPECTED, print_exception=False) from error
 
 
 class Asking:
-    """The functions behind the page and its API, about one model."""
+    """The functions behind the page and its API, for one model."""
 
     def __init__(self, model: Predictor) -> None:
         self.model = model
 
-    # The API: parameters and defaults are seen by programs
+    # The API: programs see the names of the parameters; the defaults are those of the fields in `page.py`
 
+    @readable_errors()
     def refer(
         self, image: Any, expression: Any, keypoints: Any = False, parsing: Any = False, parallel: Any = False
     ) -> dict[str, Any]:
-        """The person that an expression describes: box, and keypoints and parts where they are asked for."""
-        with in_a_sentence():
-            wanted = {"keypoints": keypoints, "parsing": parsing, "parallel": parallel}
-            wanted = {name: read_switch(name, value) for name, value in wanted.items()}
-            return self.model.refer(read_picture(image), read_text("expression", expression), **wanted).to_dict()
+        """The person that an expression describes: box, and on request keypoints and parts."""
+        wanted = {"keypoints": keypoints, "parsing": parsing, "parallel": parallel}
+        wanted = {name: read_switch(name, value) for name, value in wanted.items()}
+        return self.model.refer(read_picture(image), read_text("expression", expression), **wanted).to_dict()
 
+    @readable_errors()
     def describe(self, image: Any, box: Any) -> dict[str, Any]:
         """What the person in a box looks like. box: x0, y0, x1, y1 in px, as a text or four numbers."""
-        with in_a_sentence():
-            return describe(self.model, Given(read_picture(image), box=read_box(box))).to_dict()
+        return self.model.describe(read_picture(image), read_box(box)).to_dict()
 
+    @readable_errors()
     def chain(
         self,
         image: Any,
         text: Any,
-        keypoints: Any = True,
-        parsing: Any = True,
-        min_len: Any = 4,
-        max_len: Any = 200,
-        beam: Any = 5,
-        temperature: Any = 1.0,
+        keypoints: Any,
+        parsing: Any,
+        min_len: Any,
+        max_len: Any,
+        beam: Any,
+        temperature: Any,
     ) -> dict[str, Any]:
         """The person that a text describes, by one instruction that asks several tasks (S1 decoding)."""
-        with in_a_sentence():
-            switches = read_switch("keypoints", keypoints), read_switch("parsing", parsing)
-            wanted = tuple(part for part, on in zip(PARTS, switches, strict=True) if on)
-            generation = read_generation(min_len, max_len, beam, temperature)
-            given = Given(read_picture(image), words=read_text("text", text), wanted=wanted, generation=generation)
-            return chain(self.model, given).to_dict()
+        return self.model.chain(
+            read_picture(image),
+            read_text("text", text),
+            keypoints=read_switch("keypoints", keypoints),
+            parsing=read_switch("parsing", parsing),
+            generation=read_generation(min_len, max_len, beam, temperature),
+        ).to_dict()
 
+    @readable_errors()
     def instruct(
-        self,
-        image: Any,
-        instruction: Any,
-        min_len: Any = 4,
-        max_len: Any = 200,
-        beam: Any = 5,
-        temperature: Any = 1.0,
+        self, image: Any, instruction: Any, min_len: Any, max_len: Any, beam: Any, temperature: Any
     ) -> dict[str, Any]:
-        """Any instruction in your own words; what comes back follows from it."""
-        with in_a_sentence():
-            generation = read_generation(min_len, max_len, beam, temperature)
-            given = Given(read_picture(image), instruction=read_text("instruction", instruction), generation=generation)
-            return instruct(self.model, given).to_dict()
+        """Any instruction in your own words; it decides what comes back."""
+        generation = read_generation(min_len, max_len, beam, temperature)
+        instruction = read_text("instruction", instruction)
+        return self.model.instruct(read_picture(image), instruction, generation=generation).to_dict()
 
     # The page
 
@@ -93,24 +89,24 @@ class Asking:
         self,
         kind: str,
         path: Any,
-        words: Any,
+        expression: Any,
         box: Any,
         instruction: Any,
         wanted: list[str],
         *settings: Any,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008 -- gradio finds it as a default
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 -- gradio looks for this default
     ) -> tuple[Any, ...]:
-        """Sentence, drawing, legend, table, JSON, what drawing again needs, and the downloads in their order."""
+        """Sentence, drawing, legend, table, JSON, what `redraw` needs, and the downloads in their order."""
         try:
-            with in_a_sentence():
+            with readable_errors():
                 progress(0.05, desc="Reading the picture")
                 asks = KINDS[kind].asks
                 given = Given(
                     read_picture(path),
-                    words=read_text("text", words) if asks == "words" else "",
-                    box=read_box(box) if asks == "box" else None,
+                    expression=read_text("expression", expression) if asks == "expression" else "",
+                    box=read_box(box) if asks == "box" else (),
                     instruction=read_text("instruction", instruction) if asks == "instruction" else "",
-                    wanted=tuple(wanted),
+                    wanted=wanted,
                     generation=read_generation(*settings),
                 )
                 progress(0.2, desc="The model is answering")
@@ -122,17 +118,17 @@ class Asking:
         except gr.Error as error:
             hidden = [gr.update(value=None, visible=False) for _ in showing.DOWNLOADS]
             return showing.problem(error.message), None, [], [], None, None, *hidden
-        buttons = [gr.update(value=file, visible=file is not None) for file in files.values()]
+        buttons = [gr.update(value=file, visible=file is not None) for file in files]
         rows, legend = showing.table(answer), showing.legend(shown)
-        return showing.said(answer), drawn, legend, rows, answer.to_dict(), shown, *buttons
+        return showing.sentence(answer), drawn, legend, rows, answer.to_dict(), shown, *buttons
 
+    @readable_errors()
     def redraw(self, shown: showing.Shown | None, legend: Any) -> Image.Image | None:
-        """The answer that is there with what is switched on; the model is not asked."""
-        with in_a_sentence():
-            if shown is None and legend:
-                raise UserError("this answer is not kept any longer: ask again")
-            if shown is None:
-                return None
-            if not isinstance(legend, list) or not all(isinstance(entry, dict) for entry in legend):
-                raise UserError("legend: needs a list of names, each with `on`")
-            return showing.draw(shown, {str(entry.get("name")) for entry in legend if entry.get("on")})
+        """The last answer with what is switched on in the legend; the model is not asked again."""
+        if shown is None and legend:
+            raise UserError("this answer has expired; ask again")
+        if shown is None:
+            return None
+        if not isinstance(legend, list) or not all(isinstance(entry, dict) for entry in legend):
+            raise UserError("legend: needs a list of names, each with `on`")
+        return showing.draw(shown, {str(entry.get("name")) for entry in legend if entry.get("on")})

@@ -1,4 +1,4 @@
-// Press, drag, release: a box in px of the picture. The numbers are a text, so that they can be typed as well.
+// Press, drag and release to draw a box, in px of the picture. Its numbers are text, so they can also be typed.
 const part = (name) => element.querySelector(name);
 let start = null;
 
@@ -26,8 +26,8 @@ function show() {
   const image = part("img");
   part(".stage").classList.toggle("ready", Boolean(url));
   part(".hint").textContent = url
-    ? "Press, drag and release: a box around one person."
-    : "Upload a picture first: then draw a box on it here.";
+    ? "Press, drag and release to draw a box around one person."
+    : "Upload a picture first, then draw a box on it here.";
   if (url && image.getAttribute("src") !== url) {
     image.onload = show;
     image.src = url;

@@ -1,4 +1,4 @@
-"""The page's own components: fields that take whatever a program sends, a box drawn on a picture, a legend to click."""
+"""The page's own components: fields that hand over what was sent, a box to draw, a legend to click."""
 
 from pathlib import Path
 from typing import Any
@@ -11,41 +11,29 @@ FOLDER = Path(__file__).resolve().parent
 
 
 class Anything(GradioRootModel):
-    """A value that gradio does not look at, so that our own check says what is wrong with it."""
+    """A value that gradio does not check, so that our own check can say what is wrong with it."""
 
     root: Any
 
 
 class Picture(gr.Image):
-    """An uploaded picture's path; opening and checking it is left to `given.read_picture`."""
+    """The path of an uploaded picture, which `given.read_picture` opens and checks."""
 
     is_template = True  # the browser's side is gr.Image's
-    data_model = Anything
+    data_model = Anything  # type: ignore[assignment]  # gradio would refuse other values with a message of its own
 
-    def preprocess(self, payload: Anything | None) -> Any:
-        """The path; what is no uploaded file comes as it is."""
+    def preprocess(self, payload: Any) -> Any:
+        """The path; anything that is not an uploaded file comes as it was sent."""
         value = None if payload is None else payload.root
         return value.get("path") if isinstance(value, dict) else value
 
     def api_info(self) -> dict[str, Any]:
-        """A picture, as gr.Image says it."""
+        """The schema of gr.Image."""
         return ImageData.model_json_schema()
 
 
-def fetch_nothing(block: Any) -> None:
-    """Files that a block is given are there: gradio would download what a program names by its address."""
-    move = block.async_move_resource_to_block_cache
-
-    async def moved(url_or_file_path: str | Path | None) -> str | None:
-        if url_or_file_path is not None and is_http_url_like(str(url_or_file_path)):
-            raise gr.Error("a file is needed, got an address: nothing is fetched from elsewhere", print_exception=False)
-        return await move(url_or_file_path)
-
-    block.async_move_resource_to_block_cache = moved
-
-
 class Text(gr.Textbox):
-    """A text that comes as it was sent: gr.Textbox would make one of any value."""
+    """A text as it was sent, for `given.read_text` to check: gr.Textbox would turn any value into a text."""
 
     is_template = True
 
@@ -55,7 +43,7 @@ class Text(gr.Textbox):
 
 
 class Setting(gr.Slider):
-    """A number that is checked by `given.read_generation`."""
+    """A number as it was sent, for `given.read_generation` to check."""
 
     is_template = True
 
@@ -64,42 +52,36 @@ class Setting(gr.Slider):
         return payload
 
 
-class BoxDrawer(gr.HTML):
+def forbid_downloads(block: Any) -> None:
+    """Makes a block refuse files given by their address, which gradio would download."""
+    move = block.async_move_resource_to_block_cache
+
+    async def moved(url_or_file_path: str | Path | None) -> str | None:
+        if url_or_file_path is not None and is_http_url_like(str(url_or_file_path)):
+            raise gr.Error("needs an uploaded file, got an address; this server downloads none", print_exception=False)
+        return await move(url_or_file_path)
+
+    block.async_move_resource_to_block_cache = moved
+
+
+def box_drawer(**options: Any) -> gr.HTML:
     """A picture to draw a box on. Its value lives in the browser: {"url": of the picture, "box": "x0, y0, x1, y1"}.
 
-    Triggers `drawn` when a box was drawn; its numbers are px of the upright picture.
+    Triggers `drawn` after a box was drawn; its numbers are px of the upright picture.
     """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(
-            html_template=(
-                '<div class="stage"><img alt="Draw a box here" draggable="false"><div class="frame"></div></div>'
-                '<p class="hint"></p>'
-            ),
-            css_template=(FOLDER / "box_drawer.css").read_text(encoding="utf-8"),
-            js_on_load=(FOLDER / "box_drawer.js").read_text(encoding="utf-8"),
-            **options,
-        )
-
-    def api_info(self) -> dict[str, Any]:
-        """Not for programs."""
-        return {"type": "object"}
+    stage = '<div class="stage"><img alt="Draw a box here" draggable="false"><div class="frame"></div></div>'
+    return gr.HTML(html_template=f'{stage}<p class="hint"></p>', **_files("box_drawer"), **options)
 
 
-class Legend(gr.HTML):
-    """Names with their colours, to be switched on and off: [{"name", "colours": [CSS colour, ...], "on"}, ...].
+def legend(**options: Any) -> gr.HTML:
+    """Names with their colours, to switch on and off: [{"name", "colours": [CSS colour, ...], "on"}, ...].
 
     Triggers `switched`.
     """
+    template = '<div class="chips" role="group" aria-label="Shown"></div>'
+    return gr.HTML(html_template=template, **_files("legend"), **options)
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(
-            html_template='<div class="chips" role="group" aria-label="Shown"></div>',
-            css_template=(FOLDER / "legend.css").read_text(encoding="utf-8"),
-            js_on_load=(FOLDER / "legend.js").read_text(encoding="utf-8"),
-            **options,
-        )
 
-    def api_info(self) -> dict[str, Any]:
-        """Not for programs."""
-        return {"type": "array"}
+def _files(name: str) -> dict[str, Any]:
+    css, js = ((FOLDER / f"{name}.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    return {"css_template": css, "js_on_load": js}

@@ -1,4 +1,4 @@
-"""What can be asked on the page: one entry for each task, with the template that the model reads."""
+"""What can be asked on the page: one entry per kind of question, with the template that the model reads."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,84 +10,76 @@ from ...tasks import TASKS
 from ...tasks.chain import chain_instruction
 from .given import Given
 
-PARTS = ("keypoints", "parts")  # what an instruction for several tasks may ask for, besides the box
-DEFAULTS = GenerationSettings(min_len=4)  # the demos' (docs/generation.md)
+PARTS = ("keypoints", "parts")  # what an instruction for several tasks may ask for besides the box
+DEFAULTS = GenerationSettings(min_len=4)  # the demos' settings (docs/generation.md)
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of question. asks: the field that the user fills in, "words", "box" or "instruction"."""
+    """A kind of question. asks: the field that the user fills in, "expression", "box" or "instruction"."""
 
     label: str
     help: str
     asks: str
-    template: str  # with {} for what the user says
+    template: str  # with {} for what the user fills in
     answer: Callable[[Predictor, Given], Answer]
 
 
-def _refer(label: str, help_text: str, task: str, **wanted: bool) -> Kind:
-    return Kind(
-        label,
-        help_text,
-        "words",
-        TASKS[task].prompt.strip(),
-        lambda model, given: model.refer(given.picture, given.words, **wanted),
-    )
+def _refer(**parts: bool) -> Callable[[Predictor, Given], Answer]:
+    return lambda model, given: model.refer(given.picture, given.expression, **parts)
 
 
-def chain(model: Predictor, given: Given) -> Answer:
-    """Several tasks in one instruction."""
+def _chain(model: Predictor, given: Given) -> Answer:
+    keypoints, parsing = (part in given.wanted for part in PARTS)
     return model.chain(
-        given.picture,
-        given.words,
-        keypoints="keypoints" in given.wanted,
-        parsing="parts" in given.wanted,
-        generation=given.generation,
+        given.picture, given.expression, keypoints=keypoints, parsing=parsing, generation=given.generation
     )
 
 
-def instruct(model: Predictor, given: Given) -> Answer:
-    """The user's own instruction."""
-    return model.instruct(given.picture, given.instruction, generation=given.generation)
+def _prompt(task: str) -> str:
+    return TASKS[task].prompt.strip()
 
 
-def describe(model: Predictor, given: Given) -> Answer:
-    """What the person in the box looks like."""
-    return model.describe(given.picture, given.box)
-
-
-KINDS: dict[str, Kind] = {
-    "box": _refer("Box", "Where is the person?", "refcoco"),
-    "keypoints": _refer("Keypoints", "How does the person stand? Up to 17 named points.", "rkpt", keypoints=True),
-    "parts": _refer("Parts", "Hair, coat, left arm …: each part as a mask.", "rpar", parsing=True),
-    "parallel": _refer(
+KINDS = {
+    "box": Kind("Box", "Where is the person?", "expression", _prompt("refcoco"), _refer()),
+    "keypoints": Kind(
+        "Keypoints",
+        "How does the person stand? Up to 17 named points.",
+        "expression",
+        _prompt("rkpt"),
+        _refer(keypoints=True),
+    ),
+    "parts": Kind(
+        "Parts", "Hair, coat, left arm …: each part as a mask.", "expression", _prompt("rpar"), _refer(parsing=True)
+    ),
+    "parallel": Kind(
         "Parts (QPG)",
-        "All parts in one parallel step, for models that have learned it.",
-        "rpar_full_mask",
-        parsing=True,
-        parallel=True,
+        "All parts in one parallel step, for models trained to do that.",
+        "expression",
+        _prompt("rpar_full_mask"),
+        _refer(parsing=True, parallel=True),
     ),
     "caption": Kind(
         "Region caption",
-        "Draw a box around a person, and read what they look like.",
+        "Draw a box around a person and read what they look like.",
         "box",
-        TASKS["rhrc"].prompt.strip(),
-        describe,
+        _prompt("rhrc"),
+        lambda model, given: model.describe(given.picture, given.box),
     ),
     "chain": Kind(
         "Several tasks",
         "One instruction asks for the box, the keypoints and the parts.",
-        "words",
+        "expression",
         chain_instruction("{}", keypoints=True, parsing=True).strip(),
-        chain,
+        _chain,
     ),
     "instruction": Kind(
         "Own instruction",
-        "The model reads your sentence as it is. Start from a template, if you like.",
+        "The model reads your sentence as it is. You may start from a template.",
         "instruction",
         "{}",
-        instruct,
+        lambda model, given: model.instruct(given.picture, given.instruction, generation=given.generation),
     ),
 }
-# What an instruction of one's own may start from.
+# Templates that an own instruction may start from, by label.
 TEMPLATES = {kind.label: kind for name, kind in KINDS.items() if name not in ("parallel", "instruction")}

@@ -1,5 +1,5 @@
-// Each name is a switch; its swatch shows the colours that the drawing uses.
-function look(label, on) {
+// Each name is a switch; its swatch shows the colours used in the drawing.
+function mark(label, on) {
   label.classList.toggle("off", !on);
   label.title = on ? "Click to hide" : "Click to show";
 }
@@ -7,7 +7,7 @@ function look(label, on) {
 function show() {
   const labels = (props.value || []).map(({ name, colours, on }, number) => {
     const label = document.createElement("label"), box = document.createElement("input"), swatch = document.createElement("i");
-    look(label, on);
+    mark(label, on);
     box.type = "checkbox";
     box.checked = on;
     box.dataset.number = number;
@@ -24,7 +24,7 @@ function show() {
 element.addEventListener("change", (event) => {
   const number = Number(event.target.dataset.number);
   props.value = props.value.map((entry, k) => (k === number ? { ...entry, on: event.target.checked } : entry));
-  look(event.target.closest("label"), event.target.checked); // in place: what has the focus keeps it
+  mark(event.target.closest("label"), event.target.checked); // in place, to keep the focus
   trigger("switched");
 });
 watch("value", show);

@@ -4,7 +4,7 @@ import html
 import json
 import uuid
 import zipfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,26 +26,27 @@ DOWNLOADS = {"JSON": "answer.json", "COCO": "coco.zip", "OpenPose": "openpose.js
 
 @dataclass(frozen=True)
 class Shown:
-    """What drawing an answer once more needs, in px of a picture that is small enough to be kept for each visitor."""
+    """What it takes to draw an answer again: a picture small enough to keep for each visitor, the answer in its px."""
 
     picture: Image.Image
     answer: Answer
 
 
-def prepare(picture: Image.Image, answer: Answer, *, asked_box: np.ndarray | None = None) -> Shown:
-    """asked_box: [4] image px, of a question that names the box; drawing clips it."""
+def prepare(picture: Image.Image, answer: Answer, *, asked_box: Sequence[float] = ()) -> Shown:
+    """asked_box: x0, y0, x1, y1 in image px, if the question names a box; it is drawn, clipped to the picture."""
     longest = max(picture.size)
     scale = min(max(longest, CARD_PX[0]), CARD_PX[1]) / longest
     width, height = (max(1, round(side * scale)) for side in picture.size)
-    ratio = np.array([width / picture.width, height / picture.height], np.float32)  # not one number: sides are whole
+    ratio = np.array([width / picture.width, height / picture.height], np.float32)  # two, as the sides are rounded
     box, points, labels = answer.box_xyxy, answer.keypoints, answer.label_map
-    box = asked_box if box is None else box
+    if box is None and asked_box:
+        box = np.asarray(asked_box, np.float32)
     if labels is not None:
         labels = resize_label_map(torch.from_numpy(labels), (height, width)).numpy()
     small = replace(
         answer,
         size_wh=(width, height),
-        box_xyxy=None if box is None else np.asarray(box, np.float32) * np.tile(ratio, 2),
+        box_xyxy=None if box is None else box * np.tile(ratio, 2),
         keypoints=None if points is None else replace(points, xy=points.xy * ratio),
         label_map=labels,
     )
@@ -53,7 +54,7 @@ def prepare(picture: Image.Image, answer: Answer, *, asked_box: np.ndarray | Non
 
 
 def legend(shown: Shown) -> list[dict[str, Any]]:
-    """Entries of `components.Legend`: all that is drawn, switched on."""
+    """The value of `components.legend`: everything that is drawn, switched on."""
     colours: dict[str, Sequence[Colour]] = {}
     if shown.answer.box_xyxy is not None:
         colours[BOX] = [PREDICTION]
@@ -67,7 +68,7 @@ def legend(shown: Shown) -> list[dict[str, Any]]:
 
 
 def draw(shown: Shown, names: Collection[str] | None = None) -> Image.Image:
-    """The picture with what is switched on. names: of the legend; None: all."""
+    """The picture with the answer on it. names: the entries of the legend to draw; None: all."""
     answer, labels = shown.answer, shown.answer.label_map
     if names is None:
         return draw_answer(shown.picture, answer)
@@ -78,8 +79,8 @@ def draw(shown: Shown, names: Collection[str] | None = None) -> Image.Image:
     return draw_answer(shown.picture, replace(answer, label_map=labels), parts=[p for p, on in parts.items() if on])
 
 
-def said(answer: Answer) -> str:
-    """HTML: the answer in a sentence, and what is wrong with it."""
+def sentence(answer: Answer) -> str:
+    """HTML: the caption, what was found, and what is wrong with the answer."""
     lines, found = [], []
     if answer.caption is not None:
         lines.append(f"<blockquote>{html.escape(answer.caption)}</blockquote>")
@@ -92,13 +93,13 @@ def said(answer: Answer) -> str:
     if found:
         lines.append(f"<p>Found: {', '.join(found)}.</p>")
     if not answer.valid:
-        lines.append(problem("The model wrote something that can not be read in full."))
+        lines.append(problem("Part of what the model wrote could not be read."))
     return "".join(lines + [f"<p>{html.escape(note)}</p>" for note in answer.notes])
 
 
-def problem(sentence: str) -> str:
-    """HTML of what went wrong."""
-    return f'<p class="problem">{html.escape(sentence)}</p>'
+def problem(message: str) -> str:
+    """HTML: what went wrong."""
+    return f'<p class="problem">{html.escape(message)}</p>'
 
 
 def table(answer: Answer) -> list[list[str]]:
@@ -109,33 +110,32 @@ def table(answer: Answer) -> list[list[str]]:
         rows.append(["caption", answer.caption, scores["caption"]])
     if answer.box_xyxy is not None:
         rows.append(["box (x0, y0, x1, y1)", _numbers(answer.box_xyxy), scores["box"]])
-    if answer.keypoints is not None:
-        seen = [(name, point) for name, point in answer.keypoints if point is not None]
-        rows += [[name.replace("_", " "), _numbers(point), scores["keypoints"]] for name, point in seen]
-    rows += [[name, f"{int(mask.sum())} px", scores["parsing"]] for name, mask in answer.parts.items()]
-    return rows
+    for name, point in answer.keypoints or ():
+        if point is not None:
+            rows.append([name.replace("_", " "), _numbers(point), scores["keypoints"]])
+    return rows + [[name, f"{int(mask.sum())} px", scores["parsing"]] for name, mask in answer.parts.items()]
 
 
-def _numbers(values: Sequence[float]) -> str:
+def _numbers(values: Iterable[float]) -> str:
     return ", ".join(f"{value:.1f}" for value in values)
 
 
-def write_downloads(answer: Answer, name: str) -> dict[str, str | None]:
-    """A file for each of `DOWNLOADS`, None where the answer has nothing for it. name: of the picture, in COCO results.
+def write_downloads(answer: Answer, name: str) -> list[str | None]:
+    """The files of `DOWNLOADS` in their order, None where the answer has nothing for it.
 
-    They lie in gradio's own folder, which is emptied as `Blocks(delete_cache=...)` says.
+    name: the picture's, for COCO results. `Blocks(delete_cache=...)` says how long the files stay in gradio's folder.
     """
     folder = Path(get_upload_folder()) / "answers" / uuid.uuid4().hex
     folder.mkdir(parents=True)
-    paths = {label: folder / file for label, file in DOWNLOADS.items()}
-    paths["JSON"].write_text(answer.to_json(indent=2), encoding="utf-8")
-    coco = {kind: rows for kind, rows in coco_results([answer], image_ids=[image_id(name)]).items() if rows}
-    if coco:
-        with zipfile.ZipFile(paths["COCO"], "w") as archive:  # COCO's results are a file for each kind
-            for kind, rows in coco.items():
+    record, coco, pose, parts = paths = [folder / file for file in DOWNLOADS.values()]
+    record.write_text(answer.to_json(indent=2), encoding="utf-8")
+    results = {kind: rows for kind, rows in coco_results([answer], image_ids=[image_id(name)]).items() if rows}
+    if results:
+        with zipfile.ZipFile(coco, "w") as archive:  # COCO has a results file for each kind
+            for kind, rows in results.items():
                 archive.writestr(f"coco.{kind}.json", json.dumps(rows))
     if answer.keypoints is not None:
-        paths["OpenPose"].write_text(json.dumps(openpose(answer)), encoding="utf-8")
+        pose.write_text(json.dumps(openpose(answer)), encoding="utf-8")
     if answer.label_map is not None:
-        label_map_image(answer).save(paths["Parts (PNG)"])
-    return {label: str(path) if path.is_file() else None for label, path in paths.items()}
+        label_map_image(answer).save(parts)
+    return [str(path) if path.is_file() else None for path in paths]

@@ -1,11 +1,11 @@
 """A world on disk: the TSV files, masks and pictures that docs/data.md describes.
 
-world.json                        seed, counts, held-out pairs; max_people and looks where they are not the usual ones
+world.json                        seed, counts, held-out pairs; max_people and looks where they differ from the default
 rkpt/{split}.tsv                  also read for REC
 rhrc/{split}.tsv                  one caption in train, three in the other splits
-rpar/{split}.tsv                  the codes' column is empty until the tokenizer has filled it
+rpar/{split}.tsv                  the codes column is empty until the tokenizer fills it
 rpar/annos/{imgs,gts}/{split}/    pictures, and one label map per person
-facts/{split}.jsonl               one person a line: what is true of it, and what was said of it
+facts/{split}.jsonl               one person a line: what is true of them, and what was said about them
 """
 
 import base64
@@ -34,19 +34,19 @@ from .picture.scene import MOST_PEOPLE, Scene, sample_scene
 from .picture.views import View
 from .picture.wardrobe import HELD_OUT
 
-VERSION = 3  # of the drawing: the same seed gives the same world only within one version
+VERSION = 3  # a seed gives the same world only within one version
 SPLITS = ("train", "val", "test", "unseen")
 TABLES = ("rkpt", "rpar", "rhrc", "facts")
 _EXPRESSIONS, _REFERENCES, _RIDDLE_CHANCE = 2, 3, 0.5
 _JPEG_QUALITY = 90
-_CHUNK = 8  # pictures a process draws before it reports
+_CHUNK = 8  # pictures that a process draws before it reports
 
 
 @dataclass(frozen=True)
 class World:
-    """What decides every byte of a world. `pictures` by split; `unseen` has as many as `test`.
+    """What decides every byte of a world.
 
-    looks: 0, or the number of expressions for each person, which then tell of nothing but looks.
+    pictures: by split. looks: 0, or the number of expressions for each person, which then are of looks alone.
     """
 
     seed: int
@@ -56,29 +56,31 @@ class World:
 
     def record(self) -> dict[str, object]:
         """What world.json holds."""
-        easier = {"max_people": self.max_people} if self.max_people != MOST_PEOPLE else {}
-        easier |= {"looks": self.looks} if self.looks else {}
-        return {"name": "drawn people", "version": VERSION, "seed": self.seed, "pictures": self.pictures, **easier}
+        record = {"name": "drawn people", "version": VERSION, "seed": self.seed, "pictures": self.pictures}
+        record |= {"max_people": self.max_people} if self.max_people != MOST_PEOPLE else {}
+        return record | ({"looks": self.looks} if self.looks else {})
 
 
 def scene_random(seed: int, split: str, index: int) -> Random:
-    """The source of all chance in one picture: it depends on nothing else, and no two splits share one."""
+    """The source of all chance in one picture; no two pictures share one."""
     state = np.random.SeedSequence((seed, SPLITS.index(split), index)).generate_state(4)
     return Random(int.from_bytes(state.tobytes(), "little"))
 
 
 def write_world(out: Path, world: World, *, workers: int) -> dict[str, int] | None:
-    """Write a world to a folder that is absent or empty; the number of people by split.
+    """Writes a world to a new or empty folder, which appears when it is complete; returns people by split.
 
-    The folder appears when it is whole. One that holds the same world already is left as it is: None.
+    A folder that already holds this world is left as it is; returns None.
     """
     out = out.resolve()
     if _holds(out, world):
         return None
     if out.is_mount():
-        raise UserError(f"{out}: a disk is mounted there, so a whole world can not take its place: name another folder")
+        raise UserError(
+            f"{out}: a disk is mounted there, so a finished world cannot take its place: name another folder"
+        )
     unfinished = out.with_name(f"{out.name}.unfinished-{os.getpid()}")
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a process of the same number that was killed
+    shutil.rmtree(unfinished, ignore_errors=True)  # left by a killed process of the same id
     try:
         with _pool(min(workers, max(1, sum(world.pictures.values()) // _CHUNK))) as pool:
             people = {split: _write_split(unfinished, world, split, pool) for split in SPLITS}
@@ -86,14 +88,14 @@ def write_world(out: Path, world: World, *, workers: int) -> dict[str, int] | No
         (unfinished / "world.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         os.replace(unfinished, out)
     except OSError as error:
-        raise UserError(f"{out}: can not write the world: {error.strerror}") from error
+        raise UserError(f"{out}: cannot write the world: {error.strerror}") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return people
 
 
 def _holds(out: Path, world: World) -> bool:
-    """Whether the world is there already; an error if there is no room for it."""
+    """Whether `out` already holds this world; UserError if it holds anything else."""
     if not out.exists():
         return False
     if not out.is_dir():
@@ -107,16 +109,16 @@ def _holds(out: Path, world: World) -> bool:
     except (ValueError, UnicodeDecodeError) as error:
         raise UserError(f"{out / 'world.json'}: expected the record of a world, got {error}") from error
     asked = {"max_people": None, "looks": None, **world.record()}
-    if not isinstance(found, dict) or {key: found.get(key) for key in asked} != asked:
-        which = "another world"
-        if isinstance(found, dict) and found.get("version") != VERSION:
-            which = f"a world of version {found.get('version')}, not {VERSION}"
+    found = found if isinstance(found, dict) else {}
+    if {key: found.get(key) for key in asked} != asked:
+        version = found.get("version")
+        which = "another world" if version == VERSION else f"a world of version {version}, not {VERSION}"
         raise UserError(f"{out}: holds {which} (see its world.json): give another folder, or remove it")
     return True
 
 
 def _write_split(out: Path, world: World, split: str, pool: Executor | None) -> int:
-    """Write the files of one split below `out`; the number of people."""
+    """Writes the files of one split below `out`; returns the number of people."""
     count, people = world.pictures[split], 0
     for folder in (*TABLES, f"rpar/annos/imgs/{split}", f"rpar/annos/gts/{split}"):
         (out / folder).mkdir(parents=True, exist_ok=True)
@@ -136,7 +138,7 @@ def _write_split(out: Path, world: World, split: str, pool: Executor | None) -> 
 
 @contextmanager
 def _pool(workers: int) -> Iterator[Executor | None]:
-    """Processes to draw in; None for one, which is this one."""
+    """Processes to draw in; None if this process draws."""
     if workers == 1:
         yield None
         return
@@ -149,14 +151,14 @@ def _pool(workers: int) -> Iterator[Executor | None]:
 
 
 def _ignore_interrupt() -> None:
-    """Ctrl-C reaches every process; the first one cleans up for all."""
+    """Ctrl-C reaches every process; the main one cleans up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def write_picture(
     out: Path, seed: int, split: str, index: int, *, max_people: int = MOST_PEOPLE, looks: int = 0
 ) -> dict[str, list[str]]:
-    """Draw one picture, write it and its masks, and return its rows by table."""
+    """Draws a picture and writes it and its masks; returns its rows by table."""
     rng = scene_random(seed, split, index)
     scene = sample_scene(rng, held_out=split == "unseen", max_people=max_people)
     name = f"{split}/{index:07d}"
@@ -173,7 +175,7 @@ def write_picture(
         captions = captions_for(scene, person, rng, count=1 if split == "train" else _REFERENCES)
         np.save(out / "rpar/annos/gts" / f"{name}_{person}.npy", view.label_map)
         image_id, box = f"{split}_{index:07d}", ",".join(map(str, view.box_xyxy))
-        points = np.minimum(view.keypoints, np.array(scene.picture.size) - 0.01)  # rounding must not lead out
+        points = np.minimum(view.keypoints, np.array(scene.picture.size) - 0.01)  # rounding must not leave the picture
         keypoints = ",".join(f"{value:.2f}" if value else "0" for value in points.ravel())
         for number, expression in enumerate(said):
             anno_id = f"{image_id}_{person}_{number}"
@@ -190,7 +192,7 @@ def write_picture(
 def _expressions(
     scene: Scene, person: int, rng: Random, split: str, names: dict[int, str], looks: int
 ) -> list[Expression]:
-    """What is asked of one person; in `unseen`, always by an unseen garment."""
+    """Expressions for one person; in `unseen`, each names a held-out garment."""
     count, unseen = looks or _EXPRESSIONS, split == "unseen"
     said = expressions_for(scene, person, rng, names=names, count=count, held_out=unseen, looks=looks > 0)
     if not unseen and not looks and rng.random() < _RIDDLE_CHANCE:
@@ -200,9 +202,9 @@ def _expressions(
 
 
 def _describe(view: View) -> dict[str, object]:
-    """A person's attributes for facts/*.jsonl: all of them; `seen`: those that the picture shows.
+    """A person's attributes for facts/*.jsonl, seen or not; `seen` lists what the picture shows.
 
-    regions: what nothing hides of the body; in `seen`, arms and legs may be a patch of their skin.
+    regions: of the body, where nothing hides them; in `seen`, a patch of skin is enough for arms and legs.
     """
     person, pose = view.actor.person, view.actor.pose
     garments = {

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from refhcm.models.qpg import BOX_SYMBOLS
 from refhcm.models.refhcm.decoder import causal_mask
 from refhcm.models.vqgan.config import NUM_CODES
+from refhcm.utils.symbols import BOX_SYMBOLS
 
 FOLDER = Path(__file__).resolve().parent
 SANS = "font-family='-apple-system,Segoe UI,Helvetica,Arial,sans-serif'"

@@ -10,9 +10,9 @@ from .cpu.linear import Linear
 
 
 class Attention(nn.Module):
-    """softmax(q k^T * scale + bias) v, each head times its factor, then projected.
+    """softmax(q k^T * scale + bias) v, each head times its factor (`--scale-heads`), then projected.
 
-    Keys and values are computed apart from the queries, so that a decoder makes those of the picture once.
+    `keys_values` is apart from `forward`, so that a decoder computes the keys and values of the encoder once.
     """
 
     def __init__(self, width: int, heads: int, *, dropout: float, scale_factor: float, scale_heads: bool) -> None:
@@ -37,9 +37,10 @@ class Attention(nn.Module):
     def forward(
         self, x: Tensor, keys: Tensor, values: Tensor, *, bias: Tensor, attn_mask: Tensor | None = None
     ) -> Tensor:
-        """x: [B, T, D]; keys, values: [B, H, S, d]; bias: broadcasts to [B, H, T, S], -inf hides. -> [B, T, D].
+        """x: [B, T, D]; keys, values: [B, H, S, d] -> [B, T, D].
 
-        attn_mask: what a sample hides beyond the bias, which is the same for all of them: 0 or -inf, broadcasts, too.
+        bias: added to the scores of all samples; attn_mask: 0 or -inf, added to hide positions of single samples.
+        Both broadcast to [B, H, T, S].
         """
         dropout = self.dropout if self.training else 0.0
         q = self.split(self.q_proj(x))
@@ -50,8 +51,9 @@ class Attention(nn.Module):
             if faster_by_heads(q, keys) and not dropout:
                 out = attention_by_heads(q, keys, values, bias, scale=self.scale)
             else:
-                drop = {"dropout_p": dropout}
-                out = F.scaled_dot_product_attention(q, keys, values, attn_mask=bias, scale=self.scale, **drop)
+                out = F.scaled_dot_product_attention(
+                    q, keys, values, attn_mask=bias, dropout_p=dropout, scale=self.scale
+                )
         if self.c_attn is not None:
             out = out * self.c_attn[:, None, None]
         return self.out_proj(out.transpose(1, 2).flatten(2))

@@ -1,14 +1,14 @@
-"""What makes a network: one dataclass whose defaults are the paper's large model (docs/network.md)."""
+"""Sizes and switches of the network; the defaults are the paper's large model (docs/network.md)."""
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 from ...utils.errors import CheckpointError
 from ...utils.flags import option
 
-# Switches of the published scripts that every RefHCM and OFA checkpoint has on; there is no other network here.
+# Switches of the published scripts that are on in every RefHCM and OFA checkpoint; other networks are not supported.
 ALWAYS_ON = (
     "encoder_normalize_before",
     "decoder_normalize_before",
@@ -19,11 +19,12 @@ ALWAYS_ON = (
     "code_layernorm_embedding",
     "add_type_embedding",
 )
+PATCH = 16  # px of a patch's side: the backbone's stride
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Sizes and switches of the network; names are the published flags'."""
+    """Sizes and switches of the network, named as the published flags."""
 
     encoder_embed_dim: int = option(1024, "width D of encoder and decoder")
     encoder_ffn_embed_dim: int = option(4096, "width F of the feed-forward layers")
@@ -34,8 +35,8 @@ class NetworkConfig:
     resnet_type: str = option("resnet152", "image backbone: resnet18, 34, 50, 101 or 152")
     resnet_width: int = option(64, "channels of the backbone's first stage; checkpoints of the paper have 64")
     token_bucket_size: int = option(256, "half the number of relative text position buckets")
-    image_bucket_size: int = option(42, "largest number of patches along a side")
-    code_image_size: int = option(128, "size of OFA's generated images; kept for its buffer's shape")
+    image_bucket_size: int = option(42, "largest number of patches along a side of the picture")
+    code_image_size: int = option(128, "size of the images that OFA generates; kept for old checkpoints")
     max_source_positions: int = option(1024, "largest number of source symbols")
     max_target_positions: int = option(1024, "largest number of target symbols")
     orig_patch_image_size: int = option(256, "picture size whose grid --interpolate-position resizes from")
@@ -43,7 +44,7 @@ class NetworkConfig:
     dropout: float = option(0.1, "dropout of embeddings and of each residual branch")
     attention_dropout: float = option(0.0, "dropout of attention weights")
     activation_dropout: float = option(0.0, "dropout after the feed-forward activation")
-    resnet_drop_path_rate: float = option(0.0, "stochastic depth of the backbone's last block of a stage")
+    resnet_drop_path_rate: float = option(0.0, "stochastic depth of the last block of each backbone stage")
     encoder_drop_path_rate: float = option(0.2, "stochastic depth of the last encoder layer")
     decoder_drop_path_rate: float = option(0.2, "stochastic depth of the last decoder layer")
     scale_attn: bool = option(True, "layer norm after each attention")
@@ -58,7 +59,7 @@ class NetworkConfig:
     sync_bn: bool = option(False, "batch norm over all ranks in the backbone")
     freeze_encoder_embedding: bool = option(False, "do not train the symbol embedding")
     freeze_decoder_embedding: bool = option(False, "do not train the symbol embedding (it is shared)")
-    checkpoint_activations: bool = option(False, "save memory: compute most again in the backward pass")
+    checkpoint_activations: bool = option(False, "save memory: recompute most activations in the backward pass")
 
     def __post_init__(self) -> None:
         for heads in (self.encoder_attention_heads, self.decoder_attention_heads):
@@ -71,26 +72,19 @@ class NetworkConfig:
     ) -> "NetworkConfig":
         """Reads flags or a checkpoint's `cfg.model` / `args`; what is absent keeps its default.
 
-        Raises CheckpointError when they describe another network than `--arch refhcm`.
+        CheckpointError when they describe a network that is not `--arch refhcm`.
         """
         given = dict(args) if isinstance(args, Mapping) else vars(args)
         off = [name for name in ALWAYS_ON if not given.get(name, True)]
         if off:
             raise CheckpointError(f"{where}: {', '.join(off)} is off; RefHCM and OFA networks have it on")
-        for name, same in (
-            ("decoder_embed_dim", "encoder_embed_dim"),
-            ("decoder_ffn_embed_dim", "encoder_ffn_embed_dim"),
-        ):
+        for same in ("encoder_embed_dim", "encoder_ffn_embed_dim"):
+            name = same.replace("encoder", "decoder")
             if given.get(name) not in (None, given.get(same, given.get(name))):
                 raise CheckpointError(f"{where}: {name} {given[name]} differs from {same} {given[same]}")
         sizes = SIZES.get(str(given.get("arch") or given.get("_name")), {})
         known = {f.name: given[f.name] for f in fields(cls) if given.get(f.name) is not None}
         return cls(**{**sizes, **known})
-
-    def without_dropout(self) -> "NetworkConfig":
-        """The same network with nothing random in it."""
-        rates = [f.name for f in fields(self) if f.name.endswith(("dropout", "drop_path_rate"))]
-        return replace(self, **dict.fromkeys(rates, 0.0))
 
 
 def _size(width: int, ffn: int, layers: tuple[int, int], heads: int, resnet: str) -> dict[str, Any]:
@@ -105,7 +99,7 @@ def _size(width: int, ffn: int, layers: tuple[int, int], heads: int, resnet: str
     }
 
 
-# `--arch` name -> what differs from the defaults. `ofa_*` are the same networks under their first names.
+# `--arch` name -> what differs from the defaults. `ofa_*` are the same networks under OFA's names.
 _LARGE = _size(1024, 4096, (12, 12), 16, "resnet152")
 _PUBLISHED = {
     "tiny": _size(256, 1024, (4, 4), 4, "resnet50"),
@@ -117,8 +111,8 @@ _PUBLISHED = {
 SIZES: dict[str, dict[str, Any]] = {
     "refhcm": _LARGE,
     **{f"{family}_{name}": size for family in ("refhcm", "ofa") for name, size in _PUBLISHED.items()},
-    # The shipped model of the drawn people: 7 million parameters. No dropout: its masks cost a CPU more than they give.
-    # Positions are added to what is embedded, too: from nothing, biases alone learn where things are very slowly.
+    # The shipped model of the drawn people, 7 million parameters. No dropout: on a CPU it costs more than it gains.
+    # Positions are added to the embeddings, too: trained from scratch, biases alone learn positions very slowly.
     "refhcm_small": _size(256, 512, (5, 3), 4, "resnet18")
     | {
         "resnet_width": 32,
@@ -133,6 +127,6 @@ SIZES: dict[str, dict[str, Any]] = {
         "encoder_drop_path_rate": 0.0,
         "decoder_drop_path_rate": 0.0,
     },
-    # For tests and for trying a script on a CPU.
+    # For tests, and to try out a script on a CPU.
     "refhcm_test": _size(64, 128, (2, 2), 4, "resnet18") | {"token_bucket_size": 64, "image_bucket_size": 12},
 }

@@ -1,7 +1,8 @@
-"""States to answer symbols, all at once or step by step through one path (docs/network.md, "Decoder")."""
+"""The decoder: teacher forcing, and step by step with cached keys and values (docs/network.md, "Decoder")."""
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -11,41 +12,37 @@ from .config import NetworkConfig
 from .cpu.linear import linear
 from .drop_path import drop_path_rates
 from .encoder import EncoderOutput
-from .layers import DecoderLayer, KeyValueCache
+from .layers import DecoderLayer, KeyValueCache, SymbolEmbedding
 from .positions import additive_mask, bias_of, token_buckets
 from .recompute import recomputed
 
 
 @dataclass
 class DecodingState:
-    """What does not change from step to step, and the keys and values of the positions decoded so far.
+    """Everything that decoding carries from step to step; lists have one entry per layer."""
 
-    memory: per layer, the picture's keys and values [B, H, S, d]; self_bias: per layer [1, H, T, T];
-    cross_bias: [1, H, T, S]; attn_mask: additive [B, 1, 1, S] or None; caches: per layer, [B * beams, H, T, d].
-    """
-
-    memory: list[tuple[Tensor, Tensor]]
-    self_bias: list[Tensor]
-    cross_bias: Tensor
-    attn_mask: Tensor | None
-    caches: list[KeyValueCache]
+    memory: list[tuple[Tensor, Tensor]]  # keys and values of the encoder's states, each [B, H, S, d]
+    self_bias: list[Tensor]  # [1, H, T, T]
+    cross_bias: Tensor  # [1, H, T, S]
+    attn_mask: Tensor | None  # of the encoder's states, additive [B, 1, 1, S]
+    caches: list[KeyValueCache]  # keys and values of the positions so far, [B * beams, H, T, d]
     length: int = 0
 
     def reorder(self, rows: Tensor) -> None:
-        """Beam i goes on from where beam `rows[i]` was. The pictures' keys and values stay."""
+        """Beam i continues the former beam `rows[i]`."""
         for cache in self.caches:
             cache.select(rows)
 
     def keep(self, samples: Tensor) -> "DecodingState":
-        """The state of these samples only; the caches follow with the next `reorder`."""
+        """The state of these samples only; call `reorder` next, which does the same to the caches."""
         memory = [(keys[samples], values[samples]) for keys, values in self.memory]
         return replace(self, memory=memory, attn_mask=None if self.attn_mask is None else self.attn_mask[samples])
 
 
 class Decoder(nn.Module):
-    """Pre-norm decoder whose position biases depend on positions only: made once, for batch 1."""
+    """Pre-norm decoder. Its position biases depend on positions only and are computed once, for batch 1."""
 
-    def __init__(self, config: NetworkConfig, embed_tokens: nn.Embedding) -> None:
+    def __init__(self, config: NetworkConfig, embed_tokens: SymbolEmbedding) -> None:
         super().__init__()
         self.config = config
         width, heads, layers = config.encoder_embed_dim, config.decoder_attention_heads, config.decoder_layers
@@ -60,13 +57,14 @@ class Decoder(nn.Module):
         self.cross_pos_k_linear = nn.Linear(width, width)
         self.position_scale = (width / heads * config.attn_scale_factor) ** -0.5
         rates = drop_path_rates(config.decoder_drop_path_rate, layers)
-        self.layers = nn.ModuleList(DecoderLayer(config, rate) for rate in rates)
+        self.layers = cast("list[DecoderLayer]", nn.ModuleList(DecoderLayer(config, rate) for rate in rates))
         self.layer_norm = nn.LayerNorm(width)
         self.output_projection = nn.Linear(width, embed_tokens.num_embeddings, bias=False)
         self.output_projection.weight = embed_tokens.weight
         token_rows, image_rows = 2 * config.token_bucket_size - 1, (2 * config.image_bucket_size - 1) ** 2 + 3
-        self.token_rel_pos_table_list = nn.ModuleList(nn.Embedding(token_rows, heads) for _ in range(layers))
-        # OFA's image generation: no RefHCM task uses it, but every checkpoint holds it.
+        tables = nn.ModuleList(nn.Embedding(token_rows, heads) for _ in range(layers))
+        self.token_rel_pos_table_list = cast("list[nn.Embedding]", tables)
+        # For OFA's image generation: no RefHCM task uses these weights, but every checkpoint holds them.
         self.code_layernorm_embedding = nn.LayerNorm(width)
         self.embed_image_positions = nn.Embedding(config.image_bucket_size**2 + 1, width)
         self.image_pos_ln = nn.LayerNorm(width)
@@ -82,8 +80,8 @@ class Decoder(nn.Module):
     ) -> Tensor:
         """Teacher forcing: int64 [B, T] -> features [B, T, D]; `project` turns them into logits.
 
-        full_mask_position: (b, e), positions that see each other in both directions (Query Parallel Generation).
-        full_mask_rows: bool [B], the answers where they do; None: all.
+        full_mask_position: (b, e), the queries of Query Parallel Generation, see `causal_mask`.
+        full_mask_rows: bool [B], the samples that have queries; None: all.
         """
         length = prev_output_tokens.shape[1]
         self_bias, cross_bias = self._biases(length, encoder.positions, full_mask_position)
@@ -91,7 +89,8 @@ class Decoder(nn.Module):
         padded = prev_output_tokens.eq(self.padding_idx)
         attn_mask = additive_mask(padded, x.dtype) if bool(padded.any()) else None
         if full_mask_rows is not None:
-            closed = causal_mask(length).to(x).masked_fill(full_mask_rows[:, None, None, None], 0)  # [B, 1, T, T]
+            # Samples without queries stay causal, [B, 1, T, T].
+            closed = causal_mask(length).to(x).masked_fill(full_mask_rows[:, None, None, None], 0)
             attn_mask = closed if attn_mask is None else closed + attn_mask
         shared = {
             "cross_bias": cross_bias,
@@ -100,9 +99,8 @@ class Decoder(nn.Module):
         }
         again = self.config.checkpoint_activations and self.training
         for layer, bias in zip(self.layers, self_bias, strict=True):
-            arguments = {"self_bias": bias, **shared}
             run = partial(recomputed, layer) if again else layer
-            x = run(x, encoder.states, **arguments)
+            x = run(x, encoder.states, self_bias=bias, **shared)
         return self.layer_norm(x)
 
     def start(
@@ -113,17 +111,17 @@ class Decoder(nn.Module):
         capacity: int,
         full_mask_position: tuple[int, int] | None = None,
     ) -> DecodingState:
-        """A state for up to `capacity` positions of `beams` answers to each sample."""
+        """The state before the first step, for `beams` answers to each sample of up to `capacity` positions."""
         self_bias, cross_bias = self._biases(capacity, encoder.positions, full_mask_position)
-        made = (layer.encoder_attn.keys_values(encoder.states) for layer in self.layers)
-        memory = [(keys.contiguous(), values.contiguous()) for keys, values in made]  # each step reads all of them
+        of_layers = (layer.encoder_attn.keys_values(encoder.states) for layer in self.layers)
+        memory = [(keys.contiguous(), values.contiguous()) for keys, values in of_layers]  # faster to read each step
         attn_mask = additive_mask(encoder.padding, cross_bias.dtype)
         rows = len(encoder.states) * beams
         caches = [KeyValueCache(keys, capacity, rows=rows) for keys, _ in memory]
         return DecodingState(memory, self_bias, cross_bias, attn_mask, caches)
 
     def extend(self, tokens: Tensor, state: DecodingState) -> Tensor:
-        """The next n symbols of each answer, int64 [B * beams, n] -> features [B * beams, n, D]."""
+        """Advances `state` by n symbols of each answer: int64 [B * beams, n] -> features [B * beams, n, D]."""
         start, end = state.length, state.length + tokens.shape[1]
         state.length = end
         shared = {"cross_bias": state.cross_bias[:, :, start:end], "cross_attn_mask": state.attn_mask}
@@ -133,13 +131,15 @@ class Decoder(nn.Module):
         return self.layer_norm(x)
 
     def project(self, features: Tensor, symbols: Tensor | None = None) -> Tensor:
-        """Features [..., D] -> logits over the vocabulary, or over the rows `symbols` of the output matrix only."""
-        weight = self.output_projection.weight
-        return linear(features, weight if symbols is None else symbols)
+        """Features [..., D] -> logits over the vocabulary.
+
+        symbols: rows of the output matrix [n, D], for logits over these n symbols only.
+        """
+        return linear(features, self.output_projection.weight if symbols is None else symbols)
 
     def _embed(self, tokens: Tensor, start: int) -> Tensor:
         x = self.embed_tokens(tokens)
-        if not self.config.disable_entangle:
+        if not self.config.disable_entangle:  # the paper's model has positions in the biases only
             x = x + self.embed_positions.weight[start : start + tokens.shape[1]]
         return F.dropout(self.layernorm_embedding(x), self.config.dropout, self.training)
 
@@ -164,7 +164,11 @@ class Decoder(nn.Module):
 
 
 def causal_mask(length: int, full_mask_position: tuple[int, int] | None = None) -> Tensor:
-    """0 where position i (row) sees position j, else -inf: [T, T]; b..e, both included, see each other."""
+    """[T, T]: 0 where position i (row) sees position j, else -inf.
+
+    full_mask_position: (b, e) opens positions b..e, both included, to each other: the QPG mask. e may be beyond the
+    last position.
+    """
     mask = torch.full((length, length), -torch.inf).triu(1)
     if full_mask_position is not None:
         begin, end = full_mask_position

@@ -1,25 +1,25 @@
-"""Stochastic depth. Only training needs timm for it: with timm come 170 MB of modules and two seconds of imports."""
+"""Stochastic depth: whole samples skip a branch in training (`--encoder-drop-path-rate` and the like)."""
 
 import torch
 from torch import Tensor, nn
 
 
 class DropPath(nn.Module):
-    """timm's: a sample's branch [B, ...] is left out with this probability, and the others grow to make up for it."""
+    """Drops a sample's branch [B, ...] with this probability in training, and scales up those that stay."""
 
     def __init__(self, drop_prob: float) -> None:
         super().__init__()
         self.drop_prob = drop_prob
 
     def forward(self, x: Tensor) -> Tensor:
-        """x in evaluation mode."""
+        """x itself in evaluation mode."""
         if not (self.training and self.drop_prob):
             return x
-        from timm.layers import drop_path
+        from torchvision.ops import stochastic_depth  # here: answering needs no torchvision, which is slow to import
 
-        return drop_path(x, self.drop_prob, training=True)
+        return stochastic_depth(x, self.drop_prob, mode="row", training=True)
 
 
 def drop_path_rates(highest: float, blocks: int) -> list[float]:
-    """Of each block: in equal steps from 0."""
+    """The rate of each block, rising linearly from 0."""
     return torch.linspace(0, highest, blocks, device="cpu").tolist()

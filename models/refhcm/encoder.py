@@ -1,16 +1,17 @@
-"""Picture and prompt to states (docs/network.md, "Encoder")."""
+"""The encoder: picture and prompt -> hidden states (docs/network.md, "Encoder")."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .config import NetworkConfig
+from .config import PATCH, NetworkConfig
 from .drop_path import drop_path_rates
-from .layers import EncoderLayer
+from .layers import EncoderLayer, SymbolEmbedding
 from .positions import (
     additive_mask,
     bias_of,
@@ -24,13 +25,13 @@ from .positions import (
 from .recompute import recomputed
 from .resnet import ResNet
 
-SINUSOIDS = 0.5  # their amplitude, beside contents of standard deviation 1
-LENGTHS = 32  # kept biases are for texts of a multiple of so many symbols
+SINUSOIDS = 0.5  # amplitude; the embeddings they are added to have standard deviation 1
+LENGTHS = 32  # cached biases are made for text lengths rounded up to a multiple of this
 
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """Pictures as the backbone sees them. patches: [P, h * w, D]; grid: (h, w)."""
+    """P pictures after the backbone, kept for several questions. patches: [P, h * w, D]; grid: (h, w)."""
 
     patches: Tensor
     grid: tuple[int, int]
@@ -41,45 +42,42 @@ class ImageFeatures:
 
     @staticmethod
     def together(image_features: Sequence["ImageFeatures"]) -> "ImageFeatures":
-        """Pictures of one size."""
+        """Joins pictures of the same size."""
         return ImageFeatures(torch.cat([one.patches for one in image_features]), image_features[0].grid)
 
 
 @dataclass(frozen=True)
 class EncoderOutput:
-    """states: [B, S, D], patches first, then text; positions: [1, S, D], the same for every sample.
+    """Hidden states and what the decoder's cross-attention needs beside them."""
 
-    padding: bool [B, S], True where there is nothing; None when nothing is padded.
-    """
-
-    states: Tensor
-    positions: Tensor
-    padding: Tensor | None
+    states: Tensor  # [B, S, D], patches first, then text
+    positions: Tensor  # [1, S, D], the same for every sample
+    padding: Tensor | None  # bool [B, S], True at padding; None when nothing is padded
 
     def select(self, rows: Tensor) -> "EncoderOutput":
-        """The samples of these rows, in this order."""
+        """The samples `rows`, in this order."""
         return EncoderOutput(self.states[rows], self.positions, None if self.padding is None else self.padding[rows])
 
 
 @dataclass
-class _KeptBiases:
-    """The biases of all layers for one grid and weights, each behind a call, from the second time they are needed."""
+class _CachedBiases:
+    """Cached biases of all layers. key: the grid, text length and weights they were made for."""
 
-    key: tuple
+    key: tuple[Any, ...]
     biases: list[Callable[[], Tensor]] | None = None
 
 
 class Encoder(nn.Module):
-    """ResNet patches and symbols through one pre-norm Transformer whose positions are attention biases."""
+    """One pre-norm Transformer over ResNet patches and text symbols; positions enter as attention biases."""
 
-    def __init__(self, config: NetworkConfig, embed_tokens: nn.Embedding) -> None:
+    def __init__(self, config: NetworkConfig, embed_tokens: SymbolEmbedding) -> None:
         super().__init__()
         self.config = config
         width, heads, layers = config.encoder_embed_dim, config.encoder_attention_heads, config.encoder_layers
         self.padding_idx = embed_tokens.padding_idx
         self.embed_tokens = embed_tokens
         self.layernorm_embedding = nn.LayerNorm(width)
-        self.type_embedding = nn.Embedding(2, width)
+        self.type_embedding = nn.Embedding(2, width)  # row 0: text, row 1: image
         self.embed_images = ResNet(
             config.resnet_type,
             width=config.resnet_width,
@@ -98,22 +96,22 @@ class Encoder(nn.Module):
         self.pos_k_linear = nn.Linear(width, width)
         self.position_scale = (width / heads * config.attn_scale_factor) ** -0.5
         rates = drop_path_rates(config.encoder_drop_path_rate, layers)
-        self.layers = nn.ModuleList(EncoderLayer(config, rate) for rate in rates)
+        self.layers = cast("list[EncoderLayer]", nn.ModuleList(EncoderLayer(config, rate) for rate in rates))
         self.layer_norm = nn.LayerNorm(width)
         token_rows, image_rows = 2 * config.token_bucket_size - 1, (2 * config.image_bucket_size - 1) ** 2 + 3
-        self.token_rel_pos_table_list = nn.ModuleList(nn.Embedding(token_rows, heads) for _ in range(layers))
-        self.image_rel_pos_table_list = nn.ModuleList(nn.Embedding(image_rows, heads) for _ in range(layers))
-        self._kept = _KeptBiases(())
+        tables = (nn.ModuleList(nn.Embedding(rows, heads) for _ in range(layers)) for rows in (token_rows, image_rows))
+        self.token_rel_pos_table_list, self.image_rel_pos_table_list = (cast("list[nn.Embedding]", t) for t in tables)
+        self._cached = _CachedBiases(())
 
     def train(self, mode: bool = True) -> "Encoder":
-        """Learning forgets kept biases: optimisers change weights in ways that no version of a tensor tells."""
+        """Training drops cached biases: some optimisers change weights without a new tensor version."""
         if mode:
-            self._kept = _KeptBiases(())
+            self._cached = _CachedBiases(())
         return super().train(mode)
 
     @torch.no_grad()
     def start_from_sinusoids(self) -> None:
-        """Position embeddings before any training: text by its position, patches by row (first half) and column."""
+        """Initialises position embeddings: text by position, patches by row (first half) and column (second)."""
         width, side = self.config.encoder_embed_dim, self.config.image_bucket_size
         texts, patches = self.embed_positions.weight, self.embed_image_positions.weight
         texts.copy_(SINUSOIDS * sinusoids(torch.arange(len(texts)), width, longest=len(texts)))
@@ -131,10 +129,9 @@ class Encoder(nn.Module):
     ) -> EncoderOutput:
         """src_tokens: int64 [B, T]; patch_images: [P, 3, h, w] or None; patch_masks: bool [B], False for no picture.
 
-        patch_rows: int64 [B], the picture that each text asks about; None: the i-th text the i-th picture. The backbone
-        runs once for each picture, however many texts ask about it. image_features: what it has seen before, instead of
-        patch_images.
-        Raises ValueError when the text or the grid is longer than the position tables.
+        patch_rows: int64 [B], the picture that each text is about; None: text i is about picture i. The backbone runs
+        once for each picture. image_features: from `encode_image`, in place of patch_images.
+        ValueError when the text or the grid is larger than the position tables.
         """
         length, grid = src_tokens.shape[1], (0, 0)
         if length > self.config.max_source_positions:
@@ -152,7 +149,7 @@ class Encoder(nn.Module):
         return self._transform(torch.cat(parts, dim=1), torch.cat(padding, dim=1), grid, length)
 
     def encode_image(self, patch_images: Tensor) -> ImageFeatures:
-        """What is the same for all questions about a picture: [P, 3, h, w] -> its patches."""
+        """Pictures [P, 3, h, w] -> their features, which do not depend on the question."""
         features = self.embed_images(patch_images)  # [P, C, h, w]
         patches = self.image_proj(features.flatten(2).transpose(1, 2)) + self.type_embedding.weight[1]
         return ImageFeatures(self.patch_layernorm_embedding(patches), tuple(features.shape[-2:]))
@@ -169,16 +166,16 @@ class Encoder(nn.Module):
             x = x * ~mask[:, :, None]
         attn_mask = additive_mask(mask, x.dtype)
         again = self.config.checkpoint_activations and self.training
+        run = partial(recomputed, _apply) if again else _apply
         for layer, make_bias in zip(self.layers, self._biases(grid, length), strict=True):
-            arguments = (layer, make_bias, x, attn_mask)
-            x = recomputed(_apply, *arguments) if again else _apply(*arguments)
+            x = run(layer, make_bias, x, attn_mask)
         return EncoderOutput(self.layer_norm(x), positions, mask)
 
     def _positions(self, grid: tuple[int, int], length: int) -> tuple[Tensor, Tensor]:
         """Position embeddings before and after their norms, each [1, S, D]."""
         table = self.embed_image_positions.weight
         patches = table[image_positions(*grid, self.config.image_bucket_size).to(table.device)]
-        side = self.config.orig_patch_image_size // 16
+        side = self.config.orig_patch_image_size // PATCH
         if self.config.interpolate_position and grid[0] * grid[1] > side**2:
             first = table[image_positions(side, side, self.config.image_bucket_size).to(table.device)]
             patches = interpolate_grid(first, *grid)
@@ -187,11 +184,10 @@ class Encoder(nn.Module):
         return torch.cat([patches, text])[None], normed[None]
 
     def _biases(self, grid: tuple[int, int], length: int) -> Iterable[Callable[[], Tensor]]:
-        """What makes each layer's bias, [1, H, S, S], for a text of `length` symbols.
+        """A function for each layer that makes its bias [1, H, S, S], for a text of `length` symbols.
 
-        A bias is large: it is made when its layer needs it, and made again where layers are recomputed. An encoder
-        that answers keeps them from the second time on; they are made for texts a little longer, whose biases hold
-        those of the shorter ones.
+        Biases are large, so each is made when its layer runs, and again where layers are recomputed. Without gradients
+        they are cached from the second call on, for a rounded-up length: shorter texts use the top left corner.
         """
         if torch.is_grad_enabled():
             return self._makers(grid, length)
@@ -200,14 +196,14 @@ class Encoder(nn.Module):
         tables = (p for name, p in self.named_parameters() if "pos" in name)
         key = (grid, longest, _autocast(self.embed_tokens.weight.device), *(_state_of(table) for table in tables))
         makers: Iterable[Callable[[], Tensor]] = self._makers(grid, longest)
-        if self._kept.key != key:
-            self._kept = _KeptBiases(key)
+        if self._cached.key != key:
+            self._cached = _CachedBiases(key)
         else:
-            makers = self._kept.biases = self._kept.biases or [partial(_made, make()) for make in makers]
+            makers = self._cached.biases = self._cached.biases or [partial(_made, make()) for make in makers]
         return (partial(_corner, make, states) for make in makers)
 
     def _makers(self, grid: tuple[int, int], length: int) -> Iterator[Callable[[], Tensor]]:
-        """Absolute bias, the same in every layer, plus the layer's relative ones of image-image and text-text pairs."""
+        """Absolute bias, shared by all layers, plus a layer's relative biases of image-image and text-text pairs."""
         _, positions = self._positions(grid, length)
         split = self.layers[0].self_attn.split
         q, k = split(self.pos_q_linear(positions) * self.position_scale), split(self.pos_k_linear(positions))
@@ -215,8 +211,7 @@ class Encoder(nn.Module):
         text = token_buckets(length, self.config.token_bucket_size).to(absolute.device)
         rows = image_positions(*grid, self.config.image_bucket_size).to(absolute.device)
         image = image_buckets(rows, self.config.image_bucket_size)
-        tables = zip(self.token_rel_pos_table_list, self.image_rel_pos_table_list, strict=True)
-        for of_text, of_image in tables:
+        for of_text, of_image in zip(self.token_rel_pos_table_list, self.image_rel_pos_table_list, strict=True):
             yield partial(_bias, absolute, image=(of_image.weight, image), text=(of_text.weight, text))
 
 
@@ -229,7 +224,7 @@ def _bias(absolute: Tensor, *, image: tuple[Tensor, Tensor], text: tuple[Tensor,
 
 
 def _made(bias: Tensor) -> Tensor:
-    """Not `make` with a cache: that would hold the absolute bias, too."""
+    """Holds one bias; caching the maker itself would keep the absolute bias alive, too."""
     return bias
 
 
@@ -238,10 +233,10 @@ def _corner(make_bias: Callable[[], Tensor], states: int) -> Tensor:
 
 
 def _autocast(device: torch.device) -> torch.dtype | None:
-    """The number format that autocast gives products now, if it is on."""
+    """Autocast's dtype, None when it is off."""
     return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
 
 
 def _state_of(weight: Tensor) -> tuple[int, int]:
-    """Changes when the weight is loaded anew, moved, or changed by hand; see `Encoder.train` for optimisers."""
+    """Changes when the weight is loaded, moved or changed in place; see `Encoder.train` for optimisers."""
     return (0 if weight.is_inference() else weight._version), weight.data_ptr()

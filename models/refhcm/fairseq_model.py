@@ -1,4 +1,4 @@
-"""The network under fairseq's name `refhcm`, and its sizes as `--arch` names."""
+"""Registers the network with fairseq as `refhcm`, and its sizes as `--arch` names."""
 
 import argparse
 from collections.abc import Mapping
@@ -19,20 +19,20 @@ class RefHCM(Network, BaseFairseqModel):
 
     @staticmethod
     def add_args(parser: argparse._ActionsContainer) -> None:
-        """Flags of the network; the switches that are always on are accepted."""
+        """Flags of the network; those of `ALWAYS_ON` are accepted and change nothing."""
         add_flags(parser, NetworkConfig, suppress=True)
         for name in ALWAYS_ON:
             parser.add_argument("--" + name.replace("_", "-"), action="store_true", default=True, help="always on")
 
     @classmethod
     def build_model(cls, args: argparse.Namespace, task: Any) -> "RefHCM":
-        """The network of these flags for the task's vocabulary."""
+        """The network for these flags and the task's vocabulary."""
         return cls(NetworkConfig.from_args(args), len(task.source_dictionary), padding_idx=task.source_dictionary.pad())
 
     def load_state_dict(
         self, state_dict: Mapping[str, Tensor], strict: bool = True, model_cfg: Any = None, args: Any = None
     ) -> None:
-        """Any RefHCM or OFA weights, as `fit_weights` makes them fit. Raises CheckpointError for others."""
+        """Loads any RefHCM or OFA weights through `fit_weights`. CheckpointError for others."""
         fitted, report = fit_weights(state_dict, self, where="checkpoint")
         report.log("checkpoint")
         super(BaseFairseqModel, self).load_state_dict(fitted, strict=False)
@@ -40,7 +40,7 @@ class RefHCM(Network, BaseFairseqModel):
 
 def _fill(args: argparse.Namespace, size: Mapping[str, Any]) -> None:
     for name, value in size.items():
-        if not hasattr(args, name):  # what the user gave rules
+        if not hasattr(args, name):  # what the user gave takes precedence
             setattr(args, name, value)
 
 

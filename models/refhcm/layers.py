@@ -1,4 +1,4 @@
-"""Pre-norm encoder and decoder layers (docs/network.md, "Layers")."""
+"""Symbol embedding, and the pre-norm layers of encoder and decoder (docs/network.md, "Layers")."""
 
 import torch
 import torch.nn.functional as F
@@ -10,30 +10,41 @@ from .cpu.linear import Linear
 from .drop_path import DropPath
 
 
+class SymbolEmbedding(nn.Embedding):
+    """Embeds the symbols of encoder and decoder; the output projection uses the same matrix."""
+
+    padding_idx: int
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """int64 [...] -> [..., D]. On a CPU the gradient is sparse: a dense one would clear the whole vocabulary."""
+        return F.embedding(ids, self.weight, self.padding_idx, sparse=self.weight.device.type == "cpu")
+
+
 class KeyValueCache:
-    """Keys and values of the positions decoded so far, in buffers allocated once: [B, H, capacity, d]."""
+    """Keys and values of the positions decoded so far, in buffers allocated once: [rows, H, capacity, d]."""
 
     def __init__(self, like: Tensor, capacity: int, *, rows: int) -> None:
+        """like: keys [B, H, S, d] with this cache's heads, width and dtype."""
         shape = (rows, like.shape[1], capacity, like.shape[3])
         self.keys, self.values = like.new_empty(shape), like.new_empty(shape)
         self.length = 0
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Adds [B, H, n, d] and returns all so far, [B, H, length, d]."""
+        """Adds [rows, H, n, d] and returns all so far, [rows, H, length, d]."""
         start, self.length = self.length, self.length + keys.shape[2]
         self.keys[:, :, start : self.length] = keys
         self.values[:, :, start : self.length] = values
         return self.keys[:, :, : self.length], self.values[:, :, : self.length]
 
     def select(self, rows: Tensor) -> None:
-        """Row i becomes what row `rows[i]` was; there may be fewer rows than before."""
+        """Row i becomes the former row `rows[i]`; there may be fewer rows than before."""
         for buffer in (self.keys, self.values):
             buffer[: len(rows), :, : self.length] = buffer[rows, :, : self.length]
         self.keys, self.values = self.keys[: len(rows)], self.values[: len(rows)]
 
 
 class Layer(nn.Module):
-    """What encoder and decoder layers share: the feed-forward block and the residual path."""
+    """The part that encoder and decoder layers share: the feed-forward block and the residual path."""
 
     def __init__(self, config: NetworkConfig, drop_path: float) -> None:
         super().__init__()
@@ -47,7 +58,7 @@ class Layer(nn.Module):
         self.final_layer_norm = nn.LayerNorm(width)
 
     def attention(self, config: NetworkConfig, heads: int) -> Attention:
-        """An attention block of this network."""
+        """A new attention block."""
         return Attention(
             config.encoder_embed_dim,
             heads,
@@ -57,7 +68,7 @@ class Layer(nn.Module):
         )
 
     def residual(self, x: Tensor, branch: Tensor) -> Tensor:
-        """x + the branch, after dropout and stochastic depth (per sample)."""
+        """x + branch; dropout and stochastic depth (per sample) apply to the branch."""
         return x + self.drop_path(F.dropout(branch, self.dropout, self.training))
 
     def feed_forward(self, x: Tensor) -> Tensor:
@@ -79,7 +90,7 @@ class EncoderLayer(Layer):
         self.attn_ln = nn.LayerNorm(width) if config.scale_attn else nn.Identity()
 
     def forward(self, x: Tensor, bias: Tensor, attn_mask: Tensor | None = None) -> Tensor:
-        """x: [B, S, D]; bias and attn_mask: broadcast to [B, H, S, S]."""
+        """x: [B, S, D] -> the same; bias and attn_mask broadcast to [B, H, S, S]."""
         normed = self.self_attn_layer_norm(x)
         attended = self.self_attn(normed, *self.self_attn.keys_values(normed), bias=bias, attn_mask=attn_mask)
         return self.feed_forward(self.residual(x, self.attn_ln(attended)))
@@ -109,9 +120,9 @@ class DecoderLayer(Layer):
         cross_attn_mask: Tensor | None = None,
         cache: KeyValueCache | None = None,
     ) -> Tensor:
-        """x: [N, n, D], N a multiple of B: the beams of a picture share its keys and values.
+        """x: [N, n, D] -> the same. N is B times the number of beams, which share the keys and values of their sample.
 
-        memory: the encoder's states [B, S, D], or their keys and values [B, H, S, d] made before.
+        memory: the encoder's states [B, S, D], or their keys and values, each [B, H, S, d].
         self_bias, self_attn_mask: broadcast to [N, H, n, past + n]; cross_bias, cross_attn_mask: to [B, H, n, S].
         """
         normed = self.self_attn_layer_norm(x)
@@ -124,7 +135,7 @@ class DecoderLayer(Layer):
         keys, values = self.encoder_attn.keys_values(memory) if isinstance(memory, Tensor) else memory
         queries = self.encoder_attn_layer_norm(x)
         beams, n = len(x) // len(keys), x.shape[1]
-        if beams > 1:  # the beams of a picture are further queries to the same keys
+        if beams > 1:  # the beams of a sample are further queries to the same keys
             queries = queries.reshape(len(keys), beams * n, -1)
             cross_bias = cross_bias if n == 1 else cross_bias.repeat(1, 1, beams, 1)
         attended = self.encoder_attn(queries, keys, values, bias=cross_bias, attn_mask=cross_attn_mask).reshape(x.shape)

@@ -1,4 +1,4 @@
-"""Putting a checkpoint's weights into a network (docs/network.md, "Loading checkpoints")."""
+"""Loading a checkpoint's weights into a network (docs/network.md, "Loading checkpoints")."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -17,49 +17,43 @@ from .network import Network
 
 logger = logging.getLogger(__name__)
 
-COMPUTED = ("version", "token_rp_bucket", "image_rp_bucket", "image_position_idx")  # follow from the config
+COMPUTED = ("version", "token_rp_bucket", "image_rp_bucket", "image_position_idx")  # buffers that the config implies
 EMBEDDINGS = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "decoder.output_projection.weight")
 
 
-class _NothingDrawn(TorchFunctionMode):
-    """Leaves weights as they are where they would be drawn: on `meta` that alone imports 120 MB of torch's compiler."""
+class _SkipInit(TorchFunctionMode):
+    """Skips random initialisation, which on `meta` would import 120 MB of torch's compiler."""
 
     def __torch_function__(
-        self, func: Callable, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        kwargs = kwargs or {}
         if getattr(func, "__name__", "") in ("normal_", "uniform_", "kaiming_uniform_"):
             return args[0] if args else kwargs["tensor"]
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs)
 
 
 @dataclass
 class LoadReport:
-    """What loading did beyond copying: names of weights."""
+    """Names of the weights that were not simply copied."""
 
     missing: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     extended: list[str] = field(default_factory=list)
 
     def log(self, where: str) -> None:
-        """One line for each kind that occurred."""
-        for what, names in (
-            ("kept initial values of", self.missing),
-            ("dropped", self.dropped),
-            ("extended", self.extended),
-        ):
+        """Logs one line for each kind that occurred."""
+        kinds = {"kept initial values of": self.missing, "dropped": self.dropped, "extended": self.extended}
+        for what, names in kinds.items():
             if names:
-                logger.info(
-                    "%s: %s %d weights: %s", where, what, len(names), ", ".join(names[:8]) + " ..." * (len(names) > 8)
-                )
+                some = ", ".join(names[:8]) + " ..." * (len(names) > 8)
+                logger.info("%s: %s %d weights: %s", where, what, len(names), some)
 
 
-def fit_weights(
-    weights: Mapping[str, Tensor], network: Network, *, where: str, has_mask: bool = True
-) -> tuple[dict[str, Tensor], LoadReport]:
-    """The checkpoint's weights as the network's state dict wants them; no argument is changed.
+def fit_weights(weights: Mapping[str, Tensor], network: Network, *, where: str) -> tuple[dict[str, Tensor], LoadReport]:
+    """A checkpoint's weights, fitted to the network's state dict; no argument is changed.
 
-    has_mask: whether the dictionary has `<mask>`; without it an embedding may have one row more.
-    Raises CheckpointError naming the first unknown key or the first shape that does not match.
+    CheckpointError names the first unknown key or the first shape that does not match.
     """
     report, fitted = LoadReport(), {}
     expected = network.state_dict()
@@ -76,10 +70,7 @@ def fit_weights(
             value = _with_rows(value, len(expected[name]), name, report)
         fitted[name] = value
     if embedding is not None:
-        rows = len(expected[EMBEDDINGS[0]])
-        if len(embedding) == rows + 1 and not has_mask:
-            embedding = embedding[:-1]
-        embedding = _with_rows(embedding, rows, EMBEDDINGS[0], report)
+        embedding = _with_rows(embedding, len(expected[EMBEDDINGS[0]]), EMBEDDINGS[0], report)
         fitted |= dict.fromkeys(EMBEDDINGS, embedding)
     for name, value in fitted.items():
         if value.shape != expected[name].shape:
@@ -98,12 +89,12 @@ def _shared_embedding(weights: Mapping[str, Tensor], where: str) -> Tensor | Non
 
 
 def _with_rows(matrix: Tensor, rows: int, name: str, report: LoadReport) -> Tensor:
+    """The matrix [n, D] with at least this many rows; new ones are normal(0, D^-0.5)."""
     if len(matrix) >= rows:
         return matrix
     report.extended.append(name)
-    return torch.cat(
-        [matrix, matrix.new_empty(rows - len(matrix), matrix.shape[1]).normal_(0, matrix.shape[1] ** -0.5)]
-    )
+    width = matrix.shape[1]
+    return torch.cat([matrix, matrix.new_empty(rows - len(matrix), width).normal_(0, width**-0.5)])
 
 
 def load_network(
@@ -114,20 +105,21 @@ def load_network(
     dtype: torch.dtype | None = None,
     ema: bool = False,
 ) -> Network:
-    """The network of a checkpoint in evaluation mode. device, dtype: None for the CPU and the file's number format.
+    """The network of a checkpoint, in evaluation mode.
 
-    No random weights are made, unless some are missing in the file. ema: the averaged weights of `--store-ema`.
-    Raises CheckpointError for what does not fit, and for fewer symbols than `num_symbols`: an answer would be random.
+    device, dtype: None for the CPU and the file's dtype. ema: the averaged weights of `--store-ema`.
+    Weights are initialised only when the file lacks some. CheckpointError for weights that do not fit, and for fewer
+    symbols than `num_symbols`: the embeddings of the others would be random.
     """
     where = str(checkpoint.path)
     config = NetworkConfig.from_args(checkpoint.flags(), where=where)
-    with torch.device("meta"), _NothingDrawn():
+    with torch.device("meta"), _SkipInit():
         network = Network(config, num_symbols)
     fitted, report = fit_weights(checkpoint.ema_weights() if ema else checkpoint.weights, network, where=where)
     if EMBEDDINGS[0] in report.extended:
         known = next(len(checkpoint.weights[name]) for name in EMBEDDINGS if name in checkpoint.weights)
-        has = f"knows {known} symbols, the vocabulary has {num_symbols}"
-        raise CheckpointError(f"{where}: {has}: name the vocabulary that it was trained with (bpe_dir)")
+        has = f"knows {known} symbols, but the vocabulary has {num_symbols}"
+        raise CheckpointError(f"{where}: {has}. Give the vocabulary that it was trained with (--bpe-dir)")
     counters = [name for name in report.missing if name.endswith("num_batches_tracked")]
     if report.missing == counters:
         fitted |= {name: torch.zeros((), dtype=torch.long) for name in counters}
@@ -137,14 +129,13 @@ def load_network(
         network = Network(config, num_symbols)
         network.load_state_dict(fitted, strict=False)
     report.log(where)
-    for module in network.modules():  # one by one, so that no weight is held in two formats for long
+    for module in network.modules():  # one by one: at most one module is in memory twice
         _move(module, device, dtype)
     return network.eval()
 
 
 def _move(module: nn.Module, device: torch.device | None, dtype: torch.dtype | None) -> None:
-    before = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
-    for tensor in before:
+    for tensor in [*module.parameters(recurse=False), *module.buffers(recurse=False)]:
         floating = dtype if tensor.is_floating_point() else None
         moved = tensor.data.to(device, floating)
         if moved is not tensor.data:

@@ -1,7 +1,7 @@
-"""Relative position buckets and the biases they give (docs/network.md, "Positions").
+"""Relative position buckets, their biases, and image position interpolation (docs/network.md, "Positions").
 
-The published buffers `token_rp_bucket`, `image_rp_bucket` and `image_position_idx` follow from the config:
-they are computed here for the positions at hand and are no part of the state dict.
+The published buffers `token_rp_bucket`, `image_rp_bucket` and `image_position_idx` follow from the config. They are
+computed here for the positions at hand and are not in the state dict.
 """
 
 import math
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-TOKEN_POSITIONS = 1024  # the logarithmic buckets end there, whatever the bucket size
+TOKEN_POSITIONS = 1024  # where the logarithmic buckets end, whatever the bucket size
 
 
 def token_buckets(length: int, bucket_size: int) -> Tensor:
@@ -29,7 +29,7 @@ def token_buckets(length: int, bucket_size: int) -> Tensor:
 def image_positions(height: int, width: int, bucket_size: int) -> Tensor:
     """Row of `embed_image_positions` of each patch of a grid, int64 [height * width], row-major.
 
-    Raises ValueError when the grid has more patches along a side than the buckets have.
+    ValueError when a side of the grid has more than `bucket_size` patches.
     """
     if max(height, width) > bucket_size:
         raise ValueError(
@@ -41,7 +41,7 @@ def image_positions(height: int, width: int, bucket_size: int) -> Tensor:
 def image_buckets(positions: Tensor, bucket_size: int) -> Tensor:
     """Bucket of each pair of image positions, int64 [P, P].
 
-    positions: [P] as from `image_positions`; 0 is OFA's "no position" token, whose pairs have the last three buckets.
+    positions: [P], as from `image_positions`; pairs with 0, OFA's "no position" token, have the last three buckets.
     """
     side = 2 * bucket_size - 1
     row, column = (positions - 1) // bucket_size, (positions - 1) % bucket_size
@@ -53,35 +53,35 @@ def image_buckets(positions: Tensor, bucket_size: int) -> Tensor:
 
 
 def sinusoids(positions: Tensor, width: int, *, longest: float) -> Tensor:
-    """Sines and cosines of positions [N] with waves of 2 pi to 2 pi * longest: float32 [N, width]."""
+    """Sines and cosines of positions [N], wavelengths 2 pi to 2 pi * longest: float32 [N, width]."""
     waves = longest ** torch.linspace(0, 1, width // 2)
     angles = positions[:, None] / waves
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
 
 
 def code_positions(bucket_size: int, code_image_size: int) -> Tensor:
-    """OFA's `image_position_idx`, int64: no position, the grid of a code image, then fillers."""
+    """OFA's buffer `image_position_idx`, int64: "no position", the grid of a code image, then fillers."""
     side = code_image_size // 8
     grid = (torch.arange(side)[:, None] * bucket_size + torch.arange(side) + 1).flatten()
     return torch.cat([torch.zeros(1, dtype=torch.long), grid, torch.full((769,), 1024)])
 
 
 def interpolate_grid(embeddings: Tensor, height: int, width: int) -> Tensor:
-    """Position embeddings of a square grid, resized bilinearly: [N, D] -> [height * width, D]."""
+    """Image position interpolation: embeddings of a square grid [N, D], resized bilinearly -> [height * width, D]."""
     side = math.isqrt(len(embeddings))
     grid = embeddings.t().reshape(1, -1, side, side)
     return F.interpolate(grid, size=(height, width), mode="bilinear").flatten(2)[0].t()
 
 
 def additive_mask(padding: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """bool [B, S], True where there is nothing -> 0 or -inf, [B, 1, 1, S], to be added to attention scores."""
+    """bool [B, S], True at padding -> [B, 1, 1, S], 0 or -inf (padding), to be added to attention scores."""
     if padding is None:
         return None
     return torch.zeros_like(padding, dtype=dtype).masked_fill(padding, -torch.inf)[:, None, None, :]
 
 
 class _BiasOf(torch.autograd.Function):
-    """`bias_of`; torch's own backward pass of such a gather takes eight times as long."""
+    """`table.t()[:, buckets]`, and may be replaced by it: torch's own backward pass takes eight times as long."""
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, buckets: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ class _BiasOf(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (buckets,), dtype = ctx.saved_tensors, grad.dtype
-        if grad.device.type != "cpu":  # there thousands are added up in the gradient's own format
+        if grad.device.type != "cpu":  # a GPU would add up thousands of values in half precision
             grad = grad.float()
         sums = grad.new_zeros(len(grad), ctx.rows).index_add_(1, buckets.flatten(), grad.flatten(1))
         return sums.t().to(dtype), None
@@ -105,7 +105,7 @@ def bias_of(table: Tensor, buckets: Tensor) -> Tensor:
 
 
 class _WithRelative(torch.autograd.Function):
-    """`with_relative`; the backward pass copies nothing."""
+    """Plain sums of padded biases give the same; here the backward pass copies nothing."""
 
     @staticmethod
     def forward(ctx: Any, absolute: Tensor, image: Tensor, text: Tensor) -> Tensor:
@@ -122,5 +122,5 @@ class _WithRelative(torch.autograd.Function):
 
 
 def with_relative(absolute: Tensor, image: Tensor, text: Tensor) -> Tensor:
-    """absolute: [1, H, P + T, P + T]; image: [H, P, P]; text: [H, T, T]. -> a new bias, patches first."""
+    """The absolute bias [1, H, P + T, P + T] plus those of image pairs [H, P, P] and text pairs [H, T, T]."""
     return _WithRelative.apply(absolute, image, text)

@@ -1,4 +1,4 @@
-"""What a backward pass computes again instead of keeping it (`--checkpoint-activations`)."""
+"""Saves memory in training: the backward pass recomputes activations (`--checkpoint-activations`)."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -13,16 +13,16 @@ _PRODUCTS = {torch.ops.aten.mm.default, torch.ops.aten.addmm.default}
 
 
 def recomputed(function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-    """function(*args, **kwargs), of which the results of linear layers are kept.
+    """function(*args, **kwargs), keeping only the results of linear layers.
 
-    Norms, activations and attention's probabilities, most of the memory and little of the time, are computed again.
+    Norms, activations and attention probabilities take most of the memory and little of the time: they are recomputed.
     """
     contexts = partial(create_selective_checkpoint_contexts, _policy)
     return checkpoint(function, *args, use_reentrant=False, context_fn=contexts, **kwargs)
 
 
-def recomputed_blocks(blocks: nn.Sequential, x: Tensor) -> Tensor:
-    """blocks(x), of which nothing is kept. Batch norms count each picture once."""
+def recomputed_blocks(blocks: nn.Module, x: Tensor) -> Tensor:
+    """blocks(x), keeping only x. Running statistics of batch norms are updated once, not twice."""
     return checkpoint(blocks, x, use_reentrant=False, context_fn=lambda: (nullcontext(), _uncounted(blocks)))
 
 
@@ -32,11 +32,11 @@ def _policy(_context: Any, operator: Any, *_args: Any, **_kwargs: Any) -> Checkp
 
 @contextmanager
 def _uncounted(module: nn.Module) -> Iterator[None]:
-    """Batch norms use the statistics of their batch, as in training, and remember nothing of it."""
-    norms = [part for part in module.modules() if getattr(part, "num_batches_tracked", None) is not None]
+    """Batch norms normalise by their batch, as in training, but leave their running statistics as they are."""
+    norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
-    for norm in norms:
-        norm.momentum, norm.num_batches_tracked = 0.0, norm.num_batches_tracked.clone()  # SyncBatchNorm needs one
+    for norm in norms:  # SyncBatchNorm insists on a counter
+        norm.momentum, norm.num_batches_tracked = 0.0, torch.zeros((), dtype=torch.long)
     try:
         yield
     finally:

@@ -1,7 +1,8 @@
-"""The image backbone: ResNet v1.5 bottlenecks up to stage 3, output stride 16 (docs/network.md, "Backbone")."""
+"""The image backbone: ResNet v1.5 up to stage 3, output stride 16 (docs/network.md, "Backbone")."""
 
 from collections.abc import Callable
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +19,11 @@ BLOCKS = {
     "resnet101": (3, 4, 23),
     "resnet152": (3, 8, 36),
 }
-TOGETHER = 3  # blocks that are recomputed at once: fewer keep more in between, more hold more then
+TOGETHER = 3  # blocks recomputed at once: fewer keep more inputs, more need more memory while they are recomputed
 
 
 class Bottleneck(nn.Module):
-    """One pixel to fewer channels, 3 x 3 with the stride, one pixel to four times as many; stochastic depth."""
+    """1 x 1 to fewer channels, 3 x 3 with the stride, 1 x 1 to four times as many; stochastic depth."""
 
     def __init__(
         self,
@@ -31,7 +32,7 @@ class Bottleneck(nn.Module):
         *,
         norm: Callable[[int], nn.Module],
         stride: int = 1,
-        downsample: nn.Module | None = None,
+        downsample: nn.Sequential | None = None,
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
@@ -49,9 +50,23 @@ class Bottleneck(nn.Module):
         out = self.drop_path(self.bn3(self.conv3(out)))
         return self.relu(out + (x if self.downsample is None else self.downsample(x)))
 
+    def folded(self) -> FoldedBlock:
+        """The same block for answering."""
+        return FoldedBlock(
+            FoldedConv(self.conv1, self.bn1, relu=True),
+            FoldedConv(self.conv2, self.bn2, relu=True),
+            FoldedConv(self.conv3, self.bn3, relu=True),
+            None if self.downsample is None else FoldedConv(*self.downsample, relu=False),
+        )
+
 
 class ResNet(nn.Module):
     """[B, 3, h, w] -> [B, 16 * width, h / 16, w / 16]."""
+
+    conv1: nn.Conv2d | FoldedConv
+    layer1: nn.Sequential
+    layer2: nn.Sequential
+    layer3: nn.Sequential
 
     def __init__(
         self,
@@ -63,13 +78,13 @@ class ResNet(nn.Module):
         sync: bool = False,
         recompute: bool = False,
     ) -> None:
-        """recompute: a training keeps what is between a few blocks only, and the backward pass makes the rest again."""
+        """frozen, sync: the kind of batch norm; recompute: in training, keep only every few blocks' input."""
         super().__init__()
         if kind not in BLOCKS:
             raise CheckpointError(f"resnet_type {kind!r} is not one of {', '.join(BLOCKS)}")
         norm: Callable[[int], nn.Module] = nn.BatchNorm2d
         if frozen:
-            from torchvision.ops import FrozenBatchNorm2d  # here, for torchvision takes long to import
+            from torchvision.ops import FrozenBatchNorm2d  # here: torchvision is slow to import
 
             norm = FrozenBatchNorm2d
         elif sync:
@@ -87,7 +102,7 @@ class ResNet(nn.Module):
 
     @staticmethod
     def _stage(
-        channels: int, planes: int, blocks: int, *, norm: Callable, stride: int, drop_path: float
+        channels: int, planes: int, blocks: int, *, norm: Callable[[int], nn.Module], stride: int, drop_path: float
     ) -> nn.Sequential:
         rates = drop_path_rates(drop_path, blocks)  # the first block never drops
         downsample = nn.Sequential(nn.Conv2d(channels, 4 * planes, 1, stride, bias=False), norm(4 * planes))
@@ -97,20 +112,20 @@ class ResNet(nn.Module):
 
     @torch.no_grad()
     def fold(self) -> None:
-        """For answering only: each batch norm becomes part of the convolution before it, once and for all."""
+        """For answering only: folds each batch norm into the convolution before it. It cannot be undone."""
         self.eval()
-        self.conv1 = FoldedConv(self.conv1, self.bn1, relu=True)
+        self.conv1 = FoldedConv(cast(nn.Conv2d, self.conv1), self.bn1, relu=True)
         del self.bn1
         for stage in (self.layer1, self.layer2, self.layer3):
             for i, block in enumerate(stage):
-                stage[i] = FoldedBlock(block)
+                stage[i] = cast(Bottleneck, block).folded()
         self.folded = True
 
     def forward(self, x: Tensor) -> Tensor:
         """Features of the third stage.
 
-        Channels lie innermost where that is faster (1.6 times in half precision on a CPU). A backbone that learns in
-        float32 keeps the order of sums that the published numbers were made with.
+        Channels last is faster (1.6 times in half precision on a CPU). Training in float32 keeps torch's default
+        layout, and so the order of sums behind the published numbers.
         """
         if self.folded or x.dtype != torch.float32 or torch.is_autocast_enabled(x.device.type):
             x = x.contiguous(memory_format=torch.channels_last)

@@ -1,3 +1,5 @@
-"""The parsing-map tokenizer: a VQGAN that reads and writes label maps as codes."""
+"""The parsing-map tokenizer, a VQGAN: label map <-> codes."""
 
 from .tokenizer import VQTokenizer, load_tokenizer
+
+__all__ = ["VQTokenizer", "load_tokenizer"]

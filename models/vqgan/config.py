@@ -1,6 +1,7 @@
 """The sizes of a VQGAN, read from its `model.yaml` (docs/tokenizer.md)."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ from ...utils.parsing import NUM_CLASSES
 
 GRID_HW = (8, 6)
 NUM_CODES = GRID_HW[0] * GRID_HW[1]
-_GROUPS = 32  # of every GroupNorm: widths must be multiples of it
+_GROUPS = 32  # groups of every GroupNorm; widths must be multiples of it
 
 
 @dataclass(frozen=True, kw_only=True)
 class VQConfig:
-    """Sizes of the tokenizer. The names are those of `model.yaml`, whose `ddconfig` is flattened in."""
+    """Sizes of the tokenizer, named as in `model.yaml`; its section `ddconfig` is flattened."""
 
     n_labels: int
     n_embed: int
@@ -33,7 +34,7 @@ class VQConfig:
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Channels of each level, the finest first."""
+        """Channels of each level, finest first."""
         return tuple(self.ch * multiple for multiple in self.ch_mult)
 
     @property
@@ -43,7 +44,7 @@ class VQConfig:
         return GRID_HW[0] * factor, GRID_HW[1] * factor
 
     def attends(self, level: int) -> bool:
-        """Whether a level attends: `resolution` is halved per level, whatever the real size of the map is."""
+        """Whether a level has attention. As published, `resolution` decides, not the real size of the map."""
         return self.resolution // 2**level in self.attn_resolutions
 
 
@@ -52,22 +53,23 @@ def read_config(path: str | Path) -> VQConfig:
     try:
         document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise CheckpointError(f"{path}: can not be read ({error.strerror})") from error
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path}: is not a YAML file ({' '.join(str(error).split())})") from error
     params = _section(path, document, ("model", "params"))
     ddconfig = _section(path, document, ("model", "params", "ddconfig"))
     values = {}
     for field in fields(VQConfig):
-        prefix, section = (
-            ("", params) if field.name in ("n_labels", "n_embed", "embed_dim") else ("ddconfig.", ddconfig)
-        )
+        top = field.name in ("n_labels", "n_embed", "embed_dim")
+        section, key = (params, field.name) if top else (ddconfig, f"ddconfig.{field.name}")
         if field.name in section:
-            values[field.name] = _checked(path, prefix + field.name, section[field.name])
-        elif field.name != "dropout":
-            raise CheckpointError(f"{path}: model.params lacks {prefix}{field.name}")
-    _refuse_variants(path, params, ddconfig)
-    return _consistent(path, VQConfig(**values))
+            values[field.name] = _checked(path, key, section[field.name])
+        elif field.default is MISSING:
+            raise CheckpointError(f"{path}: model.params lacks {key}")
+    config = VQConfig(**values)
+    for problem in _problems(config, params, ddconfig):
+        raise CheckpointError(f"{path}: model.params.{problem}")
+    return config
 
 
 def _section(path: str | Path, document: Any, keys: tuple[str, ...]) -> dict[str, Any]:
@@ -79,46 +81,33 @@ def _section(path: str | Path, document: Any, keys: tuple[str, ...]) -> dict[str
 
 
 def _checked(path: str | Path, key: str, value: Any) -> Any:
-    """A positive whole number, a list of them, or a share (dropout)."""
     name = key.rpartition(".")[2]
     if name == "dropout":
-        if isinstance(value, int | float) and 0 <= value < 1:
-            return float(value)
-        raise CheckpointError(f"{path}: model.params.{key} is {value!r}, expected a number in 0..1")
-    if name in ("ch_mult", "attn_resolutions"):
-        if isinstance(value, list) and all(_is_size(item) for item in value) and (value or name != "ch_mult"):
-            return tuple(value)
-        raise CheckpointError(f"{path}: model.params.{key} is {value!r}, expected a list of whole numbers above 0")
-    if _is_size(value):
-        return value
-    raise CheckpointError(f"{path}: model.params.{key} is {value!r}, expected a whole number above 0")
+        valid, expected = isinstance(value, int | float) and 0 <= value < 1, "a number in 0..1"
+    elif name in ("ch_mult", "attn_resolutions"):
+        valid, expected = isinstance(value, list) and all(map(_is_size, value)), "a list of whole numbers above 0"
+        valid = valid and bool(value or name == "attn_resolutions")
+    else:
+        valid, expected = _is_size(value), "a whole number above 0"
+    if not valid:
+        raise CheckpointError(f"{path}: model.params.{key} is {value!r}, expected {expected}")
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _is_size(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def _refuse_variants(path: str | Path, params: dict[str, Any], ddconfig: dict[str, Any]) -> None:
+def _problems(config: VQConfig, params: dict[str, Any], ddconfig: dict[str, Any]) -> Iterator[str]:
+    """What this tokenizer cannot be: a variant of the VQGAN, or sizes that do not match."""
     if ddconfig.get("double_z", False):
-        raise CheckpointError(f"{path}: model.params.ddconfig.double_z is set, expected false: a VQGAN has no variance")
+        yield "ddconfig.double_z is set, expected false: a VQGAN has no variance"
     if params.get("remap") is not None:
-        raise CheckpointError(
-            f"{path}: model.params.remap is {params['remap']!r}, expected none: codes are not renamed"
-        )
-
-
-def _consistent(path: str | Path, config: VQConfig) -> VQConfig:
+        yield f"remap is {params['remap']!r}, expected none: codes are not renamed"
     if config.n_labels != NUM_CLASSES:
-        raise CheckpointError(f"{path}: model.params.n_labels is {config.n_labels}, expected CIHP's {NUM_CLASSES}")
+        yield f"n_labels is {config.n_labels}, expected CIHP's {NUM_CLASSES}"
     for key in ("in_channels", "out_ch"):
-        if getattr(config, key) != config.n_labels:
-            raise CheckpointError(
-                f"{path}: model.params.ddconfig.{key} is {getattr(config, key)}, "
-                f"expected n_labels = {config.n_labels} (one channel per class)"
-            )
+        if (channels := getattr(config, key)) != config.n_labels:
+            yield f"ddconfig.{key} is {channels}, expected n_labels = {config.n_labels} (one channel per class)"
     if any(width % _GROUPS for width in (config.ch, *config.widths)):
-        raise CheckpointError(
-            f"{path}: model.params.ddconfig.ch times ch_mult gives widths {config.widths}, "
-            f"expected multiples of {_GROUPS} (GroupNorm)"
-        )
-    return config
+        yield f"ddconfig.ch times ch_mult gives widths {config.widths}, expected multiples of {_GROUPS} (GroupNorm)"

@@ -1,4 +1,4 @@
-"""Encoder and decoder of the VQGAN; parameter names are the checkpoint's (docs/tokenizer.md)."""
+"""Encoder and decoder of the VQGAN; parameter names are those of the checkpoint (docs/tokenizer.md)."""
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ def _conv3(channels_in: int, channels_out: int) -> nn.Conv2d:
 
 
 class ResnetBlock(nn.Module):
-    """Two normalised 3x3 convolutions beside a shortcut: [B, C, h, w] -> [B, C', h, w]."""
+    """Two normalised 3x3 convolutions, with a residual."""
 
     def __init__(self, channels_in: int, channels_out: int, *, dropout: float) -> None:
         super().__init__()
@@ -25,19 +25,18 @@ class ResnetBlock(nn.Module):
         self.norm2 = _norm(channels_out)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = _conv3(channels_out, channels_out)
-        if channels_in != channels_out:
-            self.nin_shortcut = nn.Conv2d(channels_in, channels_out, kernel_size=1)
+        same = channels_in == channels_out
+        self.nin_shortcut = nn.Identity() if same else nn.Conv2d(channels_in, channels_out, kernel_size=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, h, w] -> [B, C', h, w]."""
         branch = self.conv1(F.silu(self.norm1(x)))
         branch = self.conv2(self.dropout(F.silu(self.norm2(branch))))
-        shortcut = self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x
-        return shortcut + branch
+        return self.nin_shortcut(x) + branch
 
 
 class AttentionBlock(nn.Module):
-    """Single-head self-attention over the h*w positions, with a residual."""
+    """Single-head self-attention over the h * w positions, with a residual."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -53,7 +52,7 @@ class AttentionBlock(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Halves the sides: zeros on the right and at the bottom only, then a 3x3 convolution of stride 2."""
+    """Halves the sides: a 3x3 convolution of stride 2, padded on the right and at the bottom only."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -77,24 +76,22 @@ class Upsample(nn.Module):
 
 
 class _Level(nn.Module):
-    """One resolution: blocks, each followed by attention where the level has any, then the change of size if any."""
+    """One resolution: blocks, each followed by attention if the level attends, then a resize if set."""
 
-    def __init__(self, channels_in: int, channels_out: int, *, num_blocks: int, attends: bool, dropout: float) -> None:
+    def __init__(self, config: VQConfig, index: int, channels_in: int, *, num_blocks: int) -> None:
         super().__init__()
-        widths = [channels_in] + [channels_out] * (num_blocks - 1)
-        self.block = nn.ModuleList(ResnetBlock(width, channels_out, dropout=dropout) for width in widths)
-        self.attn = nn.ModuleList(AttentionBlock(channels_out) for _ in range(num_blocks if attends else 0))
+        width, attends = config.widths[index], config.attends(index)
+        channels = [channels_in] + [width] * (num_blocks - 1)
+        self.block = nn.ModuleList(ResnetBlock(c, width, dropout=config.dropout) for c in channels)
+        self.attn = nn.ModuleList(AttentionBlock(width) if attends else nn.Identity() for _ in channels)
+        self.downsample: nn.Module = nn.Identity()
+        self.upsample: nn.Module = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, h, w] -> [B, C', h', w'] with h' = h, h/2 or 2h."""
-        for position, block in enumerate(self.block):
-            x = block(x)
-            if self.attn:
-                x = self.attn[position](x)
-        for resample in ("downsample", "upsample"):
-            if hasattr(self, resample):
-                x = getattr(self, resample)(x)
-        return x
+        for block, attn in zip(self.block, self.attn, strict=True):
+            x = attn(block(x))
+        return self.upsample(self.downsample(x))
 
 
 class _Middle(nn.Module):
@@ -117,13 +114,7 @@ class Encoder(nn.Module):
         self.down = nn.ModuleList()
         channels = config.ch
         for index, width in enumerate(config.widths):
-            level = _Level(
-                channels,
-                width,
-                num_blocks=config.num_res_blocks,
-                attends=config.attends(index),
-                dropout=config.dropout,
-            )
+            level = _Level(config, index, channels, num_blocks=config.num_res_blocks)
             if index < len(config.widths) - 1:
                 level.downsample = Downsample(width)
             self.down.append(level)
@@ -150,13 +141,7 @@ class Decoder(nn.Module):
         self.mid = _Middle(channels, dropout=config.dropout)
         levels = []
         for index, width in reversed(list(enumerate(config.widths))):
-            level = _Level(
-                channels,
-                width,
-                num_blocks=config.num_res_blocks + 1,
-                attends=config.attends(index),
-                dropout=config.dropout,
-            )
+            level = _Level(config, index, channels, num_blocks=config.num_res_blocks + 1)
             if index > 0:
                 level.upsample = Upsample(width)
             levels.append(level)
@@ -175,6 +160,6 @@ class Decoder(nn.Module):
 
 def nearest_codes(vectors: Tensor, codebook: Tensor) -> Tensor:
     """Row of the codebook [K, D] nearest to each vector [N, D] by squared distance, int64 [N]."""
-    vectors, codebook = vectors.float(), codebook.float()  # half precision can not tell close codes apart
-    distances = codebook.pow(2).sum(1) - 2 * vectors @ codebook.T  # the vector's own square changes no order
+    vectors, codebook = vectors.float(), codebook.float()  # half precision cannot tell close codes apart
+    distances = codebook.pow(2).sum(1) - 2 * vectors @ codebook.T  # without |vector|^2, which is the same for all codes
     return torch.argmin(distances, dim=1)

@@ -1,4 +1,4 @@
-# What the scripts of the drawn people share: the world's folder, the small network's sizes, and how a CPU is used best.
+# What the scripts for drawn people share: the sizes of the small network, and settings that suit a CPU.
 export SIZE=small PATCH_IMAGE_SIZE=${PATCH_IMAGE_SIZE:-192} PRECISION=${PRECISION:-autocast} NUM_WORKERS=${NUM_WORKERS:-1}
 source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Scores the shipped model on a world of drawn people: evaluate.sh WORLD [OUT] writes OUT/results.json and results.md.
-# MODEL names another folder with model.pt, bpe/ and vqgan/. ROWS=200 scores the first rows of each table only.
+# MODEL: another folder with model.pt, bpe/ and vqgan/. ROWS=200 scores only the first rows of each table.
 [ -f "${1:-}/world.json" ] || { echo "error: evaluate.sh WORLD [OUT]: ${1:-no folder} holds no world.json" >&2; exit 2; }
 world=$(cd "$1" && pwd)
 out=${2:-results/synthetic}
@@ -11,7 +11,7 @@ source "$(dirname "$0")/common.sh"
 vq=(--vq-config "$model/vqgan/model.yaml" --vq-ckpt "$model/vqgan/model.ckpt")
 masks=(--data "$out/rpar_test.tsv" --annotation-root "$annos" "${vq[@]}")
 
-# The tables to score: all rows, or the first ones; the codes are this tokenizer's.
+# The tables to score: all rows, or the first ones, with codes by this tokenizer.
 first() { if [ -n "${ROWS:-}" ]; then head -n "$ROWS" "$1"; else cat "$1"; fi; }
 first "$world/rkpt/test.tsv" > "$out/rkpt_test.tsv"
 first "$world/rkpt/unseen.tsv" > "$out/rkpt_unseen.tsv"

@@ -1,4 +1,4 @@
-"""Puts the metrics of evaluate.sh together: results.py WORLD OUT reads OUT/*.json, writes OUT/results.json and .md."""
+"""Collects the metrics of evaluate.sh: results.py WORLD OUT reads OUT/*.json, writes OUT/results.json and .md."""
 
 import json
 import sys

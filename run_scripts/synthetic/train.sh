@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A small model like the shipped one, from nothing: train.sh [RUN]. A finished step is not done again; a training goes on where it was.
+# Trains a small model like the shipped one, from nothing: train.sh [RUN]. Finished steps are skipped, an interrupted training resumes.
 # SEED=1 PATCH_IMAGE_SIZE=192 PICTURES=24000 LOOK_PICTURES=10000 TOKENIZER_UPDATES=1600 BACKBONE_UPDATES=1800 ENCODER_UPDATES=8000 UPDATES=12800
-# ADAPT_UPDATES=1800 choose another run. START=checkpoints/synthetic goes on from a model, on other worlds (SEED=7), with its words and codes.
+# ADAPT_UPDATES=1800 are the defaults. START=checkpoints/synthetic continues from a model, with its vocabulary and codes, on other worlds (SEED=7).
 set -euo pipefail
 run=${1:-runs/synthetic}
 mkdir -p "$run" && run=$(cd "$run" && pwd)
@@ -12,12 +12,12 @@ source "$(dirname "$0")/common.sh"
 seed=${SEED:-1}
 world=$run/world
 
-step "1 the worlds: drawn people, and others of whom nothing but looks is said"
+step "1 the worlds: one with everything said, one with looks alone"
 run "$python" -m refhcm world --out "$world" --seed "$seed" --train "${PICTURES:-24000}" --val 200 --test 200
 run "$python" -m refhcm world --out "$run/looks" --seed "$((seed + 40))" --max-people 3 --looks 5 \
   --train "${LOOK_PICTURES:-10000}" --val 1 --test 1
 
-step "2 a vocabulary of its words"
+step "2 a vocabulary of their words"
 [ -d "$BPE_DIR" ] || run "$python" -m refhcm vocabulary "$world/rkpt/train.tsv:2" "$world/rhrc/train.tsv:1" \
   --size 900 --out "$BPE_DIR"
 
@@ -32,14 +32,14 @@ for split in train val; do
     "${masks[@]}" --vq-config "$vq/model.yaml" --vq-ckpt "$vq/model.ckpt" --out "$world/rpar/$split.codes.tsv"
 done
 
-step "4 backbone and encoder: what is seen, and who is asked about"
+step "4 backbone and encoder: what is to be seen, and who is asked about"
 begin=(--backbone-updates "${BACKBONE_UPDATES:-1800}")
 [ -z "$start" ] || begin=(--backbone-updates "${BACKBONE_UPDATES:-0}" --finetune-from-model "$start/model.pt")
 [ -f "$run/network/checkpoint_last.pt" ] || run "$python" -m refhcm pretrain "$world" "$run/looks" \
   --save-dir "$run/pretrain" --bpe-dir "$BPE_DIR" "${symbols[@]}" --arch refhcm_small --patch-image-size "$PATCH_IMAGE_SIZE" \
   --seed "$seed" "${begin[@]}" --updates "${ENCODER_UPDATES:-8000}"
 
-step "5 the network: all answers, and at last several of them in one instruction"
+step "5 the network: all answers, in the end also several in one instruction"
 codes=$world/rpar/train.codes.tsv
 [ -n "${DRY_RUN:-}" ] || newer "$run/chains.tsv" "$codes" "$run/looks/rkpt/train.tsv" || {
   cat "$run/looks/rkpt/train.tsv" "$world/rkpt/train.tsv" > "$run/regions.tsv"
@@ -67,7 +67,7 @@ network "$rows,refchain=1" "$updates" --refchain-dataset "$run/chains.tsv" --ref
 
 step "6 the decoder of parsing maps, on the network's answers to one row in 10"
 answered=$run/answered.tsv answers=$run/answers/rpar_full_mask/answered_predict.json last=$run/network/checkpoint_last.pt
-[ ! "$last" -nt "$run/adapted/model.ckpt" ] || run rm -rf "$run/adapted"  # it was for an earlier network
+[ ! "$last" -nt "$run/adapted/model.ckpt" ] || run rm -rf "$run/adapted"  # made for an earlier network
 [ -f "$run/adapted/score.json" ] || {
   [ -n "${DRY_RUN:-}" ] || awk 'NR % 10 == 0' "$codes" > "$answered"
   weights=(--vq-config "$vq/model.yaml" --vq-ckpt "$vq/model.ckpt")
@@ -84,4 +84,4 @@ run cp -r "$BPE_DIR" "$run/shipped/"
 run cp "$vq/model.yaml" "$run/shipped/vqgan/"
 run "$python" -m refhcm export "$run/adapted/model.ckpt" "$run/shipped/vqgan/model.ckpt"
 run "$python" -m refhcm export "$last" "$run/shipped/model.pt"
-step "scored by: MODEL=$run/shipped run_scripts/synthetic/evaluate.sh $world"
+step "to score it: MODEL=$run/shipped run_scripts/synthetic/evaluate.sh $world"

@@ -1,4 +1,4 @@
-"""The benchmark command on a network of toy size: what it writes, and what it says of a mistake."""
+"""The benchmark command on a toy network: what it writes, and its message for a mistake."""
 
 import json
 import subprocess
@@ -34,7 +34,7 @@ def test_table_and_numbers(tmp_path):
 
 
 def test_the_limit_by_hand():
-    """4 s of products, 5 s of reads of 2 bytes each."""
+    """40 operations at 10/s and 10 reads of 2 bytes at 4/s: 4 s + 5 s."""
     assert Machine(flops=10, bandwidth=4).seconds(Work(flops=40, reads=10), 2) == 9
 
 
@@ -50,5 +50,5 @@ def test_a_line_of_the_table():
 def test_an_unknown_path_is_a_sentence(tmp_path):
     done = run("fly", *SMALL, "--out", str(tmp_path))
     assert done.returncode == 2
-    assert done.stderr.startswith("error: no path fly; there are encoder, rec")
+    assert done.stderr.startswith("error: unknown path fly; choose from encoder, rec")
     assert not (tmp_path / "results.json").exists()

@@ -1,4 +1,4 @@
-"""The counted work, against torch's own count of what small networks do."""
+"""The formulas of the least work, against torch's FlopCounterMode on small networks."""
 
 import copy
 
@@ -51,7 +51,7 @@ def test_one_convolution_by_hand():
 
 @pytest.mark.parametrize("questions", [1, 3])
 def test_encoder(network, questions):
-    """Twice with the bias, for a text of 32 symbols, whose bias holds the shorter ones'; then it is kept."""
+    """The first two calls make the bias, for a text of 32 symbols; the third takes it from the cache."""
     network = copy.deepcopy(network)
     first, _, third = (counted(lambda: encode(network, 64, questions)) for _ in range(3))
     work = flops.encoder(network.config, 64, TEXT, pictures=questions, questions=questions)

@@ -1,4 +1,4 @@
-"""What a batch's fields and the flags do to the loss, on logits made by hand (docs/training.md, "Criterion")."""
+"""How flags and the fields of a batch change the loss of logits made by hand (docs/training.md, "Criterion")."""
 
 import math
 
@@ -38,7 +38,7 @@ def loss_of(logits, target, *, net_input=None, fields=None, **options):
     return float(loss), size
 
 
-def test_rows_are_weighed(logits, target):
+def test_rows_are_weighted(logits, target):
     first, second = (loss_of(logits[k : k + 1], target[k : k + 1])[0] for k in range(ROWS))
     assert loss_of(logits, target, fields={"conf": torch.tensor([1.0, 0.0])})[0] == pytest.approx(first)
     assert loss_of(logits, target, fields={"conf": torch.tensor([0.5, 5.0])})[0] == pytest.approx(
@@ -51,7 +51,7 @@ def test_symbols_of_each_position_are_restricted(logits, target):
     everywhere = loss_of(logits, target, constraint_range="4,9")[0]
     masks = allowed.expand(ROWS, LENGTH, SYMBOLS).clone()
     assert loss_of(logits, target, fields={"constraint_masks": masks})[0] == pytest.approx(everywhere)
-    masks[0, 0] = torch.arange(SYMBOLS) == target[0, 0]  # nothing else is possible there
+    masks[0, 0] = torch.arange(SYMBOLS) == target[0, 0]  # only the target is possible there
     at_first, _, _ = position_losses(logits[0, :1], target[0, :1], smoothing=0.1, allowed=allowed)
     found = loss_of(logits, target, fields={"constraint_masks": masks})[0]
     assert found == pytest.approx(everywhere - float(at_first), abs=1e-5)
@@ -70,7 +70,7 @@ def test_divergence_of_the_two_passes_is_added(logits, target):
 
 
 def test_parallel_positions_are_a_part_of_their_own(logits, target):
-    """Of each part the worst are dropped, and of rows that are not asked in parallel there is one part."""
+    """The worst positions are dropped in each part; rows without parallel positions are one part."""
     losses = torch.full((ROWS, LENGTH), torch.nan)
     losses[target != 1], _, _ = position_losses(logits[target != 1], target[target != 1], smoothing=0.1)
 

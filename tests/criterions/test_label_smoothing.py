@@ -42,7 +42,7 @@ def test_symmetric_kl_by_hand():
 
 
 def test_symmetric_kl_of_what_is_allowed():
-    """As if the other symbols were not there; they have no gradient."""
+    """Other symbols change nothing and have no gradient."""
     logits, allowed = torch.randn(4, 10, requires_grad=True), range_mask(10, "6,8", torch.device("cpu"))
     log_probs = logits.masked_fill(~allowed, -torch.inf).log_softmax(-1)
     found = symmetric_kl(log_probs, allowed=allowed)
@@ -54,7 +54,7 @@ def test_symmetric_kl_of_what_is_allowed():
 
 def test_a_coordinate_is_spread_over_its_neighbours_by_hand():
     logits = torch.tensor([[0.0, 1.0, 2.0, 0.0, 1.0], [0.0, 1.0, 2.0, 0.0, 1.0]])
-    target = torch.tensor([3, 0])  # bins are the ids 2, 3, 4; the second target is none of them
+    target = torch.tensor([3, 0])  # bins are the ids 2, 3, 4; the second target is not a bin
     loss, nll, log_probs = position_losses(logits, target, smoothing=0.0, neighbours=Neighbours(range(2, 5), 1.0))
     side = math.exp(-0.5)
     spread = [side / (1 + 2 * side), 1 / (1 + 2 * side), side / (1 + 2 * side)]

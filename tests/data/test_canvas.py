@@ -6,13 +6,13 @@ import torch
 from PIL import Image
 from scipy.ndimage import zoom
 
-from refhcm.data.canvas import IMAGENET_MEAN, IMAGENET_STD, Canvas, resize_label_map, to_canvas, to_image
+from refhcm.data.canvas import IMAGENET_MEAN, IMAGENET_STD, Canvas, to_canvas, to_image, zoom_label_map
 
 
 def test_place_by_hand(picture):
     # No resizing: 8 x 8 px stay as they are.
     square = picture.resize((8, 8))
-    placed = Canvas(patch_image_size=8).place(square)
+    placed = Canvas(patch_image_size=8).resized(square)
     assert placed.patch_image.dtype == torch.float32
     assert placed.patch_image.shape == (3, 8, 8)
     pixels = torch.from_numpy(np.array(square)).permute(2, 0, 1).float()
@@ -20,25 +20,25 @@ def test_place_by_hand(picture):
 
 
 def test_ratios_are_float32_numbers(picture):
-    placed = Canvas(patch_image_size=5).place(picture)
+    placed = Canvas(patch_image_size=5).resized(picture)
     assert (placed.w_resize_ratio, placed.h_resize_ratio) == (float(np.float32(5 / 8)), float(np.float32(5 / 4)))
-    assert Canvas(patch_image_size=512).place(Image.new("RGB", (9, 213))).h_resize_ratio == 2.4037559032440186
+    assert Canvas(patch_image_size=512).resized(Image.new("RGB", (9, 213))).h_resize_ratio == 2.4037559032440186
 
 
 @pytest.mark.parametrize("size_wh", [(240, 320), (320, 240), (6, 90), (90, 6)])
 def test_width_is_resized_before_height(size_wh):
-    """The published pixels; in one step Pillow >= 13 would begin with the height of a tall picture."""
+    """As in the published pixels; in one step, Pillow >= 13 would resize the height of a tall picture first."""
     pixels = np.random.default_rng(0).integers(0, 256, (size_wh[1], size_wh[0], 3), dtype=np.uint8)
     image = Image.fromarray(pixels)
     wide = image.resize((64, size_wh[1]), Image.Resampling.BICUBIC)
     expected = np.asarray(wide.resize((64, 64), Image.Resampling.BICUBIC))
-    patch_image = Canvas(patch_image_size=64).place(image).patch_image
+    patch_image = Canvas(patch_image_size=64).resized(image).patch_image
     assert np.array_equal(((patch_image * 0.5 + 0.5) * 255).round().permute(1, 2, 0).numpy(), expected)
 
 
 def test_imagenet_mean_and_std():
     canvas = Canvas(patch_image_size=2, mean=IMAGENET_MEAN, std=IMAGENET_STD)
-    patch_image = canvas.place(Image.new("RGB", (2, 2), (255, 0, 51))).patch_image
+    patch_image = canvas.resized(Image.new("RGB", (2, 2), (255, 0, 51))).patch_image
     expected = [(1 - 0.485) / 0.229, (0 - 0.456) / 0.224, (0.2 - 0.406) / 0.225]
     assert patch_image[:, 1, 0].tolist() == pytest.approx(expected, rel=1e-6)
 
@@ -62,11 +62,11 @@ def test_coordinates_there_and_back():
 )
 def test_label_map_is_scipys_zoom(height, width):
     label_map = np.random.default_rng(0).integers(0, 20, (height, width))
-    resized = resize_label_map(label_map)
+    resized = zoom_label_map(label_map)
     assert resized.dtype == np.int32
     assert np.array_equal(resized, zoom(label_map, (512 / height, 512 / width), order=0))
 
 
 def test_label_map_axes_are_not_swapped():
     label_map = np.array([[1, 2, 3], [4, 5, 6]], dtype=np.uint8)
-    assert resize_label_map(label_map, size=2).tolist() == [[1, 3], [4, 6]]
+    assert zoom_label_map(label_map, size=2).tolist() == [[1, 3], [4, 6]]

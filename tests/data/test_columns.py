@@ -18,7 +18,7 @@ def test_box():
 @pytest.mark.parametrize(
     "text", ["", "1,2,3", "1,2,3,4,5", "1,2,x,4", "1,2,nan,4", "1,2,inf,4", "1,2,1e30,4", "1;2;3;4"]
 )
-def test_box_that_is_no_box(text):
+def test_malformed_boxes(text):
     with pytest.raises(DataError, match=r"a\.tsv:3: column box: needs 4 finite numbers x0,y0,x1,y1, got"):
         parse_box(text, WHERE)
 
@@ -64,7 +64,7 @@ def test_bad_codes(text):
 
 def test_caption():
     assert parse_caption(" a man ", WHERE) == " a man "
-    with pytest.raises(DataError, match=r"a\.tsv:3: column expression: needs a text"):
+    with pytest.raises(DataError, match=r"a\.tsv:3: column expression: is empty"):
         parse_caption(" \t", WHERE, column="expression")
 
 

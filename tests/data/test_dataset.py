@@ -182,9 +182,9 @@ def test_optional_fields():
 
 
 def test_shared_pictures():
-    """Rows with one and the same tensor share it; equal tensors of different pictures do not count as one."""
-    first, second = sample("a"), sample("b")
-    samples = [first, second, sample("c") | {"patch_image": first["patch_image"]}]
+    """Rows whose pictures have one key share them, in whatever tensor each holds it."""
+    samples = [sample(name, picture_key=name) for name in "abc"]
+    samples[2] |= {"picture_key": "a", "patch_image": samples[0]["patch_image"].clone()}
     shared = collate(samples, pad=PAD, share_pictures=True)["net_input"]
     plain = collate(samples, pad=PAD)["net_input"]
     assert shared["patch_rows"].tolist() == [0, 1, 0]

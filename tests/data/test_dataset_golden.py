@@ -7,10 +7,10 @@ import pytest
 import torch
 from golden_folder import DATASETS, numbers
 
-from refhcm.data.canvas import Canvas, resize_label_map, to_canvas
+from refhcm.data.canvas import Canvas, to_canvas, zoom_label_map
 from refhcm.data.collate import collate
 from refhcm.data.columns import parse_box, parse_codes, parse_keypoints
-from refhcm.data.images import read_image, read_label_map
+from refhcm.data.images import read_label_map, read_picture
 from refhcm.data.tsv import TsvFile
 
 COLUMNS = {
@@ -55,8 +55,8 @@ def test_pictures_and_labels(golden, grids, key):
     assert len(file) == len(case["rows"])
     for i, expected in enumerate(case["rows"]):
         row, where = file[i], file.where(i)
-        image = read_image(row["image"], root=golden / "data" / "rpar_annos" / "imgs", where=where)
-        placed = canvas.place(image)
+        image = read_picture(row["image"], root=golden / "data" / "rpar_annos" / "imgs", where=where).image
+        placed = canvas.resized(image)
         check_patch_image(placed.patch_image, expected["patch_image"], grid=grids[f"{key.replace('/', '|')}|{i}"])
         assert row["id"] == expected["id"]
         assert parse_box(row["box"], where).tolist() == expected["region_coord"]
@@ -71,7 +71,7 @@ def test_pictures_and_labels(golden, grids, key):
             assert parse_codes(row["codes"], where, num_codes=num_codes).tolist() == expected["parsing_code"]
         if "gt" in expected:
             label_map = read_label_map(row["mask"], image.size, root=golden / "data/rpar_annos/gts", where=where)
-            gt = resize_label_map(label_map)
+            gt = zoom_label_map(label_map)
             assert np.bincount(gt.ravel(), minlength=20).tolist() == expected["gt"]["bincount20"]
             assert hashlib.sha256(gt.astype("<i4").tobytes()).hexdigest() == expected["gt"]["int32_sha256"]
 
@@ -86,7 +86,7 @@ def test_bins_of_boxes(golden, real_vocabulary, key):
     of_caption = key.startswith("rhrc")
     canvas_size = size if of_caption else case["kwargs"]["max_image_size"]
     for i, expected in enumerate(case["rows"]):
-        image = read_image(file[i]["image"], root=golden / "data/rpar_annos/imgs", where=file.where(i))
+        image = read_picture(file[i]["image"], root=golden / "data/rpar_annos/imgs", where=file.where(i)).image
         box = parse_box(file[i]["box"], file.where(i))
         w_resize_ratio, h_resize_ratio = size / image.width, size / image.height
         on_canvas = to_canvas(box, w_resize_ratio, h_resize_ratio=h_resize_ratio)

@@ -1,4 +1,4 @@
-"""Pictures that users give: all forms of one picture are the same, and what is no picture is a clear error."""
+"""Pictures that users give: every form of a picture gives the same pixels, anything else a clear error."""
 
 import io
 import zlib
@@ -34,8 +34,8 @@ def test_all_forms_are_the_same_picture(array, tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_what_is_transparent_is_white(mode):
-    """Its colours are often black; half of it is half as dark."""
+def test_transparent_pixels_become_white(mode):
+    """Whatever colour hides below; a half transparent black is grey."""
     image = Image.new("RGBA", (3, 1), (0, 0, 0, 0))
     image.putpixel((1, 0), (0, 0, 0, 255))
     image.putpixel((2, 0), (0, 0, 0, 128) if mode != "P" else (0, 0, 0, 255))
@@ -43,7 +43,7 @@ def test_what_is_transparent_is_white(mode):
     assert found == [255, 0, 127 if mode != "P" else 0]
 
 
-def test_an_array_of_another_layout(array):
+def test_an_array_that_is_not_contiguous(array):
     view = array[::-1, :, ::-1]
     assert (np.asarray(open_picture(view)) == view).all()
 
@@ -90,7 +90,7 @@ def test_16_bits_are_turned_like_others():
 
 @pytest.mark.parametrize("pixels", [np.full((4, 4), 0.5, np.float32), np.full((4, 4), 70_000, np.int32)])
 def test_32_bits_are_refused(pixels):
-    with pytest.raises(UserError, match=r"^image: its pixels are .* not of 8 or 16 bits"):
+    with pytest.raises(UserError, match=r"^image: needs pixels of 8 or 16 bits, got numbers from"):
         open_picture(Image.fromarray(pixels))
     for value, seen in ((200, 200), (200 * 256, 200)):
         assert open_picture(Image.fromarray(np.full((4, 4), value, np.int32))).getpixel((0, 0)) == (seen,) * 3
@@ -114,13 +114,13 @@ WHOLE = encoded(Image.fromarray(np.random.default_rng(1).integers(0, 256, (64, 6
         (None, "needs a path, bytes"),
         (7, "got int"),
         (["a.png"], "got list"),
-        (b"", "no picture"),
-        (b"text", "no picture"),
-        (WHOLE[: len(WHOLE) // 2], "no picture"),
-        (bomb(), "no picture"),
-        ("/no/such/file.png", "/no/such/file.png: can not be read"),
-        ("\0", "can not be read"),
-        ("/", "can not be read"),
+        (b"", "cannot be read as a picture"),
+        (b"text", r"cannot be read as a picture \(unknown format\)"),
+        (WHOLE[: len(WHOLE) // 2], "cannot be read as a picture"),
+        (bomb(), "cannot be read as a picture"),
+        ("/no/such/file.png", "/no/such/file.png: cannot be read"),
+        ("\0", "cannot be read"),
+        ("/", "cannot be read"),
         (np.zeros((4, 4), np.uint8), r"uint8 \[H, W, 3\], got uint8 \[4, 4\]"),
         (np.zeros((4, 4, 4), np.uint8), "got uint8"),
         (np.zeros((4, 4, 3)), "got float64"),
@@ -129,7 +129,7 @@ WHOLE = encoded(Image.fromarray(np.random.default_rng(1).integers(0, 256, (64, 6
         (Image.new("RGB", (0, 5)), "0 x 5 px"),
     ],
 )
-def test_no_pictures(source, message):
+def test_anything_else_is_refused(source, message):
     with pytest.raises(UserError, match=message) as caught:
         open_picture(source, where="images[3]")
     assert str(caught.value).startswith("images[3]: ")
@@ -142,7 +142,7 @@ def test_truncated_pillow_picture():
 
 
 def test_limits():
-    """As README says."""
+    """The numbers that the documents give."""
     assert (pictures.MAX_BYTES, pictures.MAX_PIXELS) == (64 * 1024 * 1024, 80_000_000)
 
 

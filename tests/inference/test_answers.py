@@ -1,4 +1,4 @@
-"""Reading what a model wrote: every part from the right symbols, and nothing of what can not be read."""
+"""Reading what a model wrote: each part comes from the right symbols, and unreadable parts are left out."""
 
 import json
 
@@ -12,10 +12,12 @@ from refhcm.data.canvas import Placed
 from refhcm.inference.answers import Answer, Keypoints, Scores
 from refhcm.inference.instruction import Instruction
 from refhcm.inference.reading import Context, merge, read, split
+from refhcm.models.refhcm.encoder import ImageFeatures
 from refhcm.tasks import TASKS
 from refhcm.tasks.base import Generated
 
-ASKED = Context((999, 1998), Placed(torch.zeros(3, 1, 1), 1.0, 0.5))  # a bin is 1 px of x and 2 px of y
+# a bin is 1 px of x and 2 px of y
+CONTEXT = Context((999, 1998), Placed(torch.zeros(3, 1, 1), 1.0, 0.5), ImageFeatures(torch.zeros(1, 1, 8), (1, 1)))
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,7 @@ def task(text):
 def answer_of(task, answer, **options):
     generated = written(task, answer, **options)
     (prediction,) = task.parse_batch([generated], torch.device("cpu"))
-    return read(task, generated, prediction, asked=ASKED)
+    return read(task, generated, prediction, context=CONTEXT)
 
 
 def test_a_box(task):
@@ -90,9 +92,9 @@ def test_a_name_without_its_space_is_none(task):
     ids = torch.cat([first, task.text.encode("nose"), bins, last])
     generated = Generated(torch.cat([ids, torch.tensor([task.vocabulary.eos()])]))
     (prediction,) = task.parse_batch([generated], torch.device("cpu"))
-    answer = read(task, generated, prediction, asked=ASKED)
+    answer = read(task, generated, prediction, context=CONTEXT)
     assert (answer.valid, answer.keypoints) == (False, None)
-    assert "'nose' is no keypoint's name" in answer.notes[0]
+    assert "'nose' is not a keypoint's name" in answer.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -106,11 +108,11 @@ def test_a_name_without_its_space_is_none(task):
         (f"{BOX} nose <bin_1> <bin_2> <bin_3>", "a name and two bins"),
         (f"{BOX} <bin_1> <bin_2>", "a name and two bins"),
         (f"{BOX} nose", "a name and two bins"),
-        (f"{BOX} elbow <bin_1> <bin_2>", "'elbow' is no keypoint's name"),
+        (f"{BOX} elbow <bin_1> <bin_2>", "'elbow' is not a keypoint's name"),
         (f"{BOX} nose <bin_1> <bin_2> nose <bin_3> <bin_4>", "nose is named twice"),
         (f"{BOX} {CODES} <code_3>", "needs 48 codes, got 49"),
         (f"{BOX} <code_3>", "needs 48 codes, got 1"),
-        (f"{BOX} {CODES.replace('3', '40', 1)}", "code 40 is none of the tokenizer's 32"),
+        (f"{BOX} {CODES.replace('3', '40', 1)}", "code 40 is not one of the tokenizer's 32"),
         (f"{BOX} {CODES} nose <bin_1> <bin_2>", "3 symbols belong to no part"),
         ("<mask>", "four bins"),
         ("", "caption"),
@@ -121,7 +123,7 @@ def test_malformed_answers_are_not_guessed(task, written_answer, note):
         ids = torch.tensor([task.vocabulary.index("<mask>"), task.vocabulary.eos()])
         generated = Generated(ids)
         (prediction,) = task.parse_batch([generated], torch.device("cpu"))
-        answer = read(task, generated, prediction, asked=ASKED)
+        answer = read(task, generated, prediction, context=CONTEXT)
     else:
         answer = answer_of(task, written_answer)
     assert not answer.valid
@@ -165,7 +167,7 @@ def test_tasks_need_what_they_were_asked_for(name, text):
 
 def test_no_probabilities_no_scores(task):
     generated = Generated(task.text.encode_words(BOX))
-    answer = read(task, generated, task.parse(generated.ids), asked=ASKED)
+    answer = read(task, generated, task.parse(generated.ids), context=CONTEXT)
     assert answer.scores == Scores()
     minus_infinity = answer_of(task, BOX, log_probs=[-torch.inf] * 5)
     assert minus_infinity.scores.box == 0

@@ -139,10 +139,10 @@ def test_files_of_parts(answer, tmp_path):
 
 @pytest.mark.parametrize("save", [exports.save_label_map, exports.save_parts])
 def test_files_need_a_label_map_and_a_place(save, answer, nothing, tmp_path):
-    with pytest.raises(UserError, match="holds none"):
+    with pytest.raises(UserError, match="the answer has none"):
         save(nothing, tmp_path / "map.png")
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"file/.*can not be written"):
+    with pytest.raises(UserError, match=r"file/.*cannot be written"):
         save(answer, tmp_path / "file" / "map.png")
 
 
@@ -209,7 +209,7 @@ def test_a_larger_picture_is_drawn_to_scale(answer):
 def test_drawing_mistakes(answer, picture):
     with pytest.raises(UserError, match="parts: needs some of box, keypoints, parsing, got hat"):
         draw_answer(picture, answer, parts=["hat"])
-    with pytest.raises(UserError, match="image: is 70 x 80 px, the answer is about a picture of 80 x 70"):
+    with pytest.raises(UserError, match="image: is 70 x 80 px, the answer's picture 80 x 70"):
         draw_answer(picture.transpose(Image.Transpose.ROTATE_90), answer)
 
 

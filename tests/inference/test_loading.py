@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tomllib
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ import torch
 import refhcm
 from refhcm.inference import loading
 from refhcm.inference.predictor import Predictor
+from refhcm.utils.checkpoints import read_checkpoint
 from refhcm.utils.errors import UserError
 
 
@@ -35,10 +37,10 @@ def test_what_lies_beside_the_checkpoint_is_found(shipped, models, image, monkey
     assert answer.to_dict() == named.to_dict()
 
 
-def test_sizes_come_from_the_checkpoint(models):
-    model = models("refcoco")
-    assert model.settings.patch_image_size == 128
-    assert (model.settings.num_bins, model.settings.code_dict_size) == (1000, 8192)
+def test_sizes_come_from_the_checkpoint(models, golden_checkpoint):
+    model, flags = models("refcoco"), read_checkpoint(golden_checkpoint("refcoco")).flags()
+    for name in ("patch_image_size", "num_bins", "code_dict_size"):
+        assert getattr(model.settings, name) == flags[name]
     assert next(model.network.parameters()).dtype == torch.float32
     assert model.batch_size >= 1
 
@@ -68,7 +70,7 @@ def test_tokenizer_by_its_weights(shipped):
         ({"checkpoint": 3}, "checkpoint: needs a path, got int"),
         ({"tokenizer": "nowhere"}, "tokenizer: nowhere: no such file"),
         ({"bpe_dir": "nowhere"}, "nowhere"),
-        ({"device": "moon"}, "device: 'moon' can not be used here"),
+        ({"device": "moon"}, "device: 'moon' cannot be used here"),
         ({"dtype": "float64"}, "dtype: needs auto, float32, float16, bfloat16, got 'float64'"),
         ({"dtype": torch.int8}, "dtype: needs"),
         ({"batch_size": 0}, "batch_size: needs a whole number from 1 on, got 0"),
@@ -82,10 +84,10 @@ def test_loading_mistakes(options, message, shipped):
 
 def test_missing_vocabulary_and_model(shipped, monkeypatch):
     (shipped / "bpe").unlink()
-    with pytest.raises(UserError, match="bpe_dir: no folder with the vocabulary's dict"):
+    with pytest.raises(UserError, match="bpe_dir: found no dict"):
         refhcm.load(shipped / "model.pt")
     monkeypatch.setattr(loading, "SHIPPED", shipped / "other.pt")
-    with pytest.raises(UserError, match="there is no shipped model here"):
+    with pytest.raises(UserError, match="the shipped model is missing"):
         refhcm.load()
 
 
@@ -96,7 +98,13 @@ def test_the_package_names_what_it_has():
         refhcm.nothing  # noqa: B018
 
 
-@pytest.mark.skipif(not loading.SHIPPED.exists(), reason="no shipped model")
+def test_the_version_is_known_without_an_installation(monkeypatch):
+    project = tomllib.loads((loading.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert refhcm.__version__ == project["version"]
+    monkeypatch.setattr(sys, "path", [])  # nothing is installed
+    assert refhcm.__version__ == project["version"]
+
+
 def test_asking_imports_no_training():
     """torch's compiler, torchvision and timm are 170 MB and two seconds of imports that no answer needs."""
     asking = """

@@ -1,4 +1,4 @@
-"""What makes answers faster changes no answer: few rows, packed weights, folded norms, kept biases."""
+"""Faster paths give the same answers: few rows, packed weights, folded norms, cached biases."""
 
 import copy
 import unittest.mock
@@ -68,7 +68,7 @@ def test_what_is_packed(network, dtype, packed):
 @torch.inference_mode()
 @pytest.mark.parametrize("packed", [True, False])
 def test_folded_convolutions(packed):
-    """As torch's own modules, with what is added and without, on oneDNN and where there is none."""
+    """Equal to torch's modules, with and without an addition, with and without oneDNN."""
     torch.manual_seed(0)
     conv, norm = nn.Conv2d(8, 16, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(16).eval()
     norm.running_var.uniform_(0.5, 2)
@@ -88,7 +88,7 @@ def test_folded_convolutions(packed):
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("relu", [True, False])
 def test_wider_pixels_in_half_precision(stride, relu):
-    """A product in place of a convolution; only where there are more channels afterwards."""
+    """A 1 x 1 convolution to more channels is a matrix product."""
     torch.manual_seed(0)
     conv, norm = nn.Conv2d(8, 32, 1, stride=stride, bias=False), nn.BatchNorm2d(32).eval()
     norm.running_var.uniform_(0.5, 2)
@@ -151,17 +151,17 @@ def encode(network, length=9, side=64):
 
 
 @torch.inference_mode()
-def test_kept_biases_give_the_same_states(network):
+def test_cached_biases_give_the_same_states(network):
     first = encode(network)
-    assert network.encoder._kept.biases is None  # a single call keeps nothing
+    assert network.encoder._cached.biases is None  # a single call caches nothing
     assert torch.equal(encode(network), first)
-    assert len(network.encoder._kept.biases) == len(network.encoder.layers)
-    for make in network.encoder._kept.biases:  # it holds its bias and nothing else
+    assert len(network.encoder._cached.biases) == len(network.encoder.layers)
+    for make in network.encoder._cached.biases:  # it holds its bias and nothing else
         assert (make.args, make.keywords) == ((make(),), {})
     assert torch.equal(encode(network), first)
     shorter = encode(network, length=3)
-    network.encoder._kept.biases = None
-    network.encoder._kept.key = ()
+    network.encoder._cached.biases = None
+    network.encoder._cached.key = ()
     assert torch.equal(encode(network, length=3), shorter)
 
 
@@ -183,8 +183,8 @@ def test_other_weights_and_grids_have_other_biases(network):
 
 
 @pytest.mark.parametrize("fused", [False, True])
-def test_an_optimiser_s_step_is_seen(network, fused):
-    """It changes no version of its weights (fused), or writes through `.data`, as fairseq's do."""
+def test_biases_follow_an_optimiser_step(network, fused):
+    """A fused one changes no tensor version; fairseq's write through `.data`."""
     weights = [table.weight for table in network.encoder.image_rel_pos_table_list]
     optimizer = torch.optim.Adam(weights, lr=0.1, fused=fused)
     found = []
@@ -211,7 +211,7 @@ def test_autocast_has_biases_of_its_own(network):
     assert_close(half[2].float(), plain, atol=0.1, rtol=0.1)
 
 
-def test_learning_keeps_nothing(network):
+def test_training_caches_nothing(network):
     for _ in range(3):
         encode(network.train())
-    assert network.encoder._kept.biases is None
+    assert network.encoder._cached.biases is None

@@ -1,4 +1,4 @@
-"""The network of the paper's size, with weights made by a rule, against the published implementation's numbers."""
+"""The network at the paper's size, with weights made by a rule, against numbers of the published implementation."""
 
 import re
 from types import SimpleNamespace

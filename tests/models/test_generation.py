@@ -1,4 +1,4 @@
-"""Generation on a tiny random network: against plain loops, batches, counts of passes."""
+"""Generation on a tiny random network: against teacher forcing, single samples, and the least number of passes."""
 
 import itertools
 
@@ -148,7 +148,7 @@ def test_impossible_settings():
 
 
 def counted(modules):
-    """A list that grows by one with each call of one of the modules."""
+    """A list with one entry for each call of one of the modules so far."""
     calls = []
     for module in modules:
         module.register_forward_hook(lambda *_: calls.append(1))

@@ -1,4 +1,4 @@
-"""Corners of beam search: dead ends, forced ends, lengths, penalties, and who stays in the batch."""
+"""Edge cases of beam search: dead ends, forced ends, lengths, penalties, and samples that leave the batch."""
 
 import itertools
 
@@ -37,7 +37,7 @@ def generate(network, source, prefix=None, **settings):
 
 
 def log_probs(network, source, answer, temperature=1.0):
-    """Of each symbol of an answer to a source of one row, [T]."""
+    """Log-probability of each symbol of an answer to a source of one row, [T]."""
     with torch.inference_mode():
         logits, _ = network(source[source != PAD][None], prev_output_tokens=torch.tensor([[BOS, *answer[:-1]]]))
     return (logits[0] / temperature).log_softmax(-1)[range(len(answer)), answer]
@@ -57,7 +57,7 @@ def test_finished_sentences_leave_the_batch(network, source):
 
 
 def test_a_dead_end_gives_no_answer(network, source):
-    """Four symbols, none twice, and at least six wanted: nothing finite is left, and no NaN comes out."""
+    """At least six symbols of four, none twice: no finite candidate is left, and no NaN comes out."""
     settings = {"beam": 3, "min_len": 6, "max_len_b": 6, "constraint_range": "20,22", "no_repeat_ngram_size": 1}
     assert generate(network, source[:2], **settings) == [[], []]
 
@@ -141,7 +141,7 @@ def test_ngrams_never_come_twice(network, source):
 
 
 def test_a_range_equals_masked_logits(network, source):
-    """The output over the allowed symbols only gives what the whole output with the others at -inf would."""
+    """Scoring only the allowed symbols equals scoring all with the others at -inf."""
     (found,) = generate(network, source[:1], beam=1, min_len=4, max_len_b=4, constraint_range="9,15")
     allowed = torch.tensor([0, 1, 2, 3, *range(9, 15)])
     answer = found[0]["tokens"].tolist()

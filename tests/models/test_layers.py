@@ -1,4 +1,4 @@
-"""Attention, caches, backbone: the parts of the network by plain formulas."""
+"""Parts of the network against plain formulas: attention, layers, caches, backbone."""
 
 import pytest
 import torch
@@ -38,8 +38,8 @@ def test_encoder_layer_by_its_formula():
     x, bias = torch.randn(2, 3, 8), torch.zeros(1, 1, 3, 3)
     normed = layer.self_attn_layer_norm(x)
     middle = x + layer.attn_ln(layer.self_attn(normed, *layer.self_attn.keys_values(normed), bias=bias))
-    attn_mask = nn.functional.gelu(layer.fc1(layer.final_layer_norm(middle)))
-    expected = layer.w_resid * middle + layer.fc2(layer.ffn_layernorm(attn_mask))
+    hidden = nn.functional.gelu(layer.fc1(layer.final_layer_norm(middle)))
+    expected = layer.w_resid * middle + layer.fc2(layer.ffn_layernorm(hidden))
     assert_close(layer(x, bias), expected, atol=1e-6, rtol=1e-5)
 
 

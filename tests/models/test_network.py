@@ -60,7 +60,7 @@ def test_recomputing_gives_the_same_gradients(batch):
 
 
 def test_recomputing_with_norms_over_all_ranks():
-    """A SyncBatchNorm, which alone insists on a counter, of one rank."""
+    """SyncBatchNorm on one rank: the only norm that insists on a counter."""
     torch.manual_seed(0)
     blocks, x = torch.nn.Sequential(torch.nn.SyncBatchNorm(3)), torch.randn(2, 3, 4, 4, requires_grad=True)
     recomputed_blocks(blocks, x).square().sum().backward()
@@ -166,7 +166,7 @@ def test_questions_about_one_picture_share_it(batch):
 
 
 def test_parallel_positions_of_some_rows(batch):
-    """Rows that have them answer as in a batch where all do, the others as in one where none does."""
+    """Rows with queries answer as in a batch where all have them, other rows as in one where none has."""
     network = make().eval()
     span = {"full_mask_position": (1, 3)}
     mixed = network(**batch, **span, full_mask_rows=torch.tensor([True, False]))[0]
@@ -176,7 +176,7 @@ def test_parallel_positions_of_some_rows(batch):
 
 
 def test_learning_and_answering_see_the_same(batch):
-    """With gradients the attention is written out, without them it is torch's own: also where rows are padded."""
+    """`biased_attention` and torch's attention agree, also where rows are padded."""
     network = make(dropout=0.0).eval()
     batch["src_tokens"][0, 4:] = 1
     batch["prev_output_tokens"][1, 3:] = 1
@@ -188,7 +188,7 @@ def test_learning_and_answering_see_the_same(batch):
 
 
 def test_half_precision_has_channels_innermost(batch):
-    """The layout alone differs: what the backbone sees agrees to bfloat16's precision."""
+    """Only the layout differs: features agree to bfloat16's precision."""
     backbone = make().encoder.embed_images.eval()
     with torch.no_grad():
         full = backbone(batch["patch_images"])

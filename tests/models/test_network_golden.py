@@ -8,11 +8,12 @@ from golden_folder import names, number_in, numbers, tensors
 from torch.testing import assert_close
 
 from refhcm.models.generation import GenerationSettings, SequenceGenerator
-from refhcm.models.qpg import BOX_SYMBOLS, decode_parallel
+from refhcm.models.qpg import decode_parallel
 from refhcm.models.refhcm.loading import load_network
 from refhcm.tasks import TASKS
 from refhcm.tasks.settings import TaskSettings
 from refhcm.utils.checkpoints import read_checkpoint
+from refhcm.utils.symbols import BOX_SYMBOLS
 
 
 def near(ours, theirs):

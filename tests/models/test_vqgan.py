@@ -1,4 +1,4 @@
-"""The parsing-map tokenizer: the published numbers, its files, and what it refuses."""
+"""The parsing-map tokenizer: codes, losses, its files, and what it refuses."""
 
 import sys
 import types
@@ -179,11 +179,11 @@ def test_not_a_yaml_of_a_model(files, text):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda w: w.pop("quant_conv.bias"), "lacks 1 names, the first is quant_conv.bias"),
-        (lambda w: w.update(other=torch.zeros(1)), "also has 1 names, the first is other"),
+        (lambda w: w.pop("quant_conv.bias"), "1 missing names, first quant_conv.bias"),
+        (lambda w: w.update(other=torch.zeros(1)), "1 unexpected names, first other"),
         (
             lambda w: w.update({"quantize.embedding.weight": torch.zeros(9, 4)}),
-            r"quantize.embedding.weight is \[9, 4\] in the checkpoint, \[8, 4\] by the yaml",
+            r"quantize.embedding.weight is \[9, 4\] in the checkpoint, expected \[8, 4\] from the yaml",
         ),
     ],
 )
@@ -197,7 +197,7 @@ def test_weights_that_do_not_match_the_yaml(files, spoil, message):
 
 
 def test_more_codes_than_the_file_has(files):
-    with pytest.raises(CheckpointError, match="n_embed = 8 codes, but 48"):
+    with pytest.raises(CheckpointError, match="n_embed = 8 codes, but --vq_n_embed is 48"):
         load(files, n_embed=48)
 
 

@@ -75,7 +75,7 @@ def test_golden_evaluation(published, g, real_vocabulary):
     for hyp, label_map, pasted, gt in zip(
         g["eval_hyps"], label_maps, g["eval_pred_512"], g["eval_gt_512"], strict=True
     ):
-        prediction = paste_label_map(label_map, hyp[:4] / last_bin * canvas_size, canvas_size)
+        prediction = paste_label_map(label_map, hyp[:4] / last_bin * canvas_size, (canvas_size, canvas_size))
         assert prediction.equal(pasted.long())
         confusion += confusion_matrix(prediction, label=gt.long())
     assert confusion.double().equal(g["eval_confusion"])

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ KEYS = {
 def commands(script, *arguments, name, **environment):
     """Arguments that a dry run gives to each call of a program."""
     words = [shlex.split(line) for line in run_script(script, *arguments, DRY_RUN=1, **environment).stdout.splitlines()]
-    starts = [next((i for i, word in enumerate(line[:5]) if word.endswith(name)), None) for line in words]
+    starts = [next((i for i, word in enumerate(line) if Path(word).name == name), None) for line in words]
     return [line[start + 1 :] for line, start in zip(words, starts, strict=True) if start is not None]
 
 

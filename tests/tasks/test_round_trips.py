@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from refhcm.tasks import TASKS
+from refhcm.tasks import TASKS, Task
 from refhcm.tasks.base import Annotation
 from refhcm.tasks.settings import TaskSettings
 from refhcm.utils.keypoints import KEYPOINT_NAMES
@@ -36,16 +36,16 @@ def annotation(box=(4.0, 3.0, 20.0, 15.0), **others):
 
 
 def read_back(task, given_annotation, *, training=True):
-    """What is read from a sample's own target, in image px."""
+    """What is read from a sample's own target, in canvas px."""
     ids = task.sample(given_annotation, training=training)["target"]
     if task.name == "rpar_full_mask":  # what decoding gives: without the reserved places
         ids = torch.cat([ids[:4], ids[6:-1]])
-    return task.in_image(task.parse(ids), RATIOS)
+    return task.parse(ids)
 
 
 def close(ours, given):
-    """Within half a bin, in image px: [N, 2] each."""
-    error = np.abs(np.reshape(ours, (-1, 2)) - np.reshape(given, (-1, 2)))
+    """Within half a bin, in image px: canvas px and image px, [2N] each."""
+    error = np.abs(np.reshape(Task.in_image(ours, RATIOS), (-1, 2)) - np.reshape(given, (-1, 2)))
     return bool((error <= HALF_BIN / np.array([RATIOS["w_resize_ratios"], RATIOS["h_resize_ratios"]])).all())
 
 

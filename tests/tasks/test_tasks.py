@@ -165,13 +165,13 @@ def test_rows_out_of_the_canvas_are_marked(make_task, world, tmp_path):
         ("refcoco", 3, "1,2,3", "column box: needs 4 finite numbers"),
         ("refcoco", 3, "5,5,5,9", "column box: needs x1 > x0"),
         ("refcoco", 3, "9000,9000,9001,9001", "wholly outside"),
-        ("refcoco", 5, "bm90IGEgcGljdHVyZQ==", "column image: picture can not be read"),
+        ("refcoco", 5, "bm90IGEgcGljdHVyZQ==", "column image: cannot be read as a picture"),
         ("refcoco", 5, "***", "column image: needs base64"),
         ("rkpt", 4, "1,2,3", "column keypoints: needs 34"),
         ("rpar", 3, "1,2", "needs 48 whole numbers in 0..31"),
         ("rpar", 3, ",".join(["32"] * 48), "needs 48 whole numbers in 0..31"),
         ("rpar", 4, "nowhere.npy", "column mask"),
-        ("rhrc", 1, "   ", "column caption: needs a text"),
+        ("rhrc", 1, "   ", "column caption: is empty"),
     ],
 )
 def test_bad_rows_say_where_and_what(name, column, value, message, make_task, world, coded, tmp_path):

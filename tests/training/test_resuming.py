@@ -1,4 +1,4 @@
-"""Where a training goes on, or why it does not: other tasks, files, ranks and restored weights."""
+"""How a training resumes, or why it does not: other tasks, files, ranks and restored weights."""
 
 import shutil
 
@@ -35,11 +35,11 @@ def test_another_run_s_folder(begun, world, tmp_path):
     """Of another task, or on another file, it is not gone on with."""
     before = (begun / "checkpoint_last.pt").read_bytes()
     other = training_command(world, begun, "--task=rkpt", "--selected-cols=0,5,2,3,4")
-    assert "checkpoint_last.pt: is of --task refcoco, not rkpt: name another --save-dir" in refused(other)
+    assert "checkpoint_last.pt: belongs to --task refcoco, not rkpt: give another --save-dir" in refused(other)
     command = training_command(world, begun, "--max-update=3")
     table, valid = command[2].split(",")
     command[2] = f"{shutil.copy(table, tmp_path / 'more.tsv')},{valid}"
-    assert "was trained on train.tsv, not on more.tsv: name another --save-dir" in refused(command)
+    assert "was trained on train.tsv, not on more.tsv: give another --save-dir" in refused(command)
     assert (begun / "checkpoint_last.pt").read_bytes() == before
     assert "done: 3 updates" in run([*command, "--reset-dataloader"]).stdout
     command[2] = f"{tmp_path / 'more.tsv'},{shutil.copy(valid, tmp_path / 'other.tsv')}"  # to validate on
@@ -47,7 +47,7 @@ def test_another_run_s_folder(begun, world, tmp_path):
 
 
 def test_weights_to_restore(begun, world, tmp_path):
-    """They are where a run starts; started again, it goes on from its own last checkpoint."""
+    """They only start a run; the same command again resumes from its own last checkpoint."""
     weights = begun / "checkpoint_last.pt"
     given = [f"--restore-file={weights}", "--reset-optimizer", "--reset-dataloader", "--reset-meters"]
     new = tmp_path / "new"
@@ -64,7 +64,7 @@ def test_weights_to_restore(begun, world, tmp_path):
 
 
 def test_other_ranks_go_on_at_the_same_row(world, tmp_path):
-    """Two processes are stopped within an epoch, and one goes on."""
+    """Two processes stop within an epoch, and one resumes."""
     whole = updates(run(training_command(world, tmp_path / "whole", *PLAIN, "--update-freq=2")).stdout)
     folder = tmp_path / "parts"
     first = updates(run_two(training_command(world, folder, *PLAIN, "--max-update=2")))
@@ -74,7 +74,7 @@ def test_other_ranks_go_on_at_the_same_row(world, tmp_path):
     shutil.rmtree(folder)
     run(training_command(world, folder, *PLAIN, "--max-update=1"))
     odd = training_command(world, folder, *PLAIN, "--batch-size=3")
-    assert "stopped within an epoch: go on with its --batch-size, 2" in refused(odd)
+    assert "stopped within an epoch: resume with its --batch-size, 2" in refused(odd)
 
 
 def test_a_place_that_other_ranks_do_not_reach():
@@ -83,7 +83,7 @@ def test_a_place_that_other_ranks_do_not_reach():
         place_of({"ranks": ranks, "batch_size": 8}, state, "a.pt")["iterations_in_epoch"] for ranks in (1, 2, 3, 6)
     ]
     assert found == [6, 3, 2, 1]
-    with pytest.raises(UserError, match=r"a.pt: stopped after 6 batches of an epoch, of 2 ranks: 4 do not lead there"):
+    with pytest.raises(UserError, match="on 2 ranks, which 4 ranks cannot reach: resume with 2"):
         place_of({"ranks": 4, "batch_size": 8}, state, "a.pt")
     ended = state | {"train_iterator": {"epoch": 3, "iterations_in_epoch": 0}}
     assert place_of({"ranks": 5, "batch_size": 1}, ended, "a.pt") == ended["train_iterator"]
@@ -95,7 +95,7 @@ def test_ranks_that_see_other_folders(monkeypatch):
     resuming.check_ranks(FairseqConfig(), 7, 1)
     monkeypatch.setattr(resuming, "gather", lambda places: [*places, (0, 1)])
     with pytest.raises(
-        UserError, match="--save-dir checkpoints: ranks go on from updates 0, 7: all must see one folder"
+        UserError, match="--save-dir checkpoints: ranks resume from updates 0, 7: all must see the same folder"
     ):
         resuming.check_ranks(FairseqConfig(), 7, 1)
 
@@ -103,7 +103,7 @@ def test_ranks_that_see_other_folders(monkeypatch):
 def test_a_validation_that_fails_loses_nothing(world, tmp_path):
     flags = ["--eval-acc", "--best-checkpoint-metric=beauty", "--max-update=3", "--max-valid-steps=1"]
     command = [part for part in training_command(world, tmp_path, *flags) if part != "--disable-validation"]
-    assert "--best-checkpoint-metric beauty is none of" in refused(command)
+    assert "--best-checkpoint-metric beauty: validation gives" in refused(command)
     assert int(read_checkpoint(tmp_path / "checkpoint_last.pt").rest["optimizer_history"][-1]["num_updates"]) == 3
     done = run([*command, "--best-checkpoint-metric=score"]).stdout  # what is owed is made up
     assert "done: 3 updates" in done
@@ -146,7 +146,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_the_old_file(tmp_path, monkeypatch
         raise RuntimeError("[enforce fail at inline_container.cc:783] . PytorchStreamWriter failed\nframe 0")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(UserError, match=r"a.pt: can not be written \(.*PytorchStreamWriter failed\)"):
+    with pytest.raises(UserError, match=r"a.pt: cannot be written \(.*PytorchStreamWriter failed\)"):
         checkpoints.save_file({"a": torch.ones(2)}, path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["a.pt"]

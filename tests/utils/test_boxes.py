@@ -1,12 +1,12 @@
-import json
+import re
 
 import numpy as np
 import pytest
 import torch
+from golden_folder import numbers, table, tensors
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from safetensors.numpy import load_file
 
 from refhcm.utils.boxes import box_hits, clip_box, iou
 
@@ -80,19 +80,22 @@ def test_clipped_boxes_lie_inside_and_stay(a):
     assert (clip_box(clipped, (640, 480)) == clipped).all()
 
 
-def test_golden_box_scores(golden):
-    # metrics/metrics_golden.safetensors
-    numbers = load_file(golden / "metrics" / "metrics_golden.safetensors")
-    for threshold, name in ((0.5, "ap_score_refcoco_task"), (0.5, "ap_score_rkpt_task"), (0.75, "ap_score_thresh0.75")):
-        hits = box_hits(numbers["ap_hyp"], numbers["ap_ref"], threshold=threshold)
-        assert hits.tolist() == (numbers[name] == 1).tolist()
+def test_golden_box_scores():
+    g = tensors("metrics/metrics_golden")
+    scores = [name for name in g if name.startswith("ap_score_")]
+    assert scores
+    for name in scores:
+        threshold = re.fullmatch(r"ap_score_thresh([\d.]+)", name)
+        hits = box_hits(g["ap_hyp"].numpy(), g["ap_ref"].numpy(), threshold=float(threshold[1]) if threshold else 0.5)
+        assert hits.tolist() == (g[name] == 1).tolist()
 
 
 def test_golden_evaluation_run(golden):
-    # eval/refcoco_test_predict.json against data/rkpt_rec.tsv gives eval/eval_summary.json's score
-    rows = [line.split("\t") for line in (golden / "data" / "rkpt_rec.tsv").read_text().splitlines()]
-    records = json.loads((golden / "eval" / "refcoco_test_predict.json").read_text())
-    expected = json.loads((golden / "eval" / "eval_summary.json").read_text())["scores"]["refcoco"]
+    # eval/refcoco_test_predict.json against its table gives eval/eval_summary.json's score
+    columns = [int(column) for column in table("refcoco")["selected_cols"].split(",")]  # id, image, expression, box
+    lines = (golden / "data" / table("refcoco")["tsv"]).read_text().splitlines()
+    rows = [[line.split("\t")[column] for column in columns] for line in lines]
+    records, expected = numbers("eval/refcoco_test_predict"), numbers("eval/eval_summary")["scores"]["refcoco"]
     assert [record["uniq_id"] for record in records] == [row[0] for row in rows]
     labels = [[float(number) for number in row[3].split(",")] for row in rows]
     hits = box_hits([record["box"] for record in records], labels)

@@ -1,11 +1,11 @@
 import importlib
-import json
 import logging
 import re
 import shutil
 
 import numpy as np
 import pytest
+from golden_folder import numbers, table
 
 from refhcm.utils import captions
 from refhcm.utils.captions import bleu, caption_scores, clean, meteor, rouge_l, split_references
@@ -32,13 +32,13 @@ def test_clean_twice_is_clean_once():
 
 
 def test_golden_references_of_the_evaluation_run(golden):
-    # data/rhrc.tsv -> the references of eval/rhrc_cider.json; docs/vocabulary.md removes [12, 3] beforehand
-    column = [line.split("\t")[1] for line in (golden / "data" / "rhrc.tsv").read_text().splitlines()]
+    # The references of eval/rhrc_cider.json, which RHrc has cleaned of [12, 3].
+    caption = int(table("rhrc")["selected_cols"].split(",")[-1])
+    column = [line.split("\t")[caption] for line in (golden / "data" / table("rhrc")["tsv"]).read_text().splitlines()]
     texts = [re.sub(r"\s+", " ", re.sub(r"\s*\[\d+(?:, \d+)*\]\s*", " ", text)) for text in column]
-    expected = json.loads((golden / "eval" / "rhrc_cider.json").read_text())
+    expected = numbers("eval/rhrc_cider")
     assert [split_references(text) for text in texts] == expected["refs"]
-    written = json.loads((golden / "eval" / "rhrc_test_predict.json").read_text())
-    assert [clean(record["caption"]) for record in written] == expected["hyps"]
+    assert [clean(record["caption"]) for record in numbers("eval/rhrc_test_predict")] == expected["hyps"]
 
 
 def test_bleu_by_hand(coco_captions, capsys):

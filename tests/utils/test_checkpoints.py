@@ -1,11 +1,11 @@
 """The file format: fairseq's structure, averaged weights, and what may be unpickled."""
 
 import argparse
-import json
 from collections import OrderedDict
 
 import pytest
 import torch
+from golden_folder import names, numbers
 
 from refhcm.models.refhcm import Network, NetworkConfig
 from refhcm.models.refhcm.loading import load_network
@@ -38,16 +38,17 @@ def built(tree, path=""):
     return kind(children.values()) if kind in (list, tuple) else kind(children)
 
 
-@pytest.mark.parametrize("task", ["refcoco", "rkpt", "rpar_full_mask", "rhrc", "multitask"])
-def test_the_published_structure_is_read(task, golden, tmp_path):
-    tree = json.loads((golden / f"checkpoint_structure_{task}.json").read_text())
+@pytest.mark.parametrize("task", names("checkpoint_structure_*.json"))
+def test_the_published_structure_is_read(task, tmp_path):
+    tree = numbers(f"checkpoint_structure_{task}")
     content = built(tree)
     content["model"]["encoder.version"] = torch.tensor([3.0])
     torch.save(content, tmp_path / "a.pt")
     checkpoint = read_checkpoint(tmp_path / "a.pt")
     assert list(checkpoint.weights) == ["encoder.version"]
     flags = checkpoint.flags()
-    assert NetworkConfig.from_args(flags).encoder_embed_dim == 64
+    width = tree["/cfg/model/encoder_embed_dim"]["v"]
+    assert NetworkConfig.from_args(flags).encoder_embed_dim == width
     assert checkpoint.rest["optimizer_history"] == content["optimizer_history"]
 
 

@@ -1,4 +1,3 @@
-import json
 import math
 import os
 import pickle
@@ -6,6 +5,7 @@ from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
+from golden_folder import numbers
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -17,8 +17,8 @@ sets = st.lists(st.tuples(sentences, st.lists(sentences, min_size=1, max_size=3)
 
 
 def test_by_hand():
-    # every word and every pair is in one of two pictures: idf log 2. The first is met in both orders that it has;
-    # of the second's two words one is met: cosine 1/2; no caption has three words
+    # Every word and every pair is in one of two pictures: idf log 2. The first caption matches in both orders that it
+    # has; of the second, one of two words matches: cosine 1/2. No caption has three words.
     result = cider_d(["red coat", "blue hat"], [["red coat"], ["blue sky"]])
     assert result.scores == pytest.approx([10 * 2 / 4, 10 * 0.5 / 4])
     assert result.mean == pytest.approx(3.125)
@@ -50,22 +50,27 @@ def test_corpus_scores_do_not_depend_on_the_order(rows):
     assert ((forward.scores >= 0) & (forward.scores <= 10 + 1e-9)).all()
 
 
+def in_batches(hypotheses, references, sizes, **options):
+    """The scores of consecutive batches, each by itself, as the published evaluation takes them (deviation 23)."""
+    ends = np.cumsum(sizes)
+    batches = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+    return np.concatenate([cider_d(hypotheses[b], references[b], **options).scores for b in batches])
+
+
 @given(sets, st.integers(1, 4))
 def test_cached_scores_do_not_depend_on_the_batch_split(rows, size):
     hypotheses, references = [h for h, _ in rows], [r for _, r in rows]
     whole = Counter(word for picture in references for word in {(w,) for r in picture for w in r.split()})
     sizes = [len(rows[k : k + size]) for k in range(0, len(rows), size)]
-    frequencies = CachedFrequencies(whole, len(rows))
-    once = cider_d(hypotheses, references, document_frequency=frequencies)
-    split = cider_d(hypotheses, references, document_frequency=frequencies, batch_sizes=sizes)
-    assert once.scores.tolist() == split.scores.tolist()
+    options = {"document_frequency": CachedFrequencies(whole, len(rows))}
+    once = cider_d(hypotheses, references, **options)
+    assert once.scores.tolist() == in_batches(hypotheses, references, sizes, **options).tolist()
 
 
-def test_corpus_mode_counts_over_the_whole_set():
-    # a set that is evaluated in one call does not notice how it was gathered; the published way does (deviation 23)
+def test_corpus_mode_counts_over_all_given_rows():
     hypotheses, references = ["red coat", "blue hat"], [["red coat"], ["blue hat"]]
     assert cider_d(hypotheses, references).scores.tolist() == [5, 5]
-    assert cider_d(hypotheses, references, batch_sizes=[1, 1]).scores.tolist() == [0, 0]
+    assert in_batches(hypotheses, references, [1, 1]).tolist() == [0, 0]
 
 
 @given(sets)
@@ -78,38 +83,35 @@ def test_equals_pycocoevalcap(rows):
     assert cider_d([h for h, _ in rows], [r for _, r in rows]).scores == pytest.approx(expected, abs=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("hypotheses", "references", "batches"),
-    [([], [], None), (["a"], [], None), (["a"], [[]], None), (["a"], [["a"]], [2])],
-)
-def test_rows_must_match(hypotheses, references, batches):
+@pytest.mark.parametrize(("hypotheses", "references"), [([], []), (["a"], []), (["a"], [[]])])
+def test_rows_must_match(hypotheses, references):
     with pytest.raises(ValueError, match="needs a reference"):
-        cider_d(hypotheses, references, batch_sizes=batches)
+        cider_d(hypotheses, references)
 
 
 def test_golden_scores(golden):
     # metrics/cider_golden.json, cider_df.p
-    numbers = json.loads((golden / "metrics" / "cider_golden.json").read_text())
+    published = numbers("metrics/cider_golden")
     cached = load_frequencies(golden / "metrics" / "cider_df.p")
     size = len(cached.counts)
     for document_frequency, name in (("corpus", "corpus"), (cached, "cached")):
-        result = cider_d(numbers["res"], numbers["gts"], document_frequency=document_frequency)
-        assert result.mean == pytest.approx(numbers[name]["score"], abs=1e-12)
-        assert result.scores == pytest.approx(numbers[name]["scores"], abs=1e-12)
-    assert cached.num_pictures == 16
+        result = cider_d(published["res"], published["gts"], document_frequency=document_frequency)
+        assert result.mean == pytest.approx(published[name]["score"], abs=1e-12)
+        assert result.scores == pytest.approx(published[name]["scores"], abs=1e-12)
+    assert cached.num_pictures == pickle.loads((golden / "metrics" / "cider_df.p").read_bytes())["ref_len"]
     assert len(cached.counts) == size  # unknown n-grams are not entered
 
 
 def test_golden_evaluation_run(golden):
     # eval/rhrc_cider.json: the published scores depend on the batches (deviation 23)
-    numbers = json.loads((golden / "eval" / "rhrc_cider.json").read_text())
-    per_batch = cider_d(numbers["hyps"], numbers["refs"], batch_sizes=numbers["batch_sizes"])
-    assert per_batch.scores == pytest.approx(numbers["cider_scores_df_corpus_per_batch"], abs=1e-12)
-    assert per_batch.mean == pytest.approx(numbers["mean_corpus"])
+    published = numbers("eval/rhrc_cider")
+    per_batch = in_batches(published["hyps"], published["refs"], published["batch_sizes"])
+    assert per_batch == pytest.approx(published["cider_scores_df_corpus_per_batch"], abs=1e-12)
+    assert per_batch.mean() == pytest.approx(published["mean_corpus"])
     cached = load_frequencies(golden / "metrics" / "cider_df.p")
-    result = cider_d(numbers["hyps"], numbers["refs"], document_frequency=cached)
-    assert result.scores == pytest.approx(numbers["cider_scores_df_cached"], abs=1e-12)
-    assert result.mean == pytest.approx(numbers["mean_cached"])
+    result = cider_d(published["hyps"], published["refs"], document_frequency=cached)
+    assert result.scores == pytest.approx(published["cider_scores_df_cached"], abs=1e-12)
+    assert result.mean == pytest.approx(published["mean_cached"])
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))

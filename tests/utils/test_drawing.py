@@ -8,7 +8,7 @@ from PIL import Image
 from refhcm.utils import drawing
 from refhcm.utils.drawing import INK, PAPER, PREDICTION, SIDES, TRUTH, Line
 from refhcm.utils.keypoints import KEYPOINT_NAMES
-from refhcm.utils.parsing import CLASS_NAMES, PALETTE, label_map_in_picture
+from refhcm.utils.parsing import CLASS_NAMES, PALETTE, paste_label_map
 
 WHITE = (255, 255, 255)
 
@@ -19,16 +19,16 @@ def paper():
     return Image.new("RGB", (160, 100), WHITE)
 
 
-def test_the_box_is_where_it_is_said_to_be(paper):
+def test_box_outline(paper):
     drawn = drawing.draw_box(paper, [20, 30, 120, 80], colour=TRUTH)
     for on_the_line in [(20, 50), (120, 50), (70, 30), (70, 80)]:
         assert drawn.getpixel(on_the_line) == TRUTH
     for off_the_line in [(70, 55), (10, 50), (130, 50), (70, 20), (70, 90)]:
         assert drawn.getpixel(off_the_line) == WHITE
-    assert np.asarray(paper).min() == 255  # the argument is as it was
+    assert np.asarray(paper).min() == 255  # the argument is unchanged
 
 
-def test_a_box_that_leaves_the_picture_is_drawn_on_its_edge(paper):
+def test_a_box_outside_the_picture_is_drawn_on_its_edge(paper):
     drawn = drawing.draw_box(paper, [-50, 30, 1000, 80])
     assert drawn.getpixel((0, 50)) == PREDICTION
     assert drawn.getpixel((159, 50)) != WHITE
@@ -57,7 +57,7 @@ def test_no_visible_keypoint_changes_nothing(paper):
     assert drawing.draw_keypoints(paper, np.zeros(34)).tobytes() == paper.tobytes()
 
 
-def test_label_map_is_squeezed_into_its_box():
+def test_label_map_is_resized_to_its_box():
     image = Image.new("RGB", (40, 20), (100, 100, 100))
     label_map = torch.tensor([[1, 0], [2, 13]])  # hat, background; hair, face
     drawn = drawing.draw_label_map(image, label_map, [10, 4, 30, 16], alpha=0.5)
@@ -72,19 +72,19 @@ def test_label_map_is_squeezed_into_its_box():
         assert drawn.getpixel(background) == (100, 100, 100)
 
 
-def test_label_map_without_a_box_is_the_whole_picture():
+def test_label_map_without_a_box_covers_the_picture():
     image = Image.new("RGB", (40, 20), WHITE)
     drawn = drawing.draw_label_map(image, np.array([[0, 5]], np.uint8), alpha=1.0)
     assert drawn.getpixel((19, 19)) == WHITE
     assert drawn.getpixel((20, 0)) == drawn.getpixel((39, 19)) == PALETTE[5]
 
 
-def test_label_map_in_picture_by_hand():
-    placed = label_map_in_picture(torch.tensor([[7]]), [1, 0, 3, 2], size_wh=(4, 3))
+def test_paste_in_a_wide_picture():
+    placed = paste_label_map(torch.tensor([[7]]), [1, 0, 3, 2], (4, 3))
     assert placed.tolist() == [[0, 7, 7, 0], [0, 7, 7, 0], [0, 0, 0, 0]]
 
 
-def test_part_colours_name_what_is_there():
+def test_part_colours_of_label_maps():
     found = drawing.part_colours([torch.tensor([[0, 2]]), torch.tensor([[2, 1]])])
     assert found == {CLASS_NAMES[1]: PALETTE[1], CLASS_NAMES[2]: PALETTE[2]}
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from refhcm.utils.flags import add_flags, from_namespace, option
+from refhcm.utils.errors import UserError
+from refhcm.utils.flags import add_flags, from_namespace, id_pair, option
 
 
 @dataclass(frozen=True)
 class Example:
-    """A size, a share, a switch, and a name that may be absent."""
+    """One field of each type."""
 
     size: int = option(3, "a number")
     share: float = option(0.5, "50% of it")
@@ -43,3 +44,10 @@ def test_help_and_wrong_types(capsys):
     out = capsys.readouterr()
     assert "50% of it (default: 0.5)" in out.out
     assert "--size: invalid int value: 'big'" in out.err
+
+
+def test_id_pair():
+    assert id_pair("6,53", "--range") == (6, 53)
+    for text in ("", "6", "6,x", "6,7,8"):
+        with pytest.raises(UserError, match=r"^--range must be two ids a,b, got"):
+            id_pair(text, "--range")

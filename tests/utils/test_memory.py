@@ -1,4 +1,4 @@
-"""Memory that is kept, and memory that is given back: nothing of it changes a number."""
+"""Keeping freed memory, and giving mapped memory back without changing a number."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ if sys.argv[1] == "keep":
     keep_freed_memory()
 def pages():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(12):  # glibc first fills a cache with seven of the splinters beside an aligned piece
+for _ in range(12):  # glibc first caches seven of the fragments beside an aligned block
     torch.ones(2**24)
 before = pages()
 for _ in range(10):
@@ -28,7 +28,7 @@ print(pages() - before)
 
 
 def new_pages(how):
-    """Pages that the system clears for ten tensors of 64 MiB, one after the other."""
+    """Pages that the system clears for ten tensors of 64 MiB in turn."""
     done = subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True)
     return int(done.stdout)
 
@@ -62,7 +62,7 @@ def test_pages_of_a_mapped_file_are_given_back_and_read_again(tmp_path):
 
 
 @pytest.mark.parametrize("tensor", [torch.arange(2.0**20), torch.ones(3), torch.empty(0)])
-def test_what_is_in_no_file_stays(tensor):
+def test_memory_without_a_file_stays(tensor):
     before = tensor.clone()
     page_out(tensor)
     assert torch.equal(tensor, before)

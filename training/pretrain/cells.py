@@ -1,7 +1,7 @@
-"""What each cell of a drawn picture shows: what the backbone can learn before anything is asked.
+"""What each cell of a drawn picture shows, for the backbone to learn before anything is asked.
 
-A cell is what one patch of the backbone stands for. Its tags are words ("red", "coat", "sitting") and marks, which have
-their kind before a colon: "part:hat" (CIHP's classes), "joint:left_knee", "facing:left".
+A cell is the part of the picture that one patch of the backbone covers. Its tags are words ("red", "coat", "sitting")
+and marks, which have their kind before a colon: "part:hat" (CIHP's classes), "joint:left_knee", "facing:left".
 """
 
 import json
@@ -26,7 +26,7 @@ from ...data.synthetic.picture.torso import LABELS, SKIRT_LABEL
 from ...utils.errors import DataError
 from ...utils.parsing import CLASS_NAMES, NUM_CLASSES
 
-PERSON_SHARE, PART_SHARE = 0.2, 0.08  # of a cell's area: what is less is not seen
+PERSON_SHARE, PART_SHARE = 0.2, 0.08  # of a cell's area: less counts as not seen
 _SLOT_LABELS = {
     **{slot: (label,) for slot, label in LABELS.items()},
     "bottom": (LABELS["bottom"], SKIRT_LABEL),
@@ -35,18 +35,18 @@ _SLOT_LABELS = {
 }
 _ANYWHERE = tuple(range(1, NUM_CLASSES))
 COORDINATES = 4 + 2 * len(JOINTS)
-DETAIL = 4  # points along a cell's side where parts are told
-COUNTED = 2000  # pictures in which parts are counted
-RAREST = 1e-4  # share of the points: what is rarer weighs no more
+DETAIL = 4  # points along a cell's side where parts are read
+COUNTED = 2000  # pictures whose parts are counted for class weights
+RAREST = 1e-4  # share of the points: rarer classes weigh no more
 
 
 @dataclass(frozen=True)
 class Target:
-    """Someone in a picture.
+    """A person of a picture, and what cells show of them.
 
     shown: int32 [K, 2], (cell, tag). places: float32 [COORDINATES], x and y of the box's corners and of the joints,
-    shares of the picture's width and height; NaN where a joint is not seen. parts: uint8 [DETAIL * side,
-    DETAIL * side], CIHP's class of the person at points of the picture, 0 where something else is seen.
+    shares of the picture's width and height; NaN where a joint is not visible. parts: uint8 [DETAIL * side,
+    DETAIL * side], the person's CIHP class at points of the picture, 0 where something else is seen.
     """
 
     shown: np.ndarray
@@ -60,7 +60,7 @@ class Target:
         return self.places[:4]
 
     def cells(self, side: int) -> tuple[np.ndarray, np.ndarray]:
-        """Cells the box touches, int64 [M], and their middles, shares of the box, float32 [M, 2]."""
+        """Cells that the box touches, int64 [M], and their middles, shares of the box, float32 [M, 2]."""
         first, last = self.box_xyxy.reshape(2, 2) * side
         columns, rows = (np.arange(int(a), min(side, int(np.ceil(b)))) for a, b in zip(first, last, strict=True))
         x, y = (grid.ravel() for grid in np.meshgrid(columns, rows))
@@ -69,7 +69,7 @@ class Target:
 
 
 class CellTruth(NamedTuple):
-    """tags: float32 [B, cells, tags], 1 where a cell shows one. parts: int64 [B, cells, DETAIL**2], CIHP's class."""
+    """tags: float32 [B, cells, tags], 1 where a cell shows one. parts: int64 [B, cells, DETAIL**2], CIHP classes."""
 
     tags: Tensor
     parts: Tensor
@@ -83,8 +83,8 @@ class CellTruth(NamedTuple):
 class Cells:
     """Pictures and what their cells show.
 
-    pictures: uint8 [N, 3, S, S]. people: of each picture. tags: their names. Cells are counted row by row over
-    `side` x `side`.
+    pictures: uint8 [N, 3, S, S]. people: of each picture. tags: names by number. Cells are numbered row by row over a
+    grid of `side` x `side`.
     """
 
     pictures: np.ndarray
@@ -96,40 +96,40 @@ class Cells:
         return len(self.pictures)
 
     def target(self, asked: Sequence[Sequence[Target]]) -> CellTruth:
-        """What the cells show of some people of each picture; where there is none of them, part 0."""
+        """What cells show of some people of each picture; part 0 where none of them is."""
         tags = torch.zeros(len(asked), self.side**2, len(self.tags))
         parts = np.zeros((len(asked), self.side * DETAIL, self.side * DETAIL), np.int64)
         for row, points, people in zip(tags, parts, asked, strict=True):
             for person in people:
                 cells, shown = torch.from_numpy(person.shown).long().unbind(1)
                 row[cells, shown] = 1
-                points += person.parts  # where one is seen, no other is
+                points += person.parts  # people do not overlap
         points = parts.reshape(-1, self.side, DETAIL, self.side, DETAIL).swapaxes(2, 3)
         return CellTruth(tags, torch.from_numpy(points.reshape(len(asked), self.side**2, DETAIL**2)))
 
     def class_weights(self) -> Tensor:
         """One over the root of each class's share of the points, so that small parts count: float32 [classes]."""
-        some = [person.parts.ravel() for people in self.people[:COUNTED] for person in people]
-        counts = np.bincount(np.concatenate(some), minlength=NUM_CLASSES)
+        parts = [person.parts.ravel() for people in self.people[:COUNTED] for person in people]
+        counts = np.bincount(np.concatenate(parts), minlength=NUM_CLASSES)
         return torch.from_numpy(np.maximum(counts / counts.sum(), RAREST) ** -0.5).float()
 
 
 def is_word(tag: str) -> bool:
-    """Whether a tag is a word that people say, not a mark."""
+    """Whether a tag is a word, not a mark."""
     return ":" not in tag
 
 
 def read_cells(worlds: Sequence[Path], split: str, *, size: int, side: int, workers: int) -> Cells:
-    """The pictures of a split of worlds (see `writer`) at `size` px, in `side` x `side` cells.
+    """The pictures of a split of worlds (data/synthetic/writer.py) at `size` px, in `side` x `side` cells.
 
-    Raises DataError where a file is missing or not of a world.
+    Raises DataError where a file is missing or does not belong to a world.
     """
     facts = [(world, people) for world in worlds for people in _people(world, split)]
     read = partial(_read, split=split, size=size, side=side)
     pictures = np.empty((len(facts), 3, size, size), np.uint8)
     numbers: dict[str, int] = {}
-    everybody = []
-    with get_context("spawn").Pool(workers, torch.set_num_threads, (1,)) as pool:  # a process is a core's worth
+    everybody: list[list[Target]] = []
+    with get_context("spawn").Pool(workers, torch.set_num_threads, (1,)) as pool:  # each process uses one core
         found = tqdm(pool.imap(read, facts, chunksize=16), total=len(facts), desc="cells", unit="picture")
         for index, (picture, people) in enumerate(found):
             pictures[index] = picture
@@ -142,7 +142,7 @@ def read_cells(worlds: Sequence[Path], split: str, *, size: int, side: int, work
 
 
 def _people(world: Path, split: str) -> Iterator[list[dict[str, Any]]]:
-    """Picture by picture: the facts of its people, each with its keypoints [17, 2]."""
+    """Picture by picture: the facts about its people, each with keypoints [17, 2], image px."""
     facts, table = world / "facts" / f"{split}.jsonl", world / "rkpt" / f"{split}.tsv"
     try:
         keypoints = {}
@@ -156,11 +156,9 @@ def _people(world: Path, split: str) -> Iterator[list[dict[str, Any]]]:
                 person["keypoints"] = keypoints[person["id"]]
                 pictures.setdefault(person["id"].rpartition("_")[0], []).append(person)
     except OSError as error:
-        raise DataError(
-            f"{error.filename}: can not be read ({error.strerror}): expected a world of drawn people"
-        ) from error
+        raise DataError(f"{error.filename}: cannot be read ({error.strerror}): expected a drawn world") from error
     except (ValueError, KeyError) as error:
-        raise DataError(f"{world}: not a world of drawn people ({error})") from error
+        raise DataError(f"{world}: not a drawn world ({error}): expected a folder of `refhcm world`") from error
     yield from pictures.values()
 
 
@@ -170,7 +168,7 @@ _Found = tuple[list[str], list[np.ndarray], np.ndarray, np.ndarray, tuple[str, .
 def _read(
     scene: tuple[Path, list[dict[str, Any]]], *, split: str, size: int, side: int
 ) -> tuple[np.ndarray, list[_Found]]:
-    """A picture, uint8 [3, S, S], and of its people: tags, cells of each, places, parts, and what is said of them."""
+    """A picture, uint8 [3, S, S], and for each person: tags, cells of each tag, places, parts, and expressions."""
     world, people = scene
     annos, name = world / "rpar" / "annos", people[0]["id"].split("_")[1]
     with Image.open(annos / "imgs" / split / f"{name}.jpg") as image:
@@ -188,21 +186,21 @@ def _read(
         for joint, xy in zip(JOINTS, person["keypoints"], strict=True):
             column, row = np.minimum(xy.astype(int), size_wh - 1)
             shown.append((f"joint:{joint}", cells[row, column].reshape(-1) if xy.any() else np.empty(0, int)))
-        said = tuple(expression["text"] for expression in person["expressions"])
+        expressions = tuple(expression["text"] for expression in person["expressions"])
         points = np.where(person["keypoints"].any(1, keepdims=True), person["keypoints"], np.nan)
         parts = labels.astype(np.uint8)[np.ix_(*points_yx)]
         places = np.concatenate([np.array(person["box"]).reshape(2, 2), points]) / size_wh
-        found.append((*map(list, zip(*shown, strict=True)), places.astype(np.float32).ravel(), parts, said))
+        found.append((*map(list, zip(*shown, strict=True)), places.astype(np.float32).ravel(), parts, expressions))
     placed = Canvas(size, size).resized(picture).patch_image
     return (placed * 127.5 + 127.5).round().numpy().astype(np.uint8), found
 
 
 def _tags(person: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ...], float]]:
-    """What is true of a person, the classes where it is seen, and how much of a cell they must fill."""
+    """Tags of a person, the classes that show each, and the share of a cell that these must fill."""
     free = set(person["regions"])
     whole = ["mark:person", person["noun"]]
     whole += [person["stance"]] if "legs" in free else []
-    whole += [f"facing:{person['view']}"] if {"head", "backbone"} & free else []
+    whole += [f"facing:{person['view']}"] if {"head", "trunk"} & free else []
     whole += [f"gesture:{person['gesture']}"] if "arms" in free else []
     whole += [f"holding:{person['prop']}"] if person["prop"] and "prop" in person["seen"] else []
     yield from ((tag, _ANYWHERE, PERSON_SHARE) for tag in whole)

@@ -1,7 +1,7 @@
 """Training of the tokenizer's decoder on the codes that a network answers (not in the paper).
 
 A network misses many codes by little. A decoder that has seen such answers draws better maps of them. Encoder and
-codebook stay as they are: so do the codes of tables, and what the network has learned of them.
+codebook stay as they are, and with them the codes of tables and what the network has learned about them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,31 +14,30 @@ from torch import Tensor, nn
 
 from ...data.columns import parse_box, parse_codes
 from ...data.dataset import BadRow
-from ...models.vqgan.config import NUM_CODES, VQConfig
-from ...models.vqgan.tokenizer import load_weights
+from ...models.vqgan.config import NUM_CODES
 from ...tasks.result_files import check_row, read_numbers
 from ...utils.boxes import box_hits
 from ...utils.parsing import crop_label_map
 from .masks import Draws, MaskRows
-from .trainer import TokenizerSettings, TokenizerTrainer
+from .trainer import TokenizerStepper
 
-TRUE_CODES = 0.3  # share of draws with the table's codes in the table's box: maps of true codes must stay good
+TRUE_CODES = 0.3  # share of draws with the table's codes in the table's box, so that maps of true codes stay good
 PIXELS = 0.3  # weight of the cross-entropy beside the loss of the mean IoU
 
 
 class Drawn(NamedTuple):
-    """Codes int64 [48], and the map that is to be made of them, int64 [h, w]; or batches of both."""
+    """Codes, int64 [48], and the map to make of them, int64 [h, w]; or batches of both."""
 
     codes: Tensor
     crop: Tensor
 
 
-class AnsweredCrops(Draws):
-    """Codes as answered, with the mask in the answered box; of persons that were not found, the table's own codes."""
+class AnsweredCrops(Draws[Drawn]):
+    """Answered codes with the mask in the answered box; where the answer missed the person, the table's own codes."""
 
     def __init__(
         self,
-        persons: MaskRows,
+        rows: MaskRows,
         size_hw: tuple[int, int],
         *,
         n_embed: int,
@@ -47,11 +46,14 @@ class AnsweredCrops(Draws):
         seed: int,
     ) -> None:
         """records: of a result file of RPar or its parallel form, one for each row of the table; where: the file."""
-        super().__init__(persons, size_hw, seed=seed)
-        self.boxes, self.codes, self.true_codes, self.found = [], [], [], []
+        super().__init__(rows, size_hw, seed=seed)
+        self.boxes: list[np.ndarray] = []
+        self.codes: list[np.ndarray] = []
+        self.true_codes: list[np.ndarray] = []
+        self.found: list[bool] = []
         self._kept: dict[int, Tensor] = {}
         for k, record in enumerate(records):
-            row, row_at, at = persons.file[k], persons.file.where(k), f"{where}: record {k}"
+            row, row_at, at = rows.file[k], rows.file.where(k), f"{where}: record {k}"
             check_row(record, row["id"], where=at, row=row_at)
             self.true_codes.append(parse_codes(row.get("codes", ""), row_at, num_codes=n_embed))
             self.boxes.append(read_numbers(record, "bbox", count=4, where=at))
@@ -60,58 +62,39 @@ class AnsweredCrops(Draws):
             self.found.append(bool(known and box_hits(self.boxes[k], parse_box(row["box"], row_at))))
 
     def __getitem__(self, draw: int) -> Drawn | BadRow:
-        """The answer with what would have been right in its box; or the truth, now and then."""
-        row, rng = self.row(draw)
-        if row not in self._kept:
-            person = self.persons[row]
-            if isinstance(person, BadRow):
-                return person
-            crops = person.crop(self.size_hw), crop_label_map(person.mask, self.boxes[row], self.size_hw)
-            self._kept[row] = torch.stack(crops).to(torch.uint8)  # nothing is moved or mirrored: read once
-        true, answered = self._kept[row].long()
-        if not self.found[row] or rng.random() < TRUE_CODES:
-            return Drawn(torch.from_numpy(self.true_codes[row]), true)
-        return Drawn(torch.from_numpy(self.codes[row]), answered)
+        """The answered codes with what is right in their box; sometimes the true codes instead."""
+        index, rng = self.row(draw)
+        if index not in self._kept:
+            row = self.rows[index]
+            if isinstance(row, BadRow):
+                return row
+            crops = row.crop(self.size_hw), crop_label_map(row.mask, self.boxes[index].tolist(), self.size_hw)
+            self._kept[index] = torch.stack(crops).to(torch.uint8)  # crops never vary here: read once
+        true, answered = self._kept[index].long()
+        if not self.found[index] or rng.random() < TRUE_CODES:
+            return Drawn(torch.from_numpy(self.true_codes[index]), true)
+        return Drawn(torch.from_numpy(self.codes[index]), answered)
 
 
-class DecoderTrainer(TokenizerTrainer):
+class DecoderTrainer(TokenizerStepper[Drawn]):
     """Trains the decoder alone, for the mean IoU of its maps."""
 
-    def __init__(
-        self,
-        config: VQConfig,
-        weights: Mapping[str, Any],
-        settings: TokenizerSettings,
-        *,
-        where: str,
-        device: torch.device,
-    ) -> None:
-        """weights: the checkpoint to begin with, read from `where`."""
-        super().__init__(config, settings, device=device)
-        load_weights(self.tokenizer, weights, where=where)
-
     def trained(self) -> Iterable[nn.Parameter]:
-        """All behind the codebook."""
+        """Everything behind the codebook."""
         return [*self.tokenizer.post_quant_conv.parameters(), *self.tokenizer.decoder.parameters()]
 
-    def begin(self, crops: Draws) -> None:
-        """Nothing: the codebook stays."""
-
-    def loss(self, drawn: Drawn) -> Tensor:
-        """1 - soft mean IoU of the batch, and some cross-entropy, which keeps it from forgetting single pixels."""
-        logits = self.tokenizer.decode_logits(drawn.codes)
-        crop = drawn.crop.to(logits.device)
-        return iou_loss(logits, crop) + PIXELS * F.cross_entropy(logits, crop)
-
-    def end(self, drawn: Drawn) -> dict[str, float]:
-        """Nothing more to show."""
-        return {}
+    def losses(self, batch: Drawn) -> dict[str, Tensor]:
+        """1 - soft mean IoU of the batch, and some cross-entropy, without which single pixels are forgotten."""
+        self.tokenizer.train()
+        logits = self.tokenizer.decode_logits(batch.codes)
+        crop = batch.crop.to(logits.device)
+        return {"loss": iou_loss(logits, crop) + PIXELS * F.cross_entropy(logits, crop)}
 
 
 def iou_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """1 - the mean, over the classes in `labels`, of the soft IoU of the whole batch (Rahman and Wang, 2016).
 
-    Pixel by pixel, small parts in doubt are best left out; in a mean over classes they count as much as large ones.
+    A pixel-wise loss drops small parts in doubt; in a mean over classes they count as much as large ones.
     logits: [B, C, H, W]; labels: int64 [B, H, W].
     """
     chances = logits.softmax(dim=1)

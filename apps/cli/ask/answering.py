@@ -1,4 +1,4 @@
-"""Asking a model all questions of `refhcm ask`, batch by batch. What can not be answered is said, and not the end."""
+"""Asks a model all questions of `refhcm ask`, batch by batch. A question that fails becomes an error line."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -15,63 +15,60 @@ from .questions import Job
 from .records import Records
 
 
-def ask(model: Predictor, asked: Sequence[Job], images: Sequence[Image.Image]) -> list[Answer]:
+def ask(model: Predictor, jobs: Sequence[Job], images: Sequence[Image.Image]) -> list[Answer]:
     """The answers to questions of one kind."""
-    first = asked[0].asked
+    first = jobs[0].asked
     if "instruct" in first:
-        return model.instruct(list(images), [question.asked["instruct"] for question in asked])
+        return model.instruct(images, [job.asked["instruct"] for job in jobs])
     if "describe" in first:
-        return model.describe(list(images), [question.asked["describe"] for question in asked])
+        return model.describe(images, [job.asked["describe"] for job in jobs])
     options = {name: first.get(name, False) for name in ("keypoints", "parsing", "parallel", "caption")}
-    return model.refer(list(images), [question.asked["refer"] for question in asked], **options)
+    return model.refer(images, [job.asked["refer"] for job in jobs], **options)
 
 
-def answer_batch(model: Predictor, asked: Sequence[Job]) -> list[Answer | str]:
-    """An answer to each question, or why there is none. A picture of several questions is opened once."""
-    opened: dict[str, Image.Image | str] = {}
-    for question in asked:
-        if question.image not in opened:
-            opened[question.image] = _opened(question.image)
-    found: list[Answer | str] = [opened[question.image] for question in asked]
+def answer_batch(model: Predictor, jobs: Sequence[Job]) -> list[Answer | str]:
+    """An answer to each question, or why there is none. A picture with several questions is opened once."""
+    opened = {image: _open(image) for image in {job.image for job in jobs}}
+    found: dict[int, Answer | str] = {}  # by the question's place in the batch
     kinds: dict[str, list[int]] = {}
-    for k, question in enumerate(asked):
-        if not isinstance(found[k], str):
-            kinds.setdefault(next(iter(question.asked)), []).append(k)
-    for rows in kinds.values():
-        answers = _one_by_one(model, [asked[k] for k in rows], [opened[asked[k].image] for k in rows])
-        for k, answer in zip(rows, answers, strict=True):
-            found[k] = answer
-    return found
+    for k, job in enumerate(jobs):
+        if isinstance(error := opened[job.image], str):
+            found[k] = error
+        else:
+            kinds.setdefault(next(iter(job.asked)), []).append(k)
+    for places in kinds.values():
+        asked = [jobs[k] for k in places]
+        images = [image for job in asked if not isinstance(image := opened[job.image], str)]
+        found |= zip(places, _answers(model, asked, images), strict=True)
+    return [found[k] for k in range(len(jobs))]
 
 
-def _opened(path: str) -> Image.Image | str:
+def _open(path: str) -> Image.Image | str:
     try:
         return open_picture(path)
     except DataError as error:
         return str(error)
 
 
-def _one_by_one(model: Predictor, asked: Sequence[Job], images: Sequence[Image.Image]) -> list[Answer | str]:
-    """The answers; where the batch is too large, or has a question that can not be asked, each question alone."""
+def _answers(model: Predictor, jobs: Sequence[Job], images: Sequence[Image.Image]) -> list[Answer | str]:
+    """The answers; each question is asked alone if the batch is too large, or if one of them cannot be asked."""
     try:
-        return list(ask(model, asked, images))
+        return list(ask(model, jobs, images))
     except (UserError, torch.OutOfMemoryError) as error:
-        if len(asked) == 1:
+        if len(jobs) == 1:
             return [str(error).splitlines()[0]]
-    return [_one_by_one(model, [one], [image])[0] for one, image in zip(asked, images, strict=True)]
+    return [_answers(model, [job], [image])[0] for job, image in zip(jobs, images, strict=True)]
 
 
-def answer_all(
-    model: Predictor, records: Records, asked: Sequence[Job], *, name: str, tokenizer: str | None, known: int
-) -> int:
-    """Writes a line for each question; the number of those without an answer. known: how many were there before."""
-    errors, rest = 0, iter(asked)
-    with tqdm(total=known + len(asked), initial=known, desc="ask", unit="question") as bar:
+def answer_all(model: Predictor, records: Records, jobs: Sequence[Job], *, name: str, done: int) -> int:
+    """Writes a line for each question, with `name` as the model's; the number of errors. done: answered before."""
+    errors, rest = 0, iter(jobs)
+    with tqdm(total=done + len(jobs), initial=done, desc="ask", unit="question") as bar:
         while batch := list(islice(rest, model.batch_size)):
-            for question in batch:
-                records.mark(question.image)
-            for question, found in zip(batch, answer_batch(model, batch), strict=True):
-                records.add(question, name, found, tokenizer)
+            for job in batch:
+                records.mark(job.image)  # before the picture is opened, as another one may take its place
+            for job, found in zip(batch, answer_batch(model, batch), strict=True):
+                records.add(job, name, found)
                 errors += isinstance(found, str)
             bar.update(len(batch))
     return errors

@@ -1,51 +1,49 @@
-"""`refhcm ask`: questions about the people in many pictures, answered in batches, one JSON line for each.
+"""Answers questions about the people in many pictures, one JSON line for each question.
 
-    refhcm ask photos/ --text "the woman in red" --keypoints --out answers.jsonl
-    refhcm ask a.jpg --box 10,20,200,400                     a caption of the person in the box
-    refhcm ask --pairs pairs.csv --parsing --masks masks/    a table of pictures and expressions, each with its own
+    refhcm ask photo.jpg --text "the woman in red"           print where she is
+    refhcm ask photos/ --text "the woman in red" --keypoints --parsing --out answers.jsonl
+    refhcm ask photo.jpg --box 10,20,200,400                 describe the person in the box
+    refhcm ask --pairs pairs.csv --parsing --masks masks/    a table of pictures and texts, each picture with its own
 
-A run goes on where an earlier one with the same --out stopped: a question that is answered there is not asked again.
-A picture that can not be read, and a question that can not be asked, become a line with `error`. Exports and drawings
-are of all this model's answers in --out. Exit status 0: all is answered; 1: not all; 2: a mistake.
+To resume, run the same command again: questions that are answered in --out are not asked again, unless the model or
+the picture has changed. A picture that cannot be read, or a question that cannot be asked, becomes a line with
+`error`. The files for other programs are made from all answers of this model in --out.
+Exit status 0: everything is answered; 1: there were errors; 2: a mistake on the command line.
 """
 
 import argparse
 import math
-import os
 import sys
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ....utils.errors import UserError
 from ....utils.flags import positive
 from ..model_flags import add_model_flags, load_model
-from .questions import Job, pictures, read_pairs
+from .questions import PICTURE_COLUMNS, TEXT_COLUMNS, Job, pictures, read_pairs
 
-if TYPE_CHECKING:  # imported when something is asked: a mistake on the command line is said at once
+if TYPE_CHECKING:  # imported when something is asked, so that a mistake on the command line is reported at once
     from ....inference.predictor import Predictor
 
-MARKED = 2**20  # bytes at the end of a model's file
-PARTS = ("keypoints", "parsing", "parallel", "caption")  # what can be asked for beside the box
-EXPORTS = {  # of `ask_exports`
-    "coco": ("FILE", "write COCO results: FILE.bbox.json, .keypoints.json and .segm.json"),
-    "openpose": ("DIR", "write OpenPose's JSON of each picture, with all its people"),
-    "masks": ("DIR", "write the parts' masks as PNG"),
+PARTS = ("keypoints", "parsing", "parallel", "caption")  # what can be asked for besides the box
+EXPORTS = {
+    "coco": ("FILE", "write COCO results: FILE.bbox.json, FILE.keypoints.json and FILE.segm.json"),
+    "openpose": ("DIR", "write OpenPose JSON for each picture, with all its people"),
+    "masks": ("DIR", "write the body parts' masks as PNG"),
     "save_images": ("DIR", "write the pictures with the answers drawn on them"),
 }
-PAIRS = """CSV or TSV file in UTF-8 of pictures and texts. Its header names the columns, image and expression; without
-one they are its only two. A picture's path starts at the file's folder, or else at the working folder"""
+PAIRS = f"""CSV or TSV file in UTF-8 that lists pictures and texts. A header names the two columns
+({", ".join(PICTURE_COLUMNS)}; {", ".join(TEXT_COLUMNS)}); without one they are the only two. A picture's path starts at
+the table's folder, or else at the working folder"""
 
 
 def questions(args: argparse.Namespace) -> list[Job]:
-    """All that is asked, picture by picture. UserError for what does not go together."""
-    _refuse_mixtures(args)
+    """Everything that is asked, picture by picture. UserError for flags that do not go together."""
+    _check(args)
     if args.pairs is not None:
-        asked = [(image, _asked(args, text)) for image, text in read_pairs(args.pairs)]
-    else:
-        each = [_asked(args, text) for text in args.text] + [{"describe": box} for box in args.box]
-        asked = [(image, question) for image in pictures(args.image) for question in each]
-    return [Job(image, question) for image, question in asked]
+        return [Job(image, _asked(args, text)) for image, text in read_pairs(args.pairs)]
+    each = [_asked(args, text) for text in args.text] + [{"describe": box} for box in args.box]
+    return [Job(image, asked) for image in pictures(args.image) for asked in each]
 
 
 def _asked(args: argparse.Namespace, text: str) -> dict[str, Any]:
@@ -54,42 +52,47 @@ def _asked(args: argparse.Namespace, text: str) -> dict[str, Any]:
     return {"refer": text} | {name: True for name in PARTS if getattr(args, name)}
 
 
-def _refuse_mixtures(args: argparse.Namespace) -> None:
+def _check(args: argparse.Namespace) -> None:
     parts = [f"--{name}" for name in PARTS if getattr(args, name)]
     if bool(args.image) == (args.pairs is not None):
-        raise UserError("name pictures or folders, or a table of pairs with --pairs")
+        raise UserError("name pictures or folders, or a table with --pairs")
     if args.pairs is not None and (args.text or args.box):
-        raise UserError("--pairs: has the texts; --text and --box go with pictures")
+        raise UserError("--pairs: the table holds the texts; leave out --text and --box")
     if args.pairs is None and not (args.text or args.box):
-        raise UserError("nothing is asked: name --text or --box")
+        raise UserError("nothing is asked; add --text or --box")
     if parts and (args.instruct or (args.box and not args.text)):
-        raise UserError(f"{', '.join(parts)}: go with --text that describes a person, not with --instruct or --box")
+        raise UserError(f"{', '.join(parts)}: needs a --text that describes a person, not --instruct or --box")
     if args.parallel and not args.parsing:
-        raise UserError("--parallel: is a way to answer --parsing")
+        raise UserError("--parallel needs --parsing")
     if args.coco is not None and (not args.coco.name or args.coco.is_dir()):
-        raise UserError(f"--coco {args.coco}: needs a file's name, for FILE.bbox.json and the others")
+        raise UserError(f"--coco {args.coco}: expected the name of a file, not a folder")
     if any(not text.strip() for text in args.text):
-        raise UserError("--text: is empty")
+        raise UserError("--text is empty; say whom you mean")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
-    parser.add_argument("image", nargs="*", metavar="IMAGE", help="picture, or folder of pictures at any depth")
-    parser.add_argument("--pairs", type=Path, metavar="FILE", help=PAIRS)
-    parser.add_argument("--text", action="append", default=[], help="who is meant; may be given several times")
-    parser.add_argument("--keypoints", action="store_true", help="ask for 17 keypoints, too")
-    parser.add_argument("--parsing", action="store_true", help="ask for the parts of the person, too")
-    parser.add_argument("--parallel", action="store_true", help="parts by Query Parallel Generation")
-    parser.add_argument("--caption", action="store_true", help="describe the person in the box found, too")
-    parser.add_argument("--instruct", action="store_true", help="the texts are instructions, asked as they are")
+    parser.add_argument("image", nargs="*", metavar="IMAGE", help="picture, or folder that holds pictures at any depth")
+    parser.add_argument("--text", action="append", default=[], help="whom you mean; may be repeated")
     parser.add_argument(
-        "--box", action="append", default=[], type=_box, metavar="X0,Y0,X1,Y1", help="describe this person, image px"
+        "--box",
+        action="append",
+        default=[],
+        type=_box,
+        metavar="X0,Y0,X1,Y1",
+        help="describe the person in this box, in pixels; may be repeated",
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="JSON lines of answers (default: print them)")
+    parser.add_argument("--pairs", type=Path, metavar="FILE", help=PAIRS)
+    parser.add_argument("--keypoints", action="store_true", help="also ask for the 17 keypoints")
+    parser.add_argument("--parsing", action="store_true", help="also ask for the body parts")
+    parser.add_argument("--parallel", action="store_true", help="answer --parsing by Query Parallel Generation, faster")
+    parser.add_argument("--caption", action="store_true", help="also describe the person who was found")
+    parser.add_argument("--instruct", action="store_true", help="ask the texts exactly as they are, as instructions")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="JSON lines file to append to (default: print)")
     for flag, (metavar, text) in EXPORTS.items():
         parser.add_argument("--" + flag.replace("_", "-"), type=Path, metavar=metavar, help=text)
     add_model_flags(parser)
-    parser.add_argument("--batch-size", type=positive, help="questions asked together (default: what fits)")
+    parser.add_argument("--batch-size", type=positive, help="questions answered together (default: what memory holds)")
 
 
 def _box(text: str) -> list[float]:
@@ -103,55 +106,41 @@ def _box(text: str) -> list[float]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit status: 0 when all is answered, else 1."""
-    name, tokenizer = model_name(args.checkpoint), tokenizer_mark(args)
-    asked = list({question.key(name): question for question in questions(args)}.values())
+    """Exit status 0 when everything is answered, else 1."""
+    asked = questions(args)
     from .answering import answer_all
     from .exports import EXPORTERS
     from .records import open_records
 
+    name = model_name(args)
+    jobs = list({job.key(name): job for job in asked}.values())
     with open_records(args.out) as records:
-        left = [question for question in asked if not records.has_answer(question, name, tokenizer)]
-        known = len(asked) - len(left)
-        marks = {"name": name, "tokenizer": tokenizer}
-        errors = answer_all(_model(args), records, left, known=known, **marks) if left else 0
+        left = [job for job in jobs if not records.has_answer(job, name)]
+        done = len(jobs) - len(left)
+        errors = answer_all(_model(args), records, left, name=name, done=done) if left else 0
         answers = records.answered(name)
     where = "" if args.out is None else f"{args.out}: "
-    print(f"{where}{len(left) - errors} answered, {known} were there, {errors} without an answer", file=sys.stderr)
+    skipped = f"{done} skipped (already done), {errors} failed"
+    print(f"{where}{len(left) - errors} answered, {skipped}", file=sys.stderr)
     for flag, export in EXPORTERS.items():
         if (place := getattr(args, flag)) is not None:
             print(f"{place}: {len(export(answers, place))} files", file=sys.stderr)
     return 1 if errors else 0
 
 
-def model_name(checkpoint: str | None) -> str:
-    """What lines call a model: its file, and a mark of the content, for training may write it anew."""
-    from ....inference.loading import SHIPPED
-
-    path, name = (Path(checkpoint), checkpoint) if checkpoint else (SHIPPED, "shipped")
-    return f"{name}#{_mark(path)}" if path.is_file() else name  # without a file `load` says what is wrong
-
-
-def tokenizer_mark(args: argparse.Namespace) -> str | None:
-    """The mark of the tokenizer that draws the parts; None where no question asks for them, or there is none."""
+def model_name(args: argparse.Namespace) -> str:
+    """What the lines call the model: its file, with the marks of its content and of its tokenizer's."""
     from ....inference.loading import SHIPPED, tokenizer_files
+    from .records import content_mark
 
-    if not (args.parsing or args.instruct):
-        return None
-    files = tokenizer_files(args.tokenizer, Path(args.checkpoint or SHIPPED))
-    return None if files is None else _mark(files[0])
-
-
-def _mark(path: Path) -> str:
-    """Tells the content: the end of torch's files holds the checksum of each tensor."""
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(size - MARKED, 0))
-        return sha256(file.read()).hexdigest()[:8]
+    path = Path(args.checkpoint or SHIPPED)
+    tokenizer = tokenizer_files(args.tokenizer, path)
+    marks = [content_mark(file) for file in (path, *(tokenizer or ())[:1])]
+    return f"{args.checkpoint or 'shipped'}#{'+'.join(filter(None, marks))}"
 
 
 def _model(args: argparse.Namespace) -> "Predictor":
     model = load_model(args, batch_size=args.batch_size)
     if args.parsing and model.tokenizer is None:
-        raise UserError("--parsing: needs the tokenizer of parsing maps; name its folder with --tokenizer")
+        raise UserError("--parsing needs the parsing-map tokenizer; name its folder with --tokenizer")
     return model

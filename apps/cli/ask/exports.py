@@ -1,4 +1,4 @@
-"""Answers of `refhcm ask` as files of other programs: COCO results, OpenPose, PNG masks, and drawn pictures."""
+"""Answers of `refhcm ask` as files for other programs: COCO results, OpenPose, PNG masks, and drawn pictures."""
 
 import json
 import os
@@ -13,29 +13,30 @@ from ....data.pictures import open_picture
 from ....inference.drawing import draw_answer
 from ....inference.exports import coco_results, image_id, openpose, save_label_map, save_parts
 from ....utils.errors import UserError
+from ....utils.files import atomic_write
 from ....utils.parsing import CLASS_NAMES
-from .records import Record, answer_of, picture_mark
+from .records import Record, answer_of, content_mark
 
 
 def export_coco(records: Sequence[Record], path: Path) -> list[Path]:
-    """One file for each of COCO's kinds that has results: results.json is results.bbox.json, .keypoints, .segm."""
+    """One file for each kind of COCO's results that there is: results.bbox.json, .keypoints.json and .segm.json."""
     written = []
-    flag_of = {"keypoints": "keypoints", "segm": "parsing"}
     for kind, rows in coco_rows(records).items():
         file = path.with_name(f"{path.stem}.{kind}{path.suffix or '.json'}")
+        asked = {"bbox": "refer", "keypoints": "keypoints", "segm": "parsing"}[kind]
         if rows:
             _write_json(rows, file)
             written.append(file)
-        elif any(_asks_for(flag_of.get(kind, "refer"), record) for record in records):
-            _remove(file)
+        elif any(_asks_for(asked, record) for record in records):
+            file.unlink(missing_ok=True)
     return written
 
 
 def coco_rows(records: Sequence[Record]) -> dict[str, list[dict[str, Any]]]:
     """COCO's results by kind.
 
-    A picture's id is the number that its file's name is or, as RefCOCO's, ends with; its path where it has none, or
-    has another picture's.
+    A picture's id is the number that its file name is or, in RefCOCO, ends with. It is its path if there is no number,
+    or if another picture has the same one.
     """
     number_of = {record["image"]: image_id(record["image"]) for record in records}
     times = Counter(number_of.values())
@@ -44,12 +45,11 @@ def coco_rows(records: Sequence[Record]) -> dict[str, list[dict[str, Any]]]:
 
 
 def export_openpose(records: Sequence[Record], folder: Path) -> list[Path]:
-    """One file for each picture with answered keypoints, `NAME_keypoints.json`, with all its people."""
-    written, people = [], {}
+    """One file for each picture with answered keypoints, NAME_keypoints.json, with all its people."""
+    written, people = [], dict[str, list[Record]]()
     for record in records:
         if _asks_for("keypoints", record):
-            found = people.setdefault(record["image"], [])
-            found += [record] if record["keypoints"] is not None else []
+            people.setdefault(record["image"], []).extend([record] * (record["keypoints"] is not None))
     stem_of = stems(records)
     for image, found in people.items():
         file = folder / f"{stem_of[image]}_keypoints.json"
@@ -57,45 +57,39 @@ def export_openpose(records: Sequence[Record], folder: Path) -> list[Path]:
             _write_json(openpose([answer_of(record) for record in found]), file)
             written.append(file)
         else:
-            _remove(file)
+            file.unlink(missing_ok=True)
     return written
 
 
 def export_masks(records: Sequence[Record], folder: Path) -> list[Path]:
-    """Of each answer with parts the label map, values are classes, and a mask for each part, NAME_hair.png."""
+    """For each answer with parts the label map, NAME.png, and a mask of each part, NAME_hair.png."""
     written = []
     for name, record in named(records):
-        files = []
+        if _asks_for("parsing", record):
+            for file in (f"{name}.png", *(f"{name}_{part}.png" for part in CLASS_NAMES)):
+                (folder / file).unlink(missing_ok=True)
         if record["parts"] is not None:
             answer = answer_of(record)
-            files.append(folder / f"{name}.png")
-            save_label_map(answer, files[0])
-            files += save_parts(answer, folder, stem=name).values()
-        whole, parts = f"{name}.png", [f"{name}_{part}.png" for part in CLASS_NAMES]
-        for file in {folder / other for other in (whole, *parts)} - set(files) if _asks_for("parsing", record) else ():
-            _remove(file)
-        written += files
+            save_label_map(answer, folder / f"{name}.png")
+            written += [folder / f"{name}.png", *save_parts(answer, folder, stem=name).values()]
     return written
 
 
 def export_drawn(records: Sequence[Record], folder: Path) -> list[Path]:
-    """The picture of each answer with the answer drawn on it. Raises UserError after all others are drawn."""
+    """Each picture with the answer drawn on it. UserError, after the others are drawn, if one could not be."""
     written, problems = [], []
     for name, record in named(records):
         path = folder / f"{name}.jpg"
         try:
-            mark = picture_mark(record["image"])
-            if mark is not None and record.get("picture", mark) != mark:
-                raise UserError("another picture is there now")
+            if record.get("picture") not in (None, content_mark(record["image"])):
+                raise UserError("the picture is missing or has changed")
             drawn = draw_answer(open_picture(record["image"]), answer_of(record))
-        except UserError as error:  # of an earlier run, say, whose pictures are not there any more
+        except UserError as error:  # for example about a picture of an earlier run
             problems.append(f"{record['image']}: not drawn ({error})")
             continue
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            drawn.save(path, quality=92)
-        except OSError as error:
-            raise UserError(f"{path}: can not be written: {error.strerror or error}") from error
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as part:
+            drawn.save(part, "JPEG", quality=92)
         written.append(path)
     if problems:
         others = f", and {len(problems) - 1} others" if len(problems) > 1 else ""
@@ -104,8 +98,8 @@ def export_drawn(records: Sequence[Record], folder: Path) -> list[Path]:
 
 
 def named(records: Sequence[Record]) -> Iterator[tuple[str, Record]]:
-    """Each record with a name of its own for its files: street-0-the-woman-in-red."""
-    stem_of, count = stems(records), Counter()
+    """Each record with the name for its files, such as street-0-the-woman-in-red."""
+    stem_of, count = stems(records), Counter[str]()
     for record in records:
         image = record["image"]
         asked = next((str(value) for value in record["question"].values() if isinstance(value, str)), "box")
@@ -115,36 +109,22 @@ def named(records: Sequence[Record]) -> Iterator[tuple[str, Record]]:
 
 
 def stems(records: Sequence[Record]) -> dict[str, str]:
-    """A name for each picture: its file's, made different where two folders have the same one."""
-    images = list(dict.fromkeys(record["image"] for record in records))
-    times = Counter(Path(image).stem for image in images)
-    return {image: _stem(image, alone=times[Path(image).stem] == 1) for image in images}
-
-
-def _stem(image: str, *, alone: bool) -> str:
-    stem = Path(image).stem
-    return stem if alone else f"{stem}-{sha256(os.fsencode(image)).hexdigest()[:8]}"
+    """A name for each picture: the file's, with a hash of its path where two folders hold the same one."""
+    stem_of = {record["image"]: Path(record["image"]).stem for record in records}
+    times = Counter(stem_of.values())
+    marks = {image: sha256(os.fsencode(image)).hexdigest()[:8] for image in stem_of}
+    return {image: stem if times[stem] == 1 else f"{stem}-{marks[image]}" for image, stem in stem_of.items()}
 
 
 def _asks_for(kind: str, record: Record) -> bool:
-    """Whether the answer is to hold this kind, so that its files are this command's; an instruction may ask for any."""
+    """Whether the answer may hold this kind; files of that kind left by an earlier answer are then out of date."""
     return kind in record["question"] or "instruct" in record["question"]
 
 
-def _remove(file: Path) -> None:
-    """What an earlier answer left there would be taken for this one's."""
-    try:
-        file.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(f"{file}: can not be removed: {error.strerror or error}") from error
-
-
 def _write_json(value: Any, path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(value, allow_nan=False), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path}: can not be written: {error.strerror or error}") from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as part:
+        part.write_text(json.dumps(value, allow_nan=False), encoding="utf-8")
 
 
 EXPORTERS = {  # by the flag of `refhcm ask`

@@ -1,76 +1,81 @@
-"""The file of answers, one JSON object a line: an answer is written when it is there, and read when a run goes on.
+"""The file of answers, one JSON object a line. An answer is written as soon as it is there, and read on resuming.
 
-A line is `{"image", "question", "model", "picture", "tokenizer"}` with the fields of `Answer.to_dict()`, or with
-`error` where there is no answer. Lines are only added: the last one of a question is the one that holds. `picture` and
-`tokenizer` mark the content of these files: where it is another one now, the question is asked again.
+A line is `{"image", "question", "model", "picture"}` with the fields of `Answer.to_dict()`, or with `error` where there
+is no answer. Lines are only appended: the last one about a question counts. `model` and `picture` hold a mark of the
+files' content, so that a question is asked again when one of them has changed.
 """
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Iterator
+from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from pycocotools import mask as coco
 
+from ....data.pictures import MAX_BYTES
 from ....inference.answers import Answer, Keypoints, Scores
 from ....utils.errors import DataError, UserError
-from ....utils.files import digest, lock
+from ....utils.files import lock
 from ....utils.parsing import CLASS_NAMES
 from .questions import Job
 
 Record = dict[str, Any]
 BEGINNING = b'{"image": '  # of every line
+END = 2**20  # bytes
+
+
+def content_mark(path: str | Path) -> str | None:
+    """Tells a file from another one at the same place; None where there is no regular file.
+
+    It covers all of a picture, and the end of larger files: those of torch hold the checksum of each tensor there.
+    """
+    try:
+        if not Path(path).is_file():
+            return None
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(size - END if size > MAX_BYTES else 0)
+            return sha256(file.read()).hexdigest()[:16]
+    except (OSError, ValueError):  # ValueError: a null character in the name
+        return None
 
 
 class Records:
-    """The lines that are there, by question, and the file that new ones are added to."""
+    """The answers that the file holds, by question; new ones are appended to it."""
 
     def __init__(self, file: BinaryIO, known: list[Record]) -> None:
         self._file = file
         self._by_key = {_key(record): record for record in known}
-        self._marks: dict[str, str | None] = {}
+        self.mark = cache(content_mark)  # a picture's, as it was at the first call
 
-    def has_answer(self, question: Job, model: str, tokenizer: str | None = None) -> bool:
-        """Whether the question needs not be asked; after an error, or of another picture, it is asked again."""
-        record = self._by_key.get(question.key(model), {"error": None})
-        if "error" in record or (question.draws_parts and record.get("tokenizer", tokenizer) != tokenizer):
+    def has_answer(self, job: Job, model: str) -> bool:
+        """Whether the question is answered: not with an error, and not about a picture that has changed since."""
+        record = self._by_key.get(job.key(model))
+        if record is None or "error" in record:
             return False
-        mark = self.mark(question.image)
+        mark = self.mark(job.image)
         return mark is None or record.get("picture", mark) == mark
 
     def answered(self, model: str) -> list[Record]:
-        """The lines of all answers of a model."""
+        """All answers of a model."""
         return [record for record in self._by_key.values() if "error" not in record and record["model"] == model]
 
-    def add(self, question: Job, model: str, found: Answer | str, tokenizer: str | None = None) -> None:
-        """Writes the line of an answer, or of an error, at once; an error that is there already is not said twice."""
-        said = {"error": found} if isinstance(found, str) else found.to_dict()
-        record = {"image": question.image, "question": dict(question.asked), "model": model}
-        drawn = {"tokenizer": tokenizer if question.draws_parts else None}
-        record |= {"picture": self.mark(question.image), **drawn, **said}
+    def add(self, job: Job, model: str, found: Answer | str) -> None:
+        """Writes the line of an answer or an error at once; the same error is not written twice."""
+        about = {"image": job.image, "question": dict(job.asked), "model": model, "picture": self.mark(job.image)}
+        record = about | ({"error": found} if isinstance(found, str) else found.to_dict())
         if self._by_key.get(_key(record)) == record:
             return
         self._by_key[_key(record)] = record
         line = json.dumps(record, ensure_ascii=False, allow_nan=False)
-        self._file.write(line.encode(errors="surrogatepass") + b"\n")  # a file's name may be no UTF-8
+        self._file.write(line.encode(errors="surrogatepass") + b"\n")  # a file's name need not be UTF-8
         self._file.flush()
-
-    def mark(self, image: str) -> str | None:
-        """The picture's mark at the first call: made before the picture is answered, it is of what was answered."""
-        if image not in self._marks:
-            self._marks[image] = picture_mark(image)
-        return self._marks[image]
-
-
-def picture_mark(image: str) -> str | None:
-    """What tells a picture from another one that lay at the same place; None where there is no file of a size."""
-    try:
-        return digest(Path(image))[:16] if Path(image).is_file() else None
-    except (OSError, ValueError):  # ValueError: a null character in the name
-        return None
 
 
 def _key(record: Record) -> str:
@@ -79,52 +84,46 @@ def _key(record: Record) -> str:
 
 @contextlib.contextmanager
 def open_records(path: Path | None) -> Iterator[Records]:
-    """The file, made where there is none; None: standard output. A torn last line is cut off.
+    """The file, created if there is none; None: standard output. An incomplete last line is cut off.
 
-    Raises UserError for a file that can not be written, that another run writes, or that is no file of answers.
+    Raises OSError if the file cannot be written, UserError if another run is writing it or it holds something else.
     """
     if path is None:
         sys.stdout.flush()
         yield Records(sys.stdout.buffer, [])
         return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path, "ab+")  # noqa: SIM115  closed below; errors of what is done meanwhile are not the file's
-    except OSError as error:
-        raise UserError(f"--out {path}: can not be written: {error.strerror}") from error
-    with file:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "ab+") as file:
         try:
             lock(file)
         except BlockingIOError as error:
-            raise UserError(f"--out {path}: another run writes it") from error
+            raise UserError(f"--out {path}: another run is writing it") from error
         yield Records(file, _read(file, path))
 
 
 def _read(file: BinaryIO, path: Path) -> list[Record]:
-    """The file's records. Raises DataError, and leaves the file as it is, unless all its lines are some."""
+    """The file's records. DataError, and the file stays as it is, unless each of its lines is one."""
     if not path.is_file():  # such as /dev/null
         return []
     file.seek(0)
-    whole, newline, torn = file.read().rpartition(b"\n")
+    complete, newline, torn = file.read().rpartition(b"\n")
+    records = []
+    for number, line in enumerate(complete.splitlines(), start=1):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if not isinstance(record, dict) or not {"image", "question", "model"} <= record.keys():
+            raise DataError(f"--out {path}:{number}: is not an answer; name another file")
+        records.append(record)
     if not (torn.startswith(BEGINNING) or BEGINNING.startswith(torn)):
-        raise DataError(f"--out {path}: is there, and is no file of answers: name another one")
-    records = [_record(line, f"--out {path}:{number}") for number, line in enumerate(whole.splitlines(), start=1)]
-    file.truncate(len(whole) + len(newline))
+        raise DataError(f"--out {path}: is not a file of answers; name another file")
+    file.truncate(len(complete) + len(newline))
     return records
 
 
-def _record(line: bytes, where: str) -> Record:
-    try:
-        record = json.loads(line)
-    except ValueError as error:
-        raise DataError(f"{where}: is no line of answers ({error}): name another file") from error
-    if not isinstance(record, dict) or not {"image", "question", "model"} <= record.keys():
-        raise DataError(f"{where}: is no line of answers: name another file")
-    return record
-
-
 def answer_of(record: Record) -> Answer:
-    """The answer of a line: the inverse of `Answer.to_dict`."""
+    """The answer on a line: the inverse of `Answer.to_dict`."""
     width, height = record["size"]
     label_map = keypoints = None
     if record["parts"] is not None:
@@ -136,14 +135,14 @@ def answer_of(record: Record) -> Answer:
         xy = np.array([[point["x"], point["y"]] for point in points], np.float32)
         keypoints = Keypoints(xy, np.array([point["visible"] for point in points]))
     return Answer(
-        (width, height),
-        record["valid"],
-        tuple(record["symbols"]),
-        record["text"],
-        None if record["box"] is None else np.array(record["box"], np.float32),
-        keypoints,
-        label_map,
-        record["caption"],
-        Scores(**record["scores"]),
-        tuple(record["notes"]),
+        size_wh=(width, height),
+        valid=record["valid"],
+        symbols=tuple(record["symbols"]),
+        text=record["text"],
+        box_xyxy=None if record["box"] is None else np.array(record["box"], np.float32),
+        keypoints=keypoints,
+        label_map=label_map,
+        caption=record["caption"],
+        scores=Scores(**record["scores"]),
+        notes=tuple(record["notes"]),
     )

@@ -1,1 +1,1 @@
-"""`refhcm download`: the published vocabulary, weights and data set."""
+"""`refhcm download`: gets the published vocabulary, weights and data set."""

@@ -1,1 +1,1 @@
-"""What is said of drawn people: facts, expressions, captions."""
+"""What is said about drawn people: facts, expressions, captions."""

@@ -1,4 +1,4 @@
-"""Captions: one or two sentences on what is seen of a person, in several wordings."""
+"""Captions: one or two sentences about what is seen of a person, in several wordings."""
 
 from random import Random
 
@@ -30,7 +30,7 @@ _FACING = {
 
 
 def captions_for(scene: Scene, index: int, rng: Random, *, count: int) -> list[str]:
-    """`count` captions of one person, each in another of the sentence plans."""
+    """`count` captions of one person, each by a different sentence plan."""
     plans = rng.sample(_PLANS, count)
     return [" ".join(plan(scene, index, rng).split()) for plan in plans]
 
@@ -46,8 +46,8 @@ def _noun(scene: Scene, index: int, rng: Random) -> tuple[str, str]:
     return rng.choice(fact.words), _PRONOUNS.get(name, "the person")
 
 
-def _looks(view: View, rng: Random) -> str:
-    """Hair and beard: "with long black hair and a beard", or nothing that is seen of them."""
+def _looks(view: View) -> str:
+    """Hair and beard where they are seen: "long black hair and a beard"."""
     person, words = view.actor.person, []
     if has_hair(view, style="bald"):
         words.append("a bald head")
@@ -66,7 +66,7 @@ def _clothes(view: View, rng: Random) -> str:
 
 
 def _action(view: View, rng: Random) -> list[str]:
-    """Participles and the like: ["standing", "waving", "facing left"], only what can be told."""
+    """What can be seen of it: ["standing", "waving", "facing left"]."""
     words = [rng.choice(STANCE_WORDS[s]) for s in STANCES if does(view, s)]
     words += [rng.choice(GESTURE_WORDS[g]) for g in KNOWN_GESTURES if gestures(view, g)]
     colour = view.actor.prop_colour
@@ -89,12 +89,12 @@ def _one_sentence(scene: Scene, index: int, rng: Random) -> str:
     action, clothes = _action(view, rng), _clothes(view, rng)
     dressed = f"wearing {clothes}" if clothes else ""
     doing = f"is {', '.join(action)}" if action else "is seen"
-    return f"{with_article(noun).capitalize()} {_with(_looks(view, rng))} {dressed} {doing} {_place(scene, index)}."
+    return f"{with_article(noun).capitalize()} {_with(_looks(view))} {dressed} {doing} {_place(scene, index)}."
 
 
 def _two_sentences(scene: Scene, index: int, rng: Random) -> str:
     view, (noun, pronoun) = scene.views[index], _noun(scene, index, rng)
-    action, clothes, looks = _action(view, rng), _clothes(view, rng), _looks(view, rng)
+    action, clothes, looks = _action(view, rng), _clothes(view, rng), _looks(view)
     first = f"{with_article(noun).capitalize()} is {', '.join([*action, _place(scene, index)])}."
     has = f"has {looks}" if looks else ""
     wears = f"{'is wearing' if rng.random() < 0.6 else 'wears'} {clothes}" if clothes else ""
@@ -107,7 +107,7 @@ def _place_first(scene: Scene, index: int, rng: Random) -> str:
     action, clothes = _action(view, rng), _clothes(view, rng)
     dressed = f"in {clothes}" if clothes else ""
     doing = f"is {_listed(action)}." if action else "can be seen."
-    return f"{_place(scene, index).capitalize()}, {with_article(noun)} {_with(_looks(view, rng))} {dressed} {doing}"
+    return f"{_place(scene, index).capitalize()}, {with_article(noun)} {_with(_looks(view))} {dressed} {doing}"
 
 
 def _individual(scene: Scene, index: int, rng: Random) -> str:
@@ -115,7 +115,7 @@ def _individual(scene: Scene, index: int, rng: Random) -> str:
     action, clothes = _action(view, rng), _clothes(view, rng)
     dressed = f", wearing {clothes}" if clothes else ""
     second = f" {pronoun.capitalize()} is {_listed(action)}." if action else ""
-    return f"The individual is {with_article(noun)} {_with(_looks(view, rng))}".strip() + f"{dressed}.{second}"
+    return f"The individual is {with_article(noun)} {_with(_looks(view))}".strip() + f"{dressed}.{second}"
 
 
 _PLANS = (_one_sentence, _two_sentences, _place_first, _individual)

@@ -1,4 +1,4 @@
-"""Expressions that fit one person of a picture only: facts are drawn, checked on everybody, and worded."""
+"""Expressions that fit only one person of a picture: facts are drawn, checked on everybody, and worded."""
 
 from dataclasses import dataclass
 from random import Random
@@ -8,20 +8,27 @@ from .facts import Fact, facts_of, noun_facts, relation_facts, wearing_facts
 from .predicates import Truth, all_of
 
 _TRIES = 16
-_FAMILIES = ("reasoning", "relation", "negation", "action", "position", "look")  # an expression is of its first
+_FAMILIES = (
+    "reasoning",
+    "relation",
+    "negation",
+    "action",
+    "position",
+    "look",
+)  # an expression belongs to the first that it has
 _WEIGHTS = {"look": 5, "action": 3, "position": 2}
 
 
 @dataclass(frozen=True)
 class Expression:
-    """A text and the facts that it states, all of which hold for one person only."""
+    """A text and the facts that it states; together they hold for one person only."""
 
     text: str
     facts: tuple[Fact, ...]
 
     @property
     def family(self) -> str:
-        """The kind of thought that it asks for."""
+        """The kind of thought that it takes."""
         return next(name for name in _FAMILIES if any(fact.family == name for fact in self.facts))
 
 
@@ -31,7 +38,7 @@ def fits(scene: Scene, index: int, facts: tuple[Fact, ...]) -> Truth:
 
 
 def fits_only(scene: Scene, index: int, facts: tuple[Fact, ...]) -> bool:
-    """Whether the facts hold for this person, and surely do not for anybody else."""
+    """Whether the facts hold for this person and certainly not for anybody else."""
     others = (k for k in range(len(scene.views)) if k != index)
     return fits(scene, index, facts) is True and all(fits(scene, k, facts) is False for k in others)
 
@@ -49,7 +56,7 @@ def expressions_for(
     """Up to `count` different expressions for one person.
 
     names: of the people in the scene, from `names_in`; not used with looks. held_out: each expression names a garment
-    of HELD_OUT. looks: what a person looks like is all that is said.
+    of HELD_OUT. looks: only looks are mentioned.
     """
     required = _held_out_facts(scene, index) if held_out else []
     if held_out and not required:
@@ -65,8 +72,9 @@ def expressions_for(
         use = relations if relations and (rng.random() < 0.25 or attempt > _TRIES // 2) else []
         first = [rng.choice(required)] if required else [rng.choice(use)] if use else []
         extra = rng.choice(use) if required and use and rng.random() < 0.5 else None
-        facts = _draw(pool, [*first, *([extra] if extra else [])], rng.choice((1, 1, 2, 2, 3)) + attempt // 6, rng)
-        facts = (_choose_noun(nouns, rng), *facts)
+        drawn = _draw(pool, [*first, *([extra] if extra else [])], rng.choice((1, 1, 2, 2, 3)) + attempt // 6, rng)
+        # the most telling noun, or sometimes a vaguer one
+        facts = (nouns[-1] if rng.random() < 0.7 else rng.choice(nouns), *drawn)
         if fits_only(scene, index, facts):
             text = word(facts, rng)
             found.setdefault(text, Expression(text, facts))
@@ -74,14 +82,14 @@ def expressions_for(
 
 
 def _held_out_facts(scene: Scene, index: int) -> list[Fact]:
-    """What names a garment of HELD_OUT with its colour and kind, where one is seen."""
+    """Facts that name a visible garment of HELD_OUT by its colour and kind."""
     view = scene.views[index]
     garments = [g for g in view.actor.person.garments.values() if g.held_out and g.slot in view.slots]
     return [wearing_facts(garment)[0] for garment in garments]
 
 
 def _draw(pool: list[Fact], first: list[Fact], count: int, rng: Random) -> list[Fact]:
-    """`first` and facts of other topics, `count` in all, looks the likeliest."""
+    """`first` and facts of other topics, `count` in all; looks are the likeliest."""
     facts = list(first)
     families = sorted({fact.family for fact in pool})
     weights = [_WEIGHTS.get(family, 1) for family in families]
@@ -96,13 +104,8 @@ def _draw(pool: list[Fact], first: list[Fact], count: int, rng: Random) -> list[
     return facts
 
 
-def _choose_noun(nouns: list[Fact], rng: Random) -> Fact:
-    """The most telling noun, or now and then a vaguer one."""
-    return nouns[-1] if rng.random() < 0.7 else rng.choice(nouns)
-
-
 def names_in(scene: Scene, rng: Random) -> dict[int, str]:
-    """What to call each person of a scene: words about looks that fit nobody else, for those who have such."""
+    """What to call each person of a scene: words about looks that fit nobody else; without such words, no entry."""
     names = {}
     for index in range(len(scene.views)):
         looks = [fact for fact in facts_of(scene, index) if fact.family == "look"]
@@ -115,7 +118,7 @@ def names_in(scene: Scene, rng: Random) -> dict[int, str]:
 
 
 def word(facts: tuple[Fact, ...], rng: Random, *, plain: bool = False) -> str:
-    """Facts as a noun phrase, in one of many ways; `plain`: "the man in a red coat", to be part of another one."""
+    """Facts as a noun phrase, in one of many ways; plain: "the man in a red coat", for use inside another phrase."""
     said = {role: [rng.choice(f.words) for f in facts if f.role == role] for role in _ROLES}
     clauses = [f"with {' and '.join(said['with'])}"] if said["with"] else []
     clauses.insert(rng.randint(0, len(clauses)), _wearing(said["wearing"], rng, plain) if said["wearing"] else "")

@@ -1,4 +1,4 @@
-"""Facts that can be said of a person: words with the predicate that they stand for."""
+"""Facts that can be said about a person: words with the predicate that they stand for."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ NOUNS = {
     "girl": ("girl", "girl", "young girl"),
 }
 _PLURAL = ("pants", "shorts", "shoes", "boots", "socks", "gloves", "sunglasses")
-_COMMON = ("shirt", "t-shirt", "pants", "shoes")  # nobody says no more than that
+_COMMON = ("shirt", "t-shirt", "pants", "shoes")  # too common to be named without a colour or pattern
 _SYNONYMS = {
     "pants": ("pants", "trousers"), "sunglasses": ("sunglasses", "dark glasses"), "sweater": ("sweater", "pullover"),
     "beanie": ("beanie", "woolly hat"), "cap": ("cap", "baseball cap"), "gray": ("gray", "grey"),
@@ -57,9 +57,9 @@ _FACING_WORDS = {
 
 @dataclass(frozen=True)
 class Fact:
-    """`words`: ways to say it. `role`: noun, adjective, wearing, with, doing or place. One fact per topic is said.
+    """Something said about a person. words: ways to say it. role: noun, adjective, wearing, with, doing or place.
 
-    `family` tells what an expression is made of: look, action, position, relation, negation or reasoning.
+    An expression has at most one fact of a topic. family: look, action, position, relation, negation or reasoning.
     """
 
     topic: str
@@ -78,8 +78,8 @@ def _not_of_view(predicate: Callable[..., Truth], *args: str, **asked: object) -
 
 
 def with_article(words: str) -> str:
-    """a or an before words, or nothing before a plural."""
-    if words.split()[-1] in _PLURAL or words.endswith("glasses") or words.endswith("trousers"):
+    """The words with "a" or "an"; a plural stays as it is."""
+    if words.split()[-1] in _PLURAL or words.endswith(("glasses", "trousers")):
         return words
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
@@ -105,13 +105,14 @@ def noun_facts(scene: Scene, index: int) -> list[Fact]:
 
 
 def wearing_facts(garment: Garment) -> list[Fact]:
-    """What can be said of one garment, from exact to vague."""
+    """What can be said about one garment."""
     slot, kind, hue = garment.slot, garment.kind, garment.colour
     if slot == "sunglasses":
         return [Fact(slot, "wearing", garment_words(garment, colour=False), _of_view(told.wears, slot))]
+    coloured = _of_view(told.wears, slot, kind=kind, colour=hue)
     facts = [
-        Fact(slot, "wearing", garment_words(garment, pattern=False), _of_view(told.wears, slot, kind=kind, colour=hue))
-    ] * 2  # the likeliest to be said
+        Fact(slot, "wearing", garment_words(garment, pattern=False), coloured)
+    ] * 2  # twice as likely as the others
     if kind not in _COMMON:
         words = garment_words(garment, colour=False, pattern=False)
         facts.append(Fact(slot, "wearing", words, _of_view(told.wears, slot, kind=kind)))
@@ -145,8 +146,8 @@ def _look_facts(scene: Scene, index: int) -> list[Fact]:
         ]
         if hue in ("blond", "red", "gray"):
             facts.append(Fact("hair", "adjective", (f"{hue}-haired",), _of_view(told.has_hair, colour=hue)))
-    facts += [Fact("beard", "with", ("a beard",), _of_view(told.has_beard))]
-    facts += [Fact("beard", "adjective", ("bearded",), _of_view(told.has_beard))]
+    facts.append(Fact("beard", "with", ("a beard",), _of_view(told.has_beard)))
+    facts.append(Fact("beard", "adjective", ("bearded",), _of_view(told.has_beard)))
     return facts
 
 
@@ -168,32 +169,32 @@ def _action_facts(scene: Scene, index: int) -> list[Fact]:
 
 def _position_facts(scene: Scene) -> list[Fact]:
     count, place = len(scene.views), partial(Fact, "position", family="position")
-    facts = []
+    facts: list[Fact] = []
+    words: tuple[str, ...]
     for side in ("left", "right"):
         words = (f"on the {side}", f"on the {side} side of the picture", f"at the {side}")
-        facts.append(place("place", words, lambda scene, index, side=side: told.on_side(scene, index, side)))
+        facts.append(place("place", words, partial(told.on_side, side=side)))
         rank = 0 if side == "left" else -1
         words = (f"on the far {side}", f"furthest to the {side}")
         if count > 1:
-            facts.append(place("place", words, lambda scene, index, rank=rank: told.has_rank(scene, index, rank)))
+            facts.append(place("place", words, partial(told.has_rank, rank=rank)))
             facts.append(place("adjective", (f"{side}most",), facts[-1].holds))
         if count > 2:
             second = 1 if side == "left" else -2
             words = (f"second from the {side}", f"in second place from the {side}")
-            facts.append(place("place", words, lambda scene, index, rank=second: told.has_rank(scene, index, rank)))
+            facts.append(place("place", words, partial(told.has_rank, rank=second)))
     if count in (1, 2):
         words = ("in the middle of the picture", "in the center of the picture")
-        facts.append(place("place", words, lambda scene, index: told.on_side(scene, index, "middle")))
+        facts.append(place("place", words, partial(told.on_side, side="middle")))
     if count == 3:
         words = ("in the middle", "in the center", "between the other two people")
-        facts.append(place("place", words, lambda scene, index: told.has_rank(scene, index, 1)))
+        facts.append(place("place", words, partial(told.has_rank, rank=1)))
     depth = {
         "nearest": ("closest to the camera", "nearest to us", "in the foreground"),
         "farthest": ("farthest from the camera", "in the background", "furthest away"),
     }
     for way, words in depth.items():
-        nearest = partial(Fact, "depth", family="position")
-        facts.append(nearest("place", words, lambda scene, index, way=way: told.is_extreme(scene, index, way)))
+        facts.append(Fact("depth", "place", words, partial(told.is_extreme, way=way), family="position"))
     hidden = ("partly hidden behind somebody", "partly covered by another person")
     facts.append(Fact("covered", "doing", hidden, _of_view(told.is_covered), family="relation"))
     cut = ("partly outside the picture", "cut off by the edge of the picture")
@@ -202,29 +203,24 @@ def _position_facts(scene: Scene) -> list[Fact]:
 
 
 def _negations(scene: Scene, index: int) -> list[Fact]:
-    """What a person has not, does not, or does not wear."""
-    no, facts = partial(Fact, family="negation"), []
+    """What a person does not wear, do, or have in the hands."""
+    no = partial(Fact, family="negation")
+    facts: list[Fact] = []
+    words: tuple[str, ...]
     for slot in ("hat", "sunglasses", "scarf", "gloves", "outer", "socks"):
         noun = {"outer": "coat or jacket", "scarf": "scarf", "hat": "hat"}.get(slot, slot)
         thing = with_article(noun)
         words = (f"without {thing}", f"not wearing {thing}", f"who is not wearing {thing}")
         facts.append(no(f"no {slot}", "doing", words, _not_of_view(told.wears, slot)))
-    facts.append(
-        no(
-            "no shoes",
-            "doing",
-            ("barefoot", "without shoes"),
-            _not_of_view(told.wears, "shoes"),
-        )
-    )
+    facts.append(no("no shoes", "doing", ("barefoot", "without shoes"), _not_of_view(told.wears, "shoes")))
     for stance in ("sitting", "standing", "running", "walking"):
         words = (f"not {stance}", f"who is not {stance}")
         facts.append(no("stance", "doing", words, _not_of_view(told.does, stance)))
     away = ("not facing the camera", "who is not looking at the camera")
     facts.append(no("facing", "doing", away, _not_of_view(told.faces, "front")))
     facts.append(no("gesture", "doing", ("with empty hands", "not holding anything"), _of_view(told.holds, "")))
-    kinds = [told.garment_seen(v, slot) for v in scene.views for slot in ("top", "bottom", "dress")]
-    for garment in kinds:
+    garments = [told.garment_seen(v, slot) for v in scene.views for slot in ("top", "bottom", "dress")]
+    for garment in garments:
         if garment and garment.kind in KINDS["bottom"] + KINDS["dress"]:
             words = tuple(f"not wearing {name}" for name in garment_words(garment, pattern=False))
             asked = {"kind": garment.kind, "colour": garment.colour}
@@ -233,16 +229,19 @@ def _negations(scene: Scene, index: int) -> list[Fact]:
 
 
 def facts_of(scene: Scene, index: int) -> list[Fact]:
-    """Everything but nouns and relations that is true of a person and can be seen."""
+    """Everything except nouns and relations that is true of a person and can be seen."""
     view = scene.views[index]
     worn = [fact for g in view.actor.person.garments.values() if g.slot in view.slots for fact in wearing_facts(g)]
-    every = [*worn, *_look_facts(scene, index), *_action_facts(scene, index), *_position_facts(scene)]
-    return [fact for fact in every + _negations(scene, index) if fact.holds(scene, index)]
+    looks, actions = _look_facts(scene, index), _action_facts(scene, index)
+    every = [*worn, *looks, *actions, *_position_facts(scene), *_negations(scene, index)]
+    return [fact for fact in every if fact.holds(scene, index)]
 
 
 def relation_facts(scene: Scene, index: int, names: dict[int, str]) -> list[Fact]:
-    """Where a person is, told by others; `names`: what to call people, words that fit nobody else."""
-    relation, facts = partial(Fact, family="relation"), []
+    """Where a person is relative to others; names: what to call people, words that fit nobody else."""
+    relation = partial(Fact, family="relation")
+    facts: list[Fact] = []
+    words: tuple[str, ...]
     others = {other: name for other, name in names.items() if other != index}
     for other, name in others.items():
         for side in ("left", "right"):
@@ -252,7 +251,7 @@ def relation_facts(scene: Scene, index: int, names: dict[int, str]) -> list[Fact
             words = (f"directly to the {side} of {name}", f"next to {name}, on the {side}")
             facts.append(relation("position", "place", words, partial(told.next_to, other=other, side=side)))
         behind = (f"partly hidden behind {name}", f"partly covered by {name}", f"behind {name}")
-        facts.append(relation("covered", "place", behind, lambda s, i, other=other: _behind(s, i, other)))
+        facts.append(relation("covered", "place", behind, partial(_behind, other=other)))
         for second, other_name in others.items():
             if second != other:
                 words = (f"between {name} and {other_name}",)

@@ -1,4 +1,4 @@
-"""What can be told of a person in a picture: True, False, or None where the picture does not show it.
+"""What is true of a person in a picture: True, False, or None where the picture does not show it.
 
 An expression fits one person only if it is True of that person and False, not merely unseen, of all others.
 """
@@ -14,7 +14,7 @@ from ..picture.wardrobe import Garment
 
 Truth = bool | None
 
-# One is easily taken for the other: asked for the one, the other is neither right nor wrong.
+# Easily confused pairs: when one is asked for, the other is neither right nor wrong.
 _CONFUSABLE = {
     frozenset(pair)
     for pair in (
@@ -30,10 +30,10 @@ _SLOT_REGIONS = {
 }  # fmt: skip
 _INSTEAD = {"top": ("dress",), "bottom": ("dress",), "dress": ("top", "bottom")}
 _LEGS_KINDS = ("pants", "shorts", "skirt")
-_ANKLES_KINDS = ("pants", "boots")  # under which nobody sees socks, or that there are none
+_ANKLES_KINDS = ("pants", "boots")  # they hide socks, and whether there are any
 _KNEES = [JOINTS.index(f"{side}_knee") for side in ("left", "right")]
-_GAP = 0.05  # of the width: people closer than this are in no clear order
-_NEARER = 1.12  # of the size
+_GAP = 0.05  # of the width: people closer than this are not clearly ordered
+_NEARER = 1.12  # ratio of sizes from which one person is clearly nearer
 
 
 def all_of(truths: Iterable[Truth]) -> Truth:
@@ -51,23 +51,23 @@ def negate(truth: Truth) -> Truth:
     return None if truth is None else not truth
 
 
-def same(asked: str, real: str) -> Truth:
-    """Whether two names agree; None where one is easily taken for the other."""
+def same(asked: str | bool, real: str | bool) -> Truth:
+    """Whether two names agree; None where they are easily confused."""
     return True if asked == real else None if frozenset((asked, real)) in _CONFUSABLE else False
 
 
 def face_seen(view: View) -> bool:
-    """Whether the face is turned to the camera and free."""
+    """Whether the face is turned to the camera and nothing hides it."""
     return bool(view.keypoints[0].any()) and "head" in view.regions
 
 
 def garment_seen(view: View, slot: str) -> Garment | None:
-    """The garment of a slot, if it is worn and seen."""
+    """The garment of a slot, if one is worn and seen."""
     return view.actor.person.garments.get(slot) if slot in view.slots else None
 
 
 def wears(view: View, slot: str, **asked: str | bool | None) -> Truth:
-    """Whether a garment is worn at a slot, of the asked kind, colour, pattern ...; None asks for nothing."""
+    """Whether a garment of the asked kind, colour, pattern ... is worn in a slot; None: any will do."""
     garment = view.actor.person.garments.get(slot)
     if garment is None:
         instead = any(garment_seen(view, other) for other in _INSTEAD.get(slot, ()))
@@ -78,7 +78,7 @@ def wears(view: View, slot: str, **asked: str | bool | None) -> Truth:
 
 
 def _would_be_seen(view: View, slot: str) -> bool:
-    """Whether a garment that is not worn there would be seen."""
+    """Whether a garment would be seen there if it were worn."""
     if slot == "sunglasses":
         return face_seen(view)
     if slot == "socks" and any(g.kind in _ANKLES_KINDS or g.long for g in view.actor.person.garments.values()):
@@ -98,14 +98,14 @@ def _agrees(view: View, garment: Garment, name: str, value: str | bool) -> Truth
     if on_legs and "legs" not in view.regions:
         return None
     if name == "colour" and garment.pattern != "plain" and value in ("white", "black"):
-        return None  # its stripes may be
+        return None  # its pattern may be
     if name in ("open", "long"):
         return False if "legs" in view.regions and "trunk" in view.regions else None
     return same(value, real)
 
 
 def is_noun(view: View, noun: str) -> Truth:
-    """person, child, man, woman, boy or girl: told by the head, and the age by the head's share of the body."""
+    """person, child, man, woman, boy or girl. The head shows the sex; head and torso together show the age."""
     if noun == "person":
         return True
     person, head = view.actor.person, "head" in view.regions
@@ -118,7 +118,7 @@ def is_noun(view: View, noun: str) -> Truth:
 
 
 def has_hair(view: View, *, style: str | None = None, colour: str | None = None) -> Truth:
-    """Hair of a style and colour; style "bald" is none."""
+    """Hair of a style and colour; style "bald" means none."""
     person = view.actor.person
     if person.hair == "bald":
         clear = "head" in view.regions and "hat" not in person.garments
@@ -129,12 +129,12 @@ def has_hair(view: View, *, style: str | None = None, colour: str | None = None)
 
 
 def has_beard(view: View) -> Truth:
-    """A beard, if the face is seen."""
+    """Whether there is a beard; None where the face is not seen."""
     return view.actor.person.beard if face_seen(view) else None
 
 
 def does(view: View, stance: str) -> Truth:
-    """What the legs do. From the front, a stride is hard to tell from a stand."""
+    """What the legs do. From the front, walking, running and standing look alike."""
     if "legs" not in view.regions:
         return None
     real = view.actor.pose.stance
@@ -145,21 +145,21 @@ def does(view: View, stance: str) -> Truth:
 
 
 def gestures(view: View, gesture: str, *, hand: str | None = None) -> Truth:
-    """What the arms do: one of GESTURES but "holding"; `hand` asks which waves or points."""
+    """What the arms do: one of KNOWN_GESTURES; hand: the side that must wave or point."""
     pose = view.actor.pose
     if "arms" not in view.regions or (gesture == "crossed" and pose.view == "back"):
         return None
     if pose.gesture == gesture in ("waving", "pointing") and f"{pose.hand}_hand" not in view.regions:
-        return None  # behind the own body
+        return None  # hidden by the person's own body
     if pose.gesture == gesture and hand:
         return pose.hand == hand
     if pose.stance == "jumping" and pose.gesture != gesture:
-        return None  # the arms are up anyhow
+        return None  # the arms are up anyway
     return same(gesture, pose.gesture)
 
 
 def holds(view: View, prop: str, *, colour: str | None = None) -> Truth:
-    """A thing in the hands; "" asks for nothing in them."""
+    """Whether a thing is in the hands; "" asks for empty hands."""
     pose = view.actor.pose
     if not pose.prop:
         return prop == "" if "hands" in view.regions and pose.view != "back" else None
@@ -169,7 +169,7 @@ def holds(view: View, prop: str, *, colour: str | None = None) -> Truth:
 
 
 def faces(view: View, way: str) -> Truth:
-    """Where the body is turned: front, back, left or right of the picture."""
+    """Which way the body faces: front, back, left or right of the picture."""
     if not {"head", "trunk"} & view.regions or view.actor.pose.view == "between":
         return None
     return view.actor.pose.view == way
@@ -202,7 +202,7 @@ def on_side(scene: Scene, index: int, side: str) -> Truth:
 
 
 def beside(scene: Scene, index: int, other: int, *, side: str) -> Truth:
-    """Whether a person is to the left or right (in the picture) of another one."""
+    """Whether a person is to the left or right (in the picture) of another."""
     if index == other:
         return False
     gap = (scene.views[other].center_x - scene.views[index].center_x) * (1 if side == "left" else -1)
@@ -211,13 +211,13 @@ def beside(scene: Scene, index: int, other: int, *, side: str) -> Truth:
 
 
 def next_to(scene: Scene, index: int, other: int, *, side: str) -> Truth:
-    """Whether a person is the very next to the left or right of another one."""
+    """Whether a person is the next one to the left or right of another."""
     rank = scene.left_to_right().index(other) + (-1 if side == "left" else 1)
     return has_rank(scene, index, rank) if 0 <= rank < len(scene.views) else False
 
 
 def is_extreme(scene: Scene, index: int, way: str) -> Truth:
-    """Whether a person is the nearest or the farthest of all, by a clear margin."""
+    """Whether a person is the nearest or farthest of all, by a clear margin."""
     if len(scene.views) == 1:
         return None
     near = [view.size / (0.76 if view.actor.person.child else 1.0) for view in scene.views]
@@ -233,12 +233,12 @@ def is_covered(view: View) -> Truth:
 
 
 def is_cut(view: View) -> Truth:
-    """Whether a person reaches well beyond the picture's border."""
+    """Whether a person reaches well beyond the border of the picture."""
     return True if view.outside >= 3 else False if view.outside == 0 else None
 
 
 def knees_bare(view: View) -> Truth:
-    """Whether skin is seen at both knees; of one it is hard to say."""
+    """Whether both knees show skin; None if only one does."""
     if "legs" not in view.regions:
         return None
     bare = [view.label_map[y, x] in (16, 17) for x, y in view.keypoints[_KNEES].astype(int)]  # CIHP's legs
@@ -246,7 +246,7 @@ def knees_bare(view: View) -> Truth:
 
 
 def turned_away(view: View) -> Truth:
-    """Whether the head shows its back."""
+    """Whether the back of the head is seen."""
     if "head" not in view.regions:
         return None
     facing = float(np.cos(np.deg2rad(view.actor.pose.head_yaw)))

@@ -1,10 +1,11 @@
 """Expressions that take a step of thought, in the manner of ReasonRef: what follows from what is seen.
 
-A riddle is a predicate over scene and person like any fact, so it is checked in the same way: true of one person
-and surely false of all others.
+A riddle is a predicate of scene and person like any fact, so it is checked in the same way: true of one person and
+certainly false of all others.
 """
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 
 from ..picture.props import BUCKET_SIZES
@@ -15,7 +16,7 @@ from .expressions import Expression, fits_only
 from .facts import Fact, Holds, facts_of
 from .predicates import Truth
 
-_MARGIN = 1.3  # of two sizes that are told apart
+_MARGIN = 1.3  # ratio from which two sizes look different
 
 _PEOPLE = ("nobody", "one person", "two people", "three people")
 _WARMTH = {
@@ -29,20 +30,20 @@ def _each(predicate: Callable[[View], Truth]) -> Holds:
 
 
 def _most(value: Callable[[View], float | None], margin: Callable[[float, float], bool]) -> Holds:
-    """Whether a person has the most of something; `value` is None where it can not be told."""
+    """Whether a person has the most of something; value: None where it cannot be seen."""
 
     def holds_most(scene: Scene, index: int) -> Truth:
-        values = [value(view) for view in scene.views]
-        if None in values or len(values) < 2:
+        values = [amount for view in scene.views if (amount := value(view)) is not None]
+        if len(values) < max(2, len(scene.views)):
             return None
-        others = [v for k, v in enumerate(values) if k != index]
-        return True if all(margin(values[index], v) for v in others) else False if values[index] < max(others) else None
+        own = values.pop(index)
+        return True if all(margin(own, other) for other in values) else False if own < max(values) else None
 
     return holds_most
 
 
 def _bucket(view: View) -> float | None:
-    """Size of the bucket in px, 0 without one."""
+    """Half-width of the bucket in px, 0 without one; None where the hands are not seen."""
     held = told.holds(view, "bucket")
     if held is None:
         return None
@@ -50,13 +51,19 @@ def _bucket(view: View) -> float | None:
 
 
 def _warmth(view: View) -> float | None:
+    """How warm the clothes are; None where some may be hidden."""
     if not {"head", "neck", "trunk", "hands", "legs"} <= view.regions:
         return None
     return sum(_WARMTH.get(garment.kind, 0.0) for garment in view.actor.person.garments.values())
 
 
+def _coolness(view: View) -> float | None:
+    warmth = _warmth(view)
+    return None if warmth is None else -warmth
+
+
 def _shaded(view: View) -> Truth:
-    """A hat or cap keeps the sun off; a beanie has no brim, and from behind a cap shows no peak. So do umbrellas."""
+    """Hats, caps and umbrellas keep the sun off; a beanie has no brim, and from behind a cap shows no peak."""
     worn = told.garment_seen(view, "hat")
     if told.holds(view, "umbrella") or (worn and worn.kind == "cap" and view.actor.pose.view == "back"):
         return None
@@ -81,19 +88,19 @@ def _must_rise(view: View) -> Truth:
     return None if view.actor.pose.stance in ("squatting", "kneeling") else sits
 
 
-def _has_pass(view: View) -> Truth:
-    """On the way somewhere: walking or running."""
+def _on_the_way(view: View) -> Truth:
+    """Walking or running."""
     moving = told.does(view, "walking"), told.does(view, "running")
     return told.negate(told.all_of(told.negate(truth) for truth in moving))
 
 
 def _faceless(view: View) -> Truth:
     if told.face_seen(view):
-        return None if told.garment_seen(view, "sunglasses") else False  # no eyes are seen behind them
+        return None if told.garment_seen(view, "sunglasses") else False  # they hide the eyes
     return told.turned_away(view) or None
 
 
-# (words, predicate); every wording stands for the same predicate
+# (wordings, the predicate that each of them stands for)
 RIDDLES: tuple[tuple[tuple[str, ...], Holds], ...] = (
     (
         ("the one who could carry more water", "who could bring the most water in one go?",
@@ -107,7 +114,7 @@ RIDDLES: tuple[tuple[tuple[str, ...], Holds], ...] = (
     ),
     (
         ("the one dressed for the hottest day", "who would be cold first if it began to snow?"),
-        _most(lambda v: None if _warmth(v) is None else -_warmth(v), lambda a, b: a >= b + 2),
+        _most(_coolness, lambda a, b: a >= b + 2),
     ),
     (
         ("the one who would stay dry in the rain", "who is ready for a rain shower?",
@@ -188,14 +195,15 @@ RIDDLES: tuple[tuple[tuple[str, ...], Holds], ...] = (
     ),
     (
         ("the one who will soon be somewhere else", "the person on the way to another place"),
-        _each(_has_pass),
+        _each(_on_the_way),
     ),
 )  # fmt: skip
 
 
 def _order_riddles(scene: Scene) -> list[Fact]:
-    """Counting from the sides."""
-    count, riddles = len(scene.views), []
+    """Riddles that count from the sides."""
+    count = len(scene.views)
+    riddles: list[Fact] = []
     for rank in range(count) if count > 2 else ():
         left, right = (_PEOPLE[number] for number in (rank, count - 1 - rank))
         words = [f"the one with {left} on the left and {right} on the right"]
@@ -205,13 +213,14 @@ def _order_riddles(scene: Scene) -> list[Fact]:
             words.append("the one who would be rightmost if the person on the far right walked away")
         if 2 * rank + 1 == count:
             words.append("the one with as many people on one side as on the other")
-        riddles.append(_fact(tuple(words), lambda scene, index, rank=rank: told.has_rank(scene, index, rank)))
+        riddles.append(_fact(tuple(words), partial(told.has_rank, rank=rank)))
     return riddles
 
 
 def _odd_one_out(scene: Scene, index: int) -> list[Fact]:
-    """What all the others share and this person has not."""
-    others, riddles = [k for k in range(len(scene.views)) if k != index], []
+    """Riddles about what all the others share and this person does not."""
+    riddles: list[Fact] = []
+    others = [k for k in range(len(scene.views)) if k != index]
     if len(others) < 2:
         return []
     for fact in facts_of(scene, others[0]):
@@ -221,24 +230,28 @@ def _odd_one_out(scene: Scene, index: int) -> list[Fact]:
             words = tuple(f"everybody but this person {verb[0]} {word}" for word in said)
             words += tuple(" ".join(f"the only one who is not {verb[1]} {word}".split()) for word in said)
             if words:
-                riddles.append(_fact(words, lambda s, i, fact=fact: told.negate(fact.holds(s, i))))
+                riddles.append(_fact(words, partial(_lacks, fact=fact)))
     return riddles
 
 
+def _lacks(scene: Scene, index: int, *, fact: Fact) -> Truth:
+    return told.negate(fact.holds(scene, index))
+
+
 def _ahead_riddles(names: dict[int, str]) -> list[Fact]:
-    """Whom another person would meet when walking straight on; `names`: what to call each."""
-    riddles = []
+    """Riddles about whom another person would meet when walking straight on; names: what to call each."""
+    riddles: list[Fact] = []
     for other, name in names.items():
         words = (
             f"the first person that {name} would meet when walking straight on",
             f"who would {name} bump into without turning?",
         )
-        riddles.append(_fact(words, lambda scene, index, other=other: _meets(scene, index, other)))
+        riddles.append(_fact(words, partial(_meets, other=other)))
     return riddles
 
 
 def _meets(scene: Scene, index: int, other: int) -> Truth:
-    """Whether a person is the next in the direction that another one faces, towards the left or right."""
+    """Whether a person is the next one in the direction, left or right, that another faces."""
     if index == other:
         return False
     for way in ("left", "right"):
@@ -254,19 +267,14 @@ def _fact(words: tuple[str, ...], truth: Holds) -> Fact:
 
 
 def riddle_for(scene: Scene, index: int, rng: Random, *, names: dict[int, str]) -> Expression | None:
-    """A riddle that only this person solves, if there is one; `names`: what to call people."""
+    """A riddle whose answer is this person, if there is one; names: what to call people."""
     if len(scene.views) < 2:
         return None
     plain = [_fact(words, truth) for words, truth in RIDDLES]
     rng.shuffle(plain)
-    kinds = [
-        (plain, 1.0),
-        (_odd_one_out(scene, index), 2.0),
-        (_ahead_riddles(names), 2.0),
-        (_order_riddles(scene), 3.0),
-    ]
-    kinds = [facts for facts, late in sorted(kinds, key=lambda kind: rng.random() * kind[1])]
-    for riddles in kinds:
+    others = (_odd_one_out(scene, index), 2.0), (_ahead_riddles(names), 2.0), (_order_riddles(scene), 3.0)
+    # the larger the number, the later a kind is tried
+    for riddles, _ in sorted([(plain, 1.0), *others], key=lambda kind: rng.random() * kind[1]):
         for fact in rng.sample(riddles, len(riddles)):
             if fits_only(scene, index, (fact,)):
                 return Expression(rng.choice(fact.words), (fact,))

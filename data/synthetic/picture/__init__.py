@@ -1,1 +1,1 @@
-"""Drawn people as pictures: figures, wardrobe, scenes, and the truth about each pixel."""
+"""Drawn people as pictures: figures, clothes, scenes, and the truth about each pixel."""

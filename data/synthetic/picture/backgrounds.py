@@ -1,4 +1,4 @@
-"""Where people stand: six kinds of places, from a few shapes each, with things in the colours that clothes have."""
+"""Where people stand: six kinds of places made of a few shapes, with things in the colours of clothes."""
 
 from collections.abc import Callable
 from random import Random
@@ -12,8 +12,7 @@ from .wardrobe import COLOURS, RGB, draw_colour, shade
 def draw_background(size_wh: tuple[int, int], horizon: float, rng: Random) -> tuple[str, Image.Image]:
     """A place's name and its picture, RGB of `size_wh`; the floor begins at y = `horizon` px."""
     name = rng.choice(tuple(_PLACES))
-    image = _PLACES[name](size_wh, horizon, rng)
-    return name, image
+    return name, _PLACES[name](size_wh, horizon, rng)
 
 
 def _gradient(size_wh: tuple[int, int], split: float, colours: tuple[RGB, RGB, RGB, RGB]) -> Image.Image:
@@ -101,15 +100,8 @@ def _street(size_wh: tuple[int, int], horizon: float, rng: Random) -> Image.Imag
         glass = rng.choice(((92, 116, 138), (236, 220, 150), (70, 84, 100)))
         for row in range(int((high - 0.3 * step) / step)):
             for column in range(columns):
-                left = x + wide * (column + 0.25) / columns
-                _box(
-                    pen,
-                    left,
-                    horizon - high + (row + 0.35) * step,
-                    wide=wide * 0.5 / columns,
-                    high=step * 0.55,
-                    fill=glass,
-                )
+                left, top = x + wide * (column + 0.25) / columns, horizon - high + (row + 0.35) * step
+                _box(pen, left, top, wide=wide * 0.5 / columns, high=step * 0.55, fill=glass)
         if rng.random() < 0.5:
             _box(pen, x, horizon - step * 1.3, wide=wide, high=step * 0.35, fill=_any_colour(rng))
         x += wide + rng.uniform(0, 0.03) * width
@@ -150,10 +142,8 @@ def _beach(size_wh: tuple[int, int], horizon: float, rng: Random) -> Image.Image
         pen.pieslice((x - high * 0.5, foot - high, x + high * 0.5, foot - high * 0.3), 180, 360, fill=fill)
     if rng.random() < 0.5:
         x, y = rng.uniform(0, width), rng.uniform(0.88, 0.95) * height
-        pen.polygon(
-            [(x, y), (x + 0.2 * width, y), (x + 0.24 * width, y + 24), (x + 0.02 * width, y + 24)],
-            fill=_any_colour(rng),
-        )
+        towel = [(x, y), (x + 0.2 * width, y), (x + 0.24 * width, y + 24), (x + 0.02 * width, y + 24)]
+        pen.polygon(towel, fill=_any_colour(rng))
     return image
 
 
@@ -176,9 +166,8 @@ def _snow(size_wh: tuple[int, int], horizon: float, rng: Random) -> Image.Image:
 
 def _room(size_wh: tuple[int, int], horizon: float, rng: Random) -> Image.Image:
     width, height = size_wh
-    wall = rng.choice(
-        ((222, 210, 190), (190, 204, 206), (214, 196, 196), (176, 188, 168), (228, 224, 216), (150, 164, 186))
-    )
+    walls = (222, 210, 190), (190, 204, 206), (214, 196, 196), (176, 188, 168), (228, 224, 216), (150, 164, 186)
+    wall = rng.choice(walls)
     floor = rng.choice(((168, 128, 92), (140, 104, 78), (188, 182, 174), (120, 110, 110)))
     image = _gradient(size_wh, horizon, (wall, shade(wall, 0.94), shade(floor, 0.92), shade(floor, 1.1)))
     pen = ImageDraw.Draw(image)
@@ -207,8 +196,8 @@ def _room(size_wh: tuple[int, int], horizon: float, rng: Random) -> Image.Image:
 
 
 def _studio(size_wh: tuple[int, int], horizon: float, rng: Random) -> Image.Image:
-    tone = shade(_any_colour(rng), rng.uniform(0.85, 1.0))
-    tone = tuple(round(150 + (channel - 128) * 0.45) for channel in tone)
+    red, green, blue = (round(150 + (c - 128) * 0.45) for c in shade(_any_colour(rng), rng.uniform(0.85, 1.0)))
+    tone = red, green, blue
     return _gradient(size_wh, horizon, (shade(tone, 0.82), shade(tone, 1.12), shade(tone, 1.08), shade(tone, 0.8)))
 
 

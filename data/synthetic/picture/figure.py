@@ -8,16 +8,16 @@ from .skeleton import SIDES, Pose, Skeleton
 from .torso import Torso, draw_coat_tails, draw_dress, draw_neck, draw_outer, draw_scarf, draw_seat, draw_top
 from .wardrobe import RGB, Person
 
-_BEHIND = -0.035  # an arm further back than this, in body heights, is drawn before the trunk
+_BEHIND = -0.035  # an arm further back than this, in body heights, is drawn before the torso
 
 
 def draw_person(
     pen: Pen, person: Person, pose: Pose, skeleton: Skeleton, *, prop_rgb: RGB, prop_large: bool, seat_rgb: RGB
 ) -> None:
-    """Draw a person with clothes, and with what the pose holds and sits on."""
+    """Draws a person with clothes, and the things that the pose holds and sits on."""
     torso = Torso(person, skeleton)
     arms = {side: (skeleton.depth(f"{side}_elbow") + skeleton.depth(f"{side}_wrist")) / 2 for side in SIDES}
-    behind = [side for side in sorted(arms, key=arms.get) if arms[side] < _BEHIND]
+    far_to_near = sorted(arms, key=lambda side: arms[side])
     prop_depth = skeleton.depth(f"{pose.hand}_wrist") if pose.prop else 0.0
 
     def hold() -> None:
@@ -27,26 +27,27 @@ def draw_person(
         draw_seat_below(pen, skeleton, seat_rgb)
     if pose.prop and prop_depth < _BEHIND:
         hold()
-    for side in behind:
-        draw_arm(pen, person, skeleton, side)
+    for side in far_to_near:
+        if arms[side] < _BEHIND:
+            draw_arm(pen, person, skeleton, side)
     if "outer" in person.garments:
         draw_coat_tails(pen, torso, person.garments["outer"])
     draw_back_hair(pen, person, skeleton, front=False)
-    _draw_trunk(pen, person, pose, skeleton, torso)
+    _draw_body(pen, person, pose, skeleton, torso)
     draw_back_hair(pen, person, skeleton, front=True)
     draw_head(pen, person, skeleton)
-    before = [side for side in sorted(arms, key=arms.get) if side not in behind]
     held = pose.prop and prop_depth >= _BEHIND
     if held and pose.prop in ("umbrella", "balloon", "bucket"):
         hold()
-    for side in before:
-        draw_arm(pen, person, skeleton, side)
+    for side in far_to_near:
+        if arms[side] >= _BEHIND:
+            draw_arm(pen, person, skeleton, side)
     if held and pose.prop in ("ball", "book"):
         hold()
 
 
-def _draw_trunk(pen: Pen, person: Person, pose: Pose, skeleton: Skeleton, torso: Torso) -> None:
-    """Legs and trunk; legs that point at the camera lie over the trunk, others below it."""
+def _draw_body(pen: Pen, person: Person, pose: Pose, skeleton: Skeleton, torso: Torso) -> None:
+    """Legs and torso; legs that point at the camera lie over the torso, others under it."""
     worn = person.garments
     draw_neck(pen, torso, person)
     lap = pose.stance in ("sitting", "squatting", "kneeling") and pose.view in ("front", "between")

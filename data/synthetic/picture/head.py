@@ -1,4 +1,4 @@
-"""Head: face, hair, beard, hats and sunglasses, all as caps of one turned ellipsoid."""
+"""The head: face, hair, beard, hats and sunglasses, all as caps of one turned ellipsoid."""
 
 import numpy as np
 
@@ -9,11 +9,11 @@ from .torso import LABELS
 from .wardrobe import HAIR_COLOURS, Garment, Person, shade
 
 HAIR_LABEL, SUNGLASSES_LABEL, FACE_LABEL = 2, 4, 13
-_EAR_DEPTH, _EYE_DEPTH = -0.42, 0.2  # of head radii, towards the camera: beyond, it is on the far side
+_EAR_DEPTH, _EYE_DEPTH = -0.42, 0.2  # head radii towards the camera; with less, it is on the far side
 
 
 class Head:
-    """The head as an ellipsoid: [3] directions are (left, up, forward) of the head itself."""
+    """The head as an ellipsoid. Directions [3] are (left, up, forward) in the frame of the head."""
 
     def __init__(self, skeleton: Skeleton) -> None:
         self.skeleton, self.radius, self.yaw = skeleton, skeleton.head_radius, skeleton.head_yaw
@@ -29,7 +29,7 @@ class Head:
         return np.stack([self.center[0] + x * self.radii[0], self.center[1] - up * self.radii[1], z], axis=1)
 
     def cap(self, up: float, forward: float, *, angle: float, reach: float = 1.0) -> Points | None:
-        """The cap about a direction (up, forward) with a half-angle in degrees; what is behind ends at the rim."""
+        """The visible part of a cap around a direction (up, forward), half-angle in degrees; None if it is behind."""
         axis = np.array([0.0, up, forward]) / np.hypot(up, forward)
         over, turn = np.array([0.0, axis[2], -axis[1]]), np.linspace(0, 2 * np.pi, 28, endpoint=False)
         angle = np.deg2rad(angle)
@@ -42,7 +42,7 @@ class Head:
         length = np.maximum(np.hypot(*offset.T), 1e-6)
         offset = np.where(behind[:, None], offset / length[:, None], offset)
         toward = (self.place(axis[None])[0, :2] - self.center) / self.radii
-        kept = ~behind | (offset @ toward > 0)  # what lies behind on the other side is not seen at all
+        kept = ~behind | (offset @ toward > 0)  # the rim on the other side is no part of the cap
         return hull(self.center + offset[kept] * self.radii * reach)
 
     def sees(self, joint: str) -> bool:
@@ -52,7 +52,7 @@ class Head:
 
 
 def draw_back_hair(pen: Pen, person: Person, skeleton: Skeleton, *, front: bool) -> None:
-    """Hair that falls over the neck: behind it when the face is seen (`front` False), else before it."""
+    """Hair that falls over the neck: drawn before the head where it is behind (`front` False), else over it."""
     head = Head(skeleton)
     if person.hair not in ("long", "bob", "pigtails") or front != (head.facing < 0.25):
         return
@@ -123,9 +123,7 @@ def _draw_features(pen: Pen, person: Person, head: Head, face: int) -> None:
     skeleton, radius = head.skeleton, head.radius
     if person.beard:
         beard = pen.part(FACE_LABEL, "face", HAIR_COLOURS[person.hair_colour], group=face)
-        cap = head.cap(-1.0, 0.72, angle=47)
-        if cap is not None:
-            pen.draw(beard, cap)
+        pen.draw(beard, head.cap(-1.0, 0.72, angle=47))
     dark = pen.part(FACE_LABEL, "face", (36, 28, 30), group=face)
     for joint in ("left_eye", "right_eye"):
         if head.sees(joint):
@@ -161,29 +159,19 @@ def _draw_hat(pen: Pen, head: Head, garment: Garment) -> None:
     dome = head.cap(1.0, 0.06, angle=66, reach=1.14)
     level = center - (0, 0.5 * radius)
     if garment.kind == "beanie":
-        pen.draw(
-            part, head.cap(1.0, 0.1, angle=72, reach=1.14), ellipse(center - (0, 1.3 * radius), (0.26 * radius,) * 2)
-        )
+        bobble = ellipse(center - (0, 1.3 * radius), (0.26 * radius,) * 2)
+        pen.draw(part, head.cap(1.0, 0.1, angle=72, reach=1.14), bobble)
         fold = pen.part(LABELS["hat"], "hat", shade(garment.rgb, 0.78), group=part)
-        pen.draw(
-            fold, capsule(moved(level, -0.85 * radius, 0), moved(level, 0.85 * radius, 0), radii=(0.19 * radius,) * 2)
-        )
+        left, right = moved(level, -0.85 * radius, 0), moved(level, 0.85 * radius, 0)
+        pen.draw(fold, capsule(left, right, radii=(0.19 * radius,) * 2))
         return
     pen.draw(part, dome)
     detail = pen.part(LABELS["hat"], "hat", shade(garment.rgb, 0.7 if sum(garment.rgb) > 180 else 2.2), group=part)
     if garment.kind == "hat":
-        crown = capsule(
-            center - (0.5 * radius, 1.12 * radius), center - (-0.5 * radius, 1.12 * radius), radii=(0.3 * radius,) * 2
-        )
-        pen.draw(part, crown)
-        pen.draw(
-            detail,
-            capsule(
-                moved(level, -0.8 * radius, -0.1 * radius),
-                moved(level, 0.8 * radius, -0.1 * radius),
-                radii=(0.13 * radius,) * 2,
-            ),
-        )
+        left, right = center - (0.5 * radius, 1.12 * radius), center - (-0.5 * radius, 1.12 * radius)
+        pen.draw(part, capsule(left, right, radii=(0.3 * radius,) * 2))
+        left, right = moved(level, -0.8 * radius, -0.1 * radius), moved(level, 0.8 * radius, -0.1 * radius)
+        pen.draw(detail, capsule(left, right, radii=(0.13 * radius,) * 2))
         pen.draw(part, ellipse(moved(level, 0, 0.06 * radius), (1.62 * radius, 0.24 * radius)))
     elif head.facing > -0.3:
         tip = head.place(np.array([[-0.6, 0.42, 1.0], [0.6, 0.42, 1.0], [-0.55, 0.3, 1.55], [0.55, 0.3, 1.55]]))[:, :2]

@@ -1,10 +1,11 @@
 """One map of parts gives both the picture and its truth: which part of which person covers each pixel.
 
-A part is drawn as polygons into the map, and painted afterwards through look-up tables, so that the picture, the
-label map, the areas and what covers what can not disagree.
+Parts are drawn into the map as polygons and painted afterwards through look-up tables, so that the picture, the label
+map, the areas and what covers what cannot disagree.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw
@@ -16,18 +17,27 @@ SCALE = 2  # map pixels per picture pixel and axis
 NOBODY = -1
 
 
+class Fabric(NamedTuple):
+    """A pattern, "plain" or one of PATTERNS, in the colour `second`, repeated every `period` picture px."""
+
+    pattern: str = "plain"
+    second: RGB = (255, 255, 255)
+    period: float = 6.0
+
+
+PLAIN = Fabric()
+
+
 @dataclass(frozen=True)
 class Part:
-    """`label`: CIHP class, 0 for things. `slot`: what the area is counted for. `group`: parts with no line between."""
+    """`label`: CIHP class, 0 for things. `slot`: where the area counts. `group`: parts without a line between them."""
 
     owner: int
     label: int
     slot: str
     rgb: RGB
     group: int
-    pattern: str = "plain"
-    second: RGB = (255, 255, 255)
-    period: float = 6.0  # of the pattern, picture px
+    fabric: Fabric = PLAIN
 
 
 class PartMap:
@@ -40,45 +50,44 @@ class PartMap:
         self._pen = ImageDraw.Draw(self.image)
 
     def polygon(self, part: int, points: Points) -> None:
-        """Draw one polygon [N, 2] (picture px, pixel i reaching from i to i + 1) of a part over all before it."""
+        """Draws a polygon [N, 2] of a part over everything before it. Pixel i reaches from i to i + 1."""
         xy = np.rint(np.asarray(points) * SCALE - 0.5).astype(int)
         self._pen.polygon(xy.ravel().tolist(), fill=part)
 
     def map(self) -> np.ndarray:
-        """The map as it is, uint8 [SCALE * height, SCALE * width]."""
+        """The parts so far, uint8 [SCALE * height, SCALE * width]."""
         return np.asarray(self.image)
 
     def owners(self) -> np.ndarray:
-        """Whom each part belongs to, int [parts]; NOBODY for the background and for things."""
+        """The person that each part belongs to, int [parts]; NOBODY for the background and for things."""
         return np.array([part.owner for part in self.parts])
 
 
 class Pen:
-    """Draws for one person: adds parts to the canvas under the person's number."""
+    """Draws one person: adds parts to a map under the person's number."""
 
-    def __init__(self, canvas: PartMap, owner: int) -> None:
-        self.canvas, self.owner = canvas, owner
+    def __init__(self, part_map: PartMap, owner: int) -> None:
+        self.part_map, self.owner = part_map, owner
 
-    def part(self, label: int, slot: str, rgb: RGB, *, group: int | None = None, **pattern: object) -> int:
-        """A new part. With `group` it is a detail of that part: no outline and no shade lies between them."""
-        number = len(self.canvas.parts)
+    def part(self, label: int, slot: str, rgb: RGB, *, group: int | None = None, fabric: Fabric = PLAIN) -> int:
+        """A new part's number. With `group` it is a detail of that part: no outline or shade lies between them."""
+        number = len(self.part_map.parts)
         if number > 255:
-            raise ValueError("a canvas has room for 255 parts: draw fewer people")
+            raise ValueError("a part map has room for 255 parts: draw fewer people")
         owner = self.owner if label else NOBODY
-        part = Part(owner, label, slot, rgb, group=number if group is None else group, **pattern)
-        self.canvas.parts.append(part)
+        self.part_map.parts.append(Part(owner, label, slot, rgb, number if group is None else group, fabric))
         return number
 
-    def draw(self, part: int, *polygons: Points) -> int:
-        """Draw polygons of a part; returns the part."""
+    def draw(self, part: int, *polygons: Points | None) -> None:
+        """Draws polygons of a part; None is one that the camera does not see."""
         for points in polygons:
-            self.canvas.polygon(part, points)
-        return part
+            if points is not None:
+                self.part_map.polygon(part, points)
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a picture is painted. `outline` and `shade` in map pixels (0: none); `warmth` about 0; `noise` in levels."""
+    """How a picture is painted. `outline` and `shade` in map pixels (0: none); `warmth` around 0; `noise` in levels."""
 
     outline: int
     shade: int
@@ -87,16 +96,16 @@ class Style:
     blur: float
 
 
-def paint(canvas: PartMap, background: Image.Image, *, shadow: Image.Image, style: Style, seed: int) -> Image.Image:
-    """The picture, RGB of `canvas.size_wh`.
+def paint(part_map: PartMap, background: Image.Image, *, shadow: Image.Image, style: Style, seed: int) -> Image.Image:
+    """The picture, RGB of `part_map.size_wh`.
 
     background (RGB) and shadow (L, how much darker the background is, in levels of 255) are SCALE times that size.
     """
-    flat = Image.frombytes("P", canvas.image.size, canvas.image.tobytes())
-    flat.putpalette(np.array([part.rgb for part in canvas.parts], np.uint8).tobytes())
-    picture = Image.composite(flat.convert("RGB"), background, canvas.image.point([0] + [255] * 255))
-    _draw_patterns(picture, canvas)
-    groups = np.array([part.group for part in canvas.parts], np.uint8)[canvas.map()]  # [h, w]
+    flat = Image.frombytes("P", part_map.image.size, part_map.image.tobytes())
+    flat.putpalette(np.array([part.rgb for part in part_map.parts], np.uint8).tobytes())
+    picture = Image.composite(flat.convert("RGB"), background, part_map.image.point([0] + [255] * 255))
+    _draw_patterns(picture, part_map)
+    groups = np.array([part.group for part in part_map.parts], np.uint8)[part_map.map()]  # [h, w]
     light = Image.fromarray(np.where(groups > 0, _light(groups, style), 255 - np.asarray(shadow)))
     lit = ImageChops.multiply(picture, Image.merge("RGB", (light,) * 3))
     return _finish(lit.reduce(SCALE), style, seed)
@@ -105,7 +114,7 @@ def paint(canvas: PartMap, background: Image.Image, *, shadow: Image.Image, styl
 def _light(groups: np.ndarray, style: Style) -> np.ndarray:
     """How much of its colour each pixel shows, uint8 [h, w] of 255; the light comes from the upper left.
 
-    The lower right rim of every part is darker, the upper left a little lighter; a line goes where a part ends.
+    The lower right rim of every part is darker, the upper left a little lighter; a line follows its edge.
     """
     light, reach = np.full_like(groups, 244 if style.shade else 255), style.shade
     if style.shade:
@@ -116,11 +125,12 @@ def _light(groups: np.ndarray, style: Style) -> np.ndarray:
     return light
 
 
-def _draw_patterns(picture: Image.Image, canvas: PartMap) -> None:
-    """Stripes, checks and dots onto `picture`, in the second colour of their part."""
-    parts = canvas.map()
-    for number, part in enumerate(canvas.parts):
-        if part.pattern == "plain":
+def _draw_patterns(picture: Image.Image, part_map: PartMap) -> None:
+    """Draws stripes, checks and dots onto `picture`."""
+    parts = part_map.map()
+    for number, part in enumerate(part_map.parts):
+        pattern, second, period = part.fabric
+        if pattern == "plain":
             continue
         own = parts == number
         rows, columns = np.flatnonzero(own.any(axis=1)), np.flatnonzero(own.any(axis=0))
@@ -128,9 +138,10 @@ def _draw_patterns(picture: Image.Image, canvas: PartMap) -> None:
             continue
         top, left = rows[0], columns[0]
         own = own[top : rows[-1] + 1, left : columns[-1] + 1]
-        v = np.arange(top, rows[-1] + 1)[:, None] / (part.period * SCALE)
-        u = np.arange(left, columns[-1] + 1)[None] / (part.period * SCALE)
-        picture.paste(part.second, (int(left), int(top)), _mask(own & _pattern(part.pattern, u, v)))
+        v = np.arange(top, rows[-1] + 1)[:, None] / (period * SCALE)
+        u = np.arange(left, columns[-1] + 1)[None] / (period * SCALE)
+        mask = (own & _pattern(pattern, u, v)).view(np.uint8) * np.uint8(255)
+        picture.paste(second, (int(left), int(top)), Image.fromarray(mask))
 
 
 def _pattern(name: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -142,13 +153,8 @@ def _pattern(name: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return ((u + 0.5 * (np.floor(v) % 2)) % 1 - 0.5) ** 2 + (v % 1 - 0.5) ** 2 < 0.075
 
 
-def _mask(values: np.ndarray) -> Image.Image:
-    """Booleans [h, w] -> a mask as Pillow takes it."""
-    return Image.fromarray(values.view(np.uint8) * np.uint8(255))
-
-
 def _differs(groups: np.ndarray, dx: int, dy: int) -> np.ndarray:
-    """Where something is drawn, and what lies at (x + dx, y + dy) is another group. [h, w] -> bool [h, w]."""
+    """Where something is drawn and (x + dx, y + dy) belongs to another group. [h, w] -> bool [h, w]."""
     margin = max(abs(dx), abs(dy))
     padded = np.pad(groups, margin, mode="edge")
     height, width = groups.shape
@@ -159,7 +165,7 @@ def _differs(groups: np.ndarray, dx: int, dy: int) -> np.ndarray:
 def _finish(picture: Image.Image, style: Style, seed: int) -> Image.Image:
     """Colour temperature, blur and grain, at the picture's size."""
     if style.blur:
-        # smaller and back again is a gentle blur of known width
+        # shrinking and enlarging is a gentle blur of known width
         small = (round(picture.width / style.blur), round(picture.height / style.blur))
         picture = picture.resize(small, Image.Resampling.BILINEAR).resize(picture.size, Image.Resampling.BICUBIC)
     gains = (1 + style.warmth, 1.0, 1 - style.warmth)

@@ -1,4 +1,4 @@
-"""Things that people hold or sit on. They are nobody's: class 0, and they hide what is behind them."""
+"""Things that people hold or sit on. They belong to nobody (class 0) and hide what is behind them."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ BUCKET_SIZES = {"small": 0.075, "large": 0.14}  # half-width at the rim, body he
 
 
 def draw_seat_below(pen: Pen, skeleton: Skeleton, rgb: RGB) -> None:
-    """A stool under somebody who sits: drawn before the person."""
+    """A stool under a sitting person, drawn before the person."""
     size = skeleton.size
     x, y = skeleton.xy("pelvis")
     top, floor = y + 0.045 * size, skeleton.ground_y
@@ -22,7 +22,7 @@ def draw_seat_below(pen: Pen, skeleton: Skeleton, rgb: RGB) -> None:
 
 
 def draw_prop(pen: Pen, pose: Pose, skeleton: Skeleton, *, rgb: RGB, large: bool) -> None:
-    """What a person holds, at the hand that holds it (`pose.hand`) or between both."""
+    """What a person holds, at the hand that holds it (`pose.hand`) or between both hands."""
     hand = skeleton.xy(f"{pose.hand}_hand")
     both = (skeleton.xy("left_hand") + skeleton.xy("right_hand")) / 2
     slot, size = f"prop{pen.owner}", skeleton.size
@@ -48,20 +48,20 @@ def draw_prop(pen: Pen, pose: Pose, skeleton: Skeleton, *, rgb: RGB, large: bool
 
 def _draw_bucket(pen: Pen, part: int, hand: np.ndarray, half: float, rgb: RGB) -> None:
     rim = moved(hand, 0, half * 0.9)
-    handle = pen.part(0, pen.canvas.parts[part].slot, (70, 70, 74))
+    handle = pen.part(0, pen.part_map.parts[part].slot, (70, 70, 74))
     for sign in (-1, 1):
         pen.draw(handle, capsule(hand, moved(rim, sign * half * 0.94, 0), radii=(half * 0.07,) * 2))
     sides = np.array([(-half, 0), (half, 0), (half * 0.72, half * 1.8), (-half * 0.72, half * 1.8)])
     pen.draw(part, rim + sides)
-    pen.draw(pen.part(0, pen.canvas.parts[part].slot, shade(rgb, 0.6), group=part), ellipse(rim, (half, half * 0.22)))
+    pen.draw(pen.part(0, pen.part_map.parts[part].slot, shade(rgb, 0.6), group=part), ellipse(rim, (half, half * 0.22)))
 
 
 def _draw_umbrella(pen: Pen, part: int, hand: np.ndarray, size: float, rgb: RGB) -> None:
     top = moved(hand, 0, -0.34 * size)
-    stick = pen.part(0, pen.canvas.parts[part].slot, (70, 60, 56))
+    stick = pen.part(0, pen.part_map.parts[part].slot, (70, 60, 56))
     pen.draw(stick, capsule(moved(hand, 0, 0.05 * size), top, radii=(0.009 * size,) * 2))
     turn = np.linspace(0, np.pi, 17)
     dome = top + np.stack([np.cos(turn) * 0.27, -np.sin(turn) * 0.17], axis=1) * size
     pen.draw(part, dome)
     panel = np.concatenate([ellipse(top, (0.1 * size, 0.01 * size)), top[None] - (0, 0.168 * size)])
-    pen.draw(pen.part(0, pen.canvas.parts[part].slot, shade(rgb, 0.82), group=part), hull(panel))
+    pen.draw(pen.part(0, pen.part_map.parts[part].slot, shade(rgb, 0.82), group=part), hull(panel))

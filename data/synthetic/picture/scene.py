@@ -13,14 +13,14 @@ from .views import Actor, View, look_at
 from .wardrobe import COLOURS, Person, draw_colour, sample_person
 
 _ATTEMPTS = 6
-_SHARES = (0.16, 0.36, 0.32, 0.16)  # of scenes of one, two, three, four people
+_SHARES = (0.16, 0.36, 0.32, 0.16)  # of scenes with one, two, three, four people
 MOST_PEOPLE = len(_SHARES)
-_MIN_AREA, _MIN_SHARE = 350, 0.35  # px; share of what would be seen if nobody stood in front
+_MIN_AREA, _MIN_SHARE = 350, 0.35  # px; share of the area if nobody stood in front
 
 
 @dataclass(frozen=True)
 class Scene:
-    """The picture (RGB), its place, and the people in it, in no order that means anything."""
+    """The picture (RGB), its place, and the people in it, the farthest first."""
 
     picture: Image.Image
     place: str
@@ -32,10 +32,7 @@ class Scene:
 
 
 def sample_scene(rng: Random, *, held_out: bool = False, max_people: int = MOST_PEOPLE) -> Scene:
-    """Draw a scene of up to `max_people` in which everybody is well seen.
-
-    held_out: all wear what only the `unseen` split shows.
-    """
+    """A scene of up to `max_people`, everybody clearly visible; held_out: all wear what only `unseen` shows."""
     counts, shares = range(1, max_people + 1), _SHARES[:max_people]
     for attempt in range(_ATTEMPTS):
         count = 1 if attempt == _ATTEMPTS - 1 else rng.choices(counts, shares)[0]
@@ -48,7 +45,7 @@ def sample_scene(rng: Random, *, held_out: bool = False, max_people: int = MOST_
 
 
 def _cast(rng: Random, count: int, held_out: bool) -> list[Actor]:
-    """People who now and then share clothes, so that one word is seldom enough."""
+    """People who sometimes share clothes, so that one word is seldom enough."""
     actors: list[Actor] = []
     for _ in range(count):
         person, pose = sample_person(rng, held_out=held_out), sample_pose(rng)
@@ -60,7 +57,7 @@ def _cast(rng: Random, count: int, held_out: bool) -> list[Actor]:
 
 
 def _borrow(person: Person, other: Person, rng: Random) -> Person:
-    """The person in one garment of another's, of the same kind of clothing as before."""
+    """The person in one garment of another's, of the same kind as before."""
     shared = [slot for slot in person.garments if slot in other.garments and not person.garments[slot].held_out]
     shared = [slot for slot in shared if person.garments[slot].kind == other.garments[slot].kind]
     if not shared:
@@ -72,35 +69,29 @@ def _borrow(person: Person, other: Person, rng: Random) -> Person:
 
 
 def _draw(rng: Random, actors: list[Actor], size_wh: tuple[int, int]) -> Scene:
-    """Place, draw and paint the actors, the farthest first."""
+    """Places, draws and paints the actors, the farthest first."""
     horizon = rng.uniform(0.42, 0.6) * size_wh[1]
     skeletons = _place(rng, actors, size_wh, horizon)
     order = sorted(range(len(actors)), key=lambda i: skeletons[i].ground_y)
     actors, skeletons = [actors[i] for i in order], [skeletons[i] for i in order]
     place, background = draw_background((size_wh[0] * SCALE, size_wh[1] * SCALE), horizon * SCALE, rng)
     seat_rgb = rng.choice(((150, 108, 70), (92, 92, 98), (186, 150, 104), (70, 84, 108)))
-    canvas, whole = PartMap(size_wh), []
+    part_map, whole = PartMap(size_wh), []
     for number, (actor, skeleton) in enumerate(zip(actors, skeletons, strict=True)):
-        first = len(canvas.parts)
+        first = len(part_map.parts)
         draw_person(
-            Pen(canvas, number), actor.person, actor.pose, skeleton,
+            Pen(part_map, number), actor.person, actor.pose, skeleton,
             prop_rgb=actor.prop_rgb, prop_large=actor.prop_large, seat_rgb=seat_rgb,
         )  # fmt: skip
-        drawn = zip(canvas.parts[first:], canvas.image.histogram()[first:], strict=False)
+        drawn = zip(part_map.parts[first:], part_map.image.histogram()[first:], strict=False)
         whole.append(sum(count for part, count in drawn if part.owner == number) // SCALE**2)
-    picture = paint(
-        canvas,
-        background,
-        shadow=_shadow(background.size, skeletons),
-        style=_sample_style(rng),
-        seed=rng.getrandbits(32),
-    )
-    views = look_at(canvas, actors, skeletons, whole)
-    return Scene(picture=picture, place=place, views=views)
+    shadow, style = _shadow(background.size, skeletons), _sample_style(rng)
+    picture = paint(part_map, background, shadow=shadow, style=style, seed=rng.getrandbits(32))
+    return Scene(picture=picture, place=place, views=look_at(part_map, actors, skeletons, whole))
 
 
 def _place(rng: Random, actors: list[Actor], size_wh: tuple[int, int], horizon: float) -> list[Skeleton]:
-    """Size and place of each: the smaller, the nearer to the horizon, as seen by a camera at head height."""
+    """Size and place of each: smaller people stand nearer the horizon, as a camera at head height sees them."""
     width, height = size_wh
     close = rng.random() < 0.14
     largest = rng.uniform(1.15, 1.7) * height if close else rng.uniform(0.66, 0.92) * height

@@ -1,8 +1,9 @@
-"""Polygons: every thing that is drawn is one. Points are float [N, 2], picture px, x right and y down."""
+"""Polygons, of which everything is drawn. Points are float [N, 2], picture px, x right and y down."""
 
 import numpy as np
 
 Points = np.ndarray
+Point = Points | tuple[float, float]  # [2]
 
 _ARC = np.linspace(0.0, 2.0 * np.pi, 24, endpoint=False)
 _CIRCLE = np.stack([np.cos(_ARC), np.sin(_ARC)], axis=1)  # [24, 2]
@@ -10,13 +11,13 @@ _TURN = np.linspace(-np.pi / 2, np.pi / 2, 9)
 _HALF_CIRCLE = np.stack([np.cos(_TURN), np.sin(_TURN)], axis=1)  # [9, 2], about (1, 0)
 
 
-def ellipse(center: Points, radii: tuple[float, float], *, angle: float = 0.0) -> Points:
+def ellipse(center: Point, radii: tuple[float, float], *, angle: float = 0.0) -> Points:
     """Ellipse about `center` [2], turned by `angle` (radians, clockwise in the picture)."""
     c, s = np.cos(angle), np.sin(angle)
     return np.asarray(center) + (_CIRCLE * radii) @ np.array([[c, s], [-s, c]])
 
 
-def capsule(start: Points, end: Points, *, radii: tuple[float, float]) -> Points:
+def capsule(start: Point, end: Point, *, radii: tuple[float, float]) -> Points:
     """The outline of two circles and what lies between them: a limb that may taper."""
     start, end = np.asarray(start, float), np.asarray(end, float)
     dx, dy = end - start
@@ -48,6 +49,6 @@ def moved(points: Points, dx: float, dy: float) -> Points:
     return np.asarray(points) + np.array([dx, dy])
 
 
-def between(start: Points, end: Points, fraction: float) -> Points:
-    """The point at `fraction` of the way; 0 is `start`, 1 is `end`, and it may lie beyond them."""
+def between(start: Points, end: Points, fraction: float | Points) -> Points:
+    """The point at `fraction` of the way from `start` (0) to `end` (1), or beyond."""
     return start + (end - start) * fraction

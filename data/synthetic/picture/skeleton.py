@@ -1,6 +1,6 @@
-"""Poses: a skeleton in three dimensions, turned, and projected to 17 joints (COCO's) and a few more points.
+"""Poses: a skeleton in three dimensions, turned, and projected to COCO's 17 joints and a few more points.
 
-A limb's direction is (outward, up, forward) in the body's frame, `outward` pointing away from the body's middle.
+A limb's direction is (outward, up, forward) in the frame of the body; `outward` points away from the body's middle.
 Picture frame: x right, y down, z towards the camera, all px. Left and right are the person's own.
 """
 
@@ -76,7 +76,7 @@ PROPS = {"standing": tuple(PROP_ARMS), "walking": ("bucket", "umbrella", "balloo
 
 @dataclass(frozen=True)
 class Pose:
-    """What a person does, and the unit direction of every limb. Angles in degrees; yaw 0 faces the camera, 90 right."""
+    """What a person does, and each limb's direction. Angles in degrees; yaw 0 faces the camera, 90 the right."""
 
     stance: str
     gesture: str
@@ -89,7 +89,7 @@ class Pose:
 
     @property
     def view(self) -> str:
-        """front, back, left, right (as seen in the picture), or "between" where words would not agree."""
+        """front, back, left or right (of the picture), or "between" where none of these fits."""
         yaw = self.yaw % 360
         for name, middle in (("front", 0), ("right", 90), ("back", 180), ("left", 270)):
             if abs((yaw - middle + 180) % 360 - 180) <= 30:
@@ -113,7 +113,7 @@ class Skeleton:
         return self.points[name][:2]
 
     def depth(self, name: str) -> float:
-        """How far a point is before (+) or behind (-) the pelvis, in body heights."""
+        """How far a point is in front of (+) or behind (-) the pelvis, in body heights."""
         return float(self.points[name][2] - self.points["pelvis"][2]) / self.size
 
 
@@ -141,7 +141,7 @@ def sample_pose(rng: Random) -> Pose:
 
 
 def _limbs(stance: str, leading: str, act: str, acting: str, rng: Random) -> dict[str, Vector]:
-    """Directions of the eight limb segments; `acting` is "left", "right" or "both" arms (no arm where act is none)."""
+    """Directions of the eight limb segments; acting: "left", "right" or "both" arms (neither if `act` is "none")."""
     rest = STANCE_ARMS.get(stance, ("down", "down"))
     limbs = {}
     for side in SIDES:
@@ -155,9 +155,9 @@ def _limbs(stance: str, leading: str, act: str, acting: str, rng: Random) -> dic
 
 
 def _jitter(direction: Vector, rng: Random, amount: float) -> Vector:
-    moved = [value + rng.gauss(0, amount) for value in direction]
-    length = sum(value * value for value in moved) ** 0.5
-    return tuple(value / length for value in moved)
+    x, y, z = (value + rng.gauss(0, amount) for value in direction)
+    length = (x * x + y * y + z * z) ** 0.5
+    return x / length, y / length, z / length
 
 
 def lengths(person: Person) -> dict[str, float]:
@@ -171,7 +171,7 @@ def lengths(person: Person) -> dict[str, float]:
 
 
 def pose_skeleton(person: Person, pose: Pose, *, size: float, x: float, ground_y: float) -> Skeleton:
-    """Place a person: `size` px per body height, pelvis at `x`, the lowest point on the ground at `ground_y` px."""
+    """Places a person: `size` px per body height, pelvis at `x` px, the feet on the ground at `ground_y` px."""
     body, points = _body_points(person, pose), {}
     turned = _turn(np.stack(list(body.values())), np.deg2rad(pose.yaw))
     middle = dict(zip(body, turned, strict=True))["head"]

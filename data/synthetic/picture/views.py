@@ -1,4 +1,4 @@
-"""What of a person can be seen: the truth that rows are written from and that expressions are checked against."""
+"""What can be seen of each person: the truth that rows are written from and expressions are checked against."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from .part_map import NOBODY, SCALE, PartMap
 from .skeleton import JOINTS, Pose, Skeleton
 from .wardrobe import RGB, Person
 
-# A region is seen when all of its points are in the picture with nobody and nothing in front.
+# A region is seen when all its points are in the picture with nobody and nothing in front. Files hold these names.
 _REGIONS = {
     "head": ("head",),
     "neck": ("neck",),
@@ -19,7 +19,7 @@ _REGIONS = {
     "feet": ("left_ankle", "right_ankle"),
 }
 _ARMS, _GLOVE = {"left": 14, "right": 15}, 3  # CIHP classes
-# px of the label map from which one can tell what it is
+# px of the label map from which a thing can be recognised
 _MIN_AREAS = {"top": 70, "outer": 90, "dress": 110, "bottom": 70, "hair": 14, "prop": 25}
 _MIN_AREA = 14
 _MIN_EYE_AREA = 6  # sunglasses
@@ -27,7 +27,7 @@ _MIN_EYE_AREA = 6  # sunglasses
 
 @dataclass(frozen=True)
 class Actor:
-    """A person, what the person does, and the thing that goes with it."""
+    """A person, what the person does, and the thing held."""
 
     person: Person
     pose: Pose
@@ -38,13 +38,13 @@ class Actor:
 
 @dataclass(frozen=True)
 class View:
-    """One person of a picture as it is seen. px of the picture; left and right are the person's own.
+    """What a picture shows of one person, in picture px; left and right are the person's own.
 
     label_map: uint8 [h, w], CIHP classes of this person alone. keypoints: [17, 2], (0, 0) where not visible.
-    box_xyxy: tight around the label map, its far edges exclusive. whole_area: px if nobody stood in front.
-    outside: joints (of 17) beyond the border. `behind`: who stands in front of this person.
-    `slots`: what is worn (or held) and seen; `regions`: of the body, where nothing is hidden, and left_hand and
-    right_hand where that is not behind the own body either.
+    box_xyxy: tight around the label map, its far edges exclusive. whole_area: the area if nobody stood in front.
+    size: px per body height. slots: what is worn or held and seen. regions: of the body, where nothing hides them;
+    left_hand and right_hand only where the person's own body does not hide them either. behind: who stands in front of
+    this person. outside: joints (of 17) beyond the border.
     """
 
     actor: Actor
@@ -65,17 +65,17 @@ class View:
         return (self.box_xyxy[0] + self.box_xyxy[2]) / 2
 
 
-def look_at(canvas: PartMap, actors: list[Actor], skeletons: list[Skeleton], whole: list[int]) -> tuple[View, ...]:
-    """What is seen of each actor on a finished canvas; `whole`: areas before others were drawn over them."""
-    parts = canvas.map()[SCALE // 2 :: SCALE, SCALE // 2 :: SCALE]  # [h, w]
-    counts = np.bincount(parts.ravel(), minlength=len(canvas.parts))
-    owners, labels = canvas.owners()[parts], np.array([p.label for p in canvas.parts], np.uint8)[parts]
+def look_at(part_map: PartMap, actors: list[Actor], skeletons: list[Skeleton], whole: list[int]) -> tuple[View, ...]:
+    """What a finished part map shows of each actor; whole: areas before others were drawn over them."""
+    parts = part_map.map()[SCALE // 2 :: SCALE, SCALE // 2 :: SCALE]  # [h, w]
+    counts = np.bincount(parts.ravel(), minlength=len(part_map.parts))
+    owners, labels = part_map.owners()[parts], np.array([p.label for p in part_map.parts], np.uint8)[parts]
     things = (parts > 0) & (owners == NOBODY)
     views = []
     for number, (actor, skeleton) in enumerate(zip(actors, skeletons, strict=True)):
         own = owners == number
         areas: dict[str, int] = {}
-        for part, count in zip(canvas.parts, counts.tolist(), strict=True):
+        for part, count in zip(part_map.parts, counts.tolist(), strict=True):
             slot = "prop" if part.slot == f"prop{number}" else part.slot
             if part.owner == number or slot == "prop":
                 areas[slot] = areas.get(slot, 0) + count
@@ -121,7 +121,7 @@ def _seen(skeleton: Skeleton, points: tuple[str, ...], free: np.ndarray) -> bool
 
 
 def _keypoints(skeleton: Skeleton, free: np.ndarray) -> np.ndarray:
-    """COCO's joints, float64 [17, 2] px; (0, 0) where out of the picture, turned away, or behind somebody else."""
+    """COCO's joints, float64 [17, 2] px; (0, 0) where outside the picture, turned away, or behind somebody else."""
     radius, head = skeleton.head_radius, skeleton.points["head"]
     rows = np.zeros((len(JOINTS), 2))
     for row, name in enumerate(JOINTS):
@@ -141,6 +141,6 @@ def _box(own: np.ndarray) -> tuple[int, int, int, int]:
 
 
 def _coverers(skeleton: Skeleton, owners: np.ndarray, number: int) -> frozenset[int]:
-    """Who stands before this person: those found at two or more of its joints."""
+    """Who stands in front of this person: those found at two or more of its joints."""
     found = [_at(skeleton.xy(name), owners) for name in JOINTS[5:] if _inside(skeleton.xy(name), owners)]
     return frozenset(who for who in set(found) if who not in (NOBODY, number) and found.count(who) > 1)

@@ -1,13 +1,13 @@
 """What a drawn person looks like: body, hair and clothes, and the names of their colours."""
 
 import colorsys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 RGB = tuple[int, int, int]
 
-# Hue in degrees, saturation and value in percent, each (low, high): regions far enough apart that a name
-# stays right after shading, colour temperature and JPEG.
+# Hue in degrees, saturation and value in percent, each (low, high): far enough apart that a colour still has its name
+# after shading, colour temperature and JPEG.
 COLOURS = {
     "red": ((354, 362), (78, 90), (70, 86)),
     "orange": ((24, 31), (86, 96), (92, 100)),
@@ -22,7 +22,7 @@ COLOURS = {
     "gray": ((0, 360), (0, 4), (50, 58)),
     "white": ((0, 360), (0, 3), (95, 100)),
 }
-# Pairs of garment and colour that no picture but those of the `unseen` split shows.
+# Pairs of garment and colour that only pictures of the `unseen` split show.
 HELD_OUT = {
     **dict.fromkeys(("t-shirt", "shirt", "sweater", "tank top"), ("purple", "light blue")),
     **dict.fromkeys(("coat", "jacket"), ("yellow", "green")),
@@ -69,7 +69,7 @@ class Garment:
     rgb: RGB
     pattern: str = "plain"
     second: RGB = (255, 255, 255)
-    open: bool = False  # a coat or jacket that shows what is worn below
+    open: bool = False  # a coat or jacket that shows what is worn under it
     long: bool = False  # a dress to the ankles
 
     @property
@@ -94,24 +94,25 @@ class Person:
     @property
     def noun(self) -> str:
         """man, woman, boy or girl."""
-        return {("male", False): "man", ("female", False): "woman", ("male", True): "boy"}.get(
-            (self.sex, self.child), "girl"
-        )
+        adult, child = ("man", "boy") if self.sex == "male" else ("woman", "girl")
+        return child if self.child else adult
 
 
 def shade(rgb: RGB, factor: float) -> RGB:
     """A darker (< 1) or lighter (> 1) version of a colour."""
-    return tuple(min(255, round(channel * factor)) for channel in rgb)
+    red, green, blue = (min(255, round(channel * factor)) for channel in rgb)
+    return red, green, blue
 
 
 def draw_colour(name: str, rng: Random) -> RGB:
-    """One colour out of the region that bears the name."""
+    """A colour that has this name."""
     hue, saturation, value = (rng.uniform(*bounds) for bounds in COLOURS[name])
-    return tuple(round(255 * c) for c in colorsys.hsv_to_rgb(hue % 360 / 360, saturation / 100, value / 100))
+    red, green, blue = colorsys.hsv_to_rgb(hue % 360 / 360, saturation / 100, value / 100)
+    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def sample_garment(slot: str, rng: Random, *, kind: str | None = None, held_out: bool = False) -> Garment:
-    """A garment for a slot; `held_out` asks for one that only the `unseen` split may show (if its kind has any)."""
+    """A garment for a slot; `held_out`: in a colour that only the `unseen` split shows, if its kind has any."""
     kind = kind or rng.choice(KINDS[slot])
     kept = HELD_OUT.get(kind, ())
     choices = kept if held_out and kept else [name for name in COLOURS if name not in kept]
@@ -131,7 +132,7 @@ def sample_garment(slot: str, rng: Random, *, kind: str | None = None, held_out:
 
 
 def sample_person(rng: Random, *, held_out: bool = False) -> Person:
-    """A person, dressed; with `held_out`, in at least one garment of HELD_OUT."""
+    """A dressed person; with `held_out`, in at least one garment of HELD_OUT."""
     sex = rng.choice(("male", "female"))
     child = rng.random() < 0.18
     hair = rng.choice(HAIR_STYLES[sex])
@@ -144,7 +145,7 @@ def sample_person(rng: Random, *, held_out: bool = False) -> Person:
         slot = rng.choice([s for s in garments if garments[s].kind in HELD_OUT])
         old = garments[slot]
         new = sample_garment(slot, rng, kind=old.kind, held_out=True)
-        garments = {**garments, slot: Garment(**{**vars(new), "open": old.open, "long": old.long})}
+        garments[slot] = replace(new, open=old.open, long=old.long)
     return Person(
         sex=sex,
         child=child,
@@ -158,7 +159,7 @@ def sample_person(rng: Random, *, held_out: bool = False) -> Person:
 
 
 def _sample_outfit(sex: str, rng: Random) -> dict[str, Garment]:
-    """Clothes that go together: nothing is worn where it would be wholly hidden."""
+    """Clothes that go together; nothing is worn where it would be hidden completely."""
     cold = rng.random() < 0.45
     worn: dict[str, Garment] = {}
 

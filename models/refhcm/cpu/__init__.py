@@ -1,1 +1,1 @@
-"""Faster equals of plain torch on a CPU; each may be deleted without changing an answer."""
+"""Faster equals of plain torch on a CPU. Each may be deleted: its docstring says what replaces it."""

@@ -1,6 +1,7 @@
-"""Attention whose bias learns, on a CPU, a few heads at a time (docs/network.md, "Attention").
+"""Attention with a learned bias on a CPU, a few heads at a time, for training (docs/network.md, "Attention").
 
-No fused kernel has a gradient for its bias there, and torch's fallback writes five tensors of the size of all scores.
+Equals `F.scaled_dot_product_attention` with `attn_mask = bias + attn_mask`, to rounding, and may be replaced by it.
+torch's fused CPU kernels have no gradient for the bias, and its fallback writes five tensors of the size of all scores.
 """
 
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-AT_ONCE = 8 * 2**20  # bytes of scores: a core's caches hold them
+AT_ONCE = 8 * 2**20  # bytes of scores that fit the caches
 
 
 def biased_attention(
@@ -17,14 +18,14 @@ def biased_attention(
 ) -> Tensor:
     """softmax(q k^T + bias + attn_mask) v, the softmax in float32.
 
-    q: [B, H, T, d], scaled; keys, values: [B, H, S, d]; bias: [B or 1, H, T, S], which learns; attn_mask: broadcasts to
-    [B, 1, T, S], 0 or -inf; dropout: share of the probabilities. -> [B, H, T, d].
+    q: [B, H, T, d], scaled; keys, values: [B, H, S, d]; bias: [B or 1, H, T, S], which gets a gradient; attn_mask:
+    broadcasts to [B, 1, T, S], 0 or -inf; dropout: rate of dropped probabilities. -> [B, H, T, d].
     """
     return _BiasedAttention.apply(q, keys, values, bias, attn_mask, dropout)
 
 
 class _BiasedAttention(torch.autograd.Function):
-    """Inside, heads come first: [H, B, T, d], so that a few of them are one piece of memory."""
+    """Inside, heads come first, [H, B, T, d], so that a few heads are contiguous."""
 
     @staticmethod
     def forward(
@@ -38,7 +39,7 @@ class _BiasedAttention(torch.autograd.Function):
             if attn_mask is not None:
                 scores += attn_mask.transpose(0, 1)
             kept += [probabilities := scores.softmax(dim=-1, dtype=torch.float32)]
-            if dropout:  # scales: 0 or 1 / (1 - dropout)
+            if dropout:  # scales are 0 or 1 / (1 - dropout)
                 kept += [scales := torch.dropout_(torch.ones_like(probabilities), dropout, True)]
                 probabilities = probabilities * scales
             _product(probabilities.to(values.dtype), values[part], out=out[part])
@@ -69,13 +70,13 @@ class _BiasedAttention(torch.autograd.Function):
 
 
 def _product(one: Tensor, other: Tensor, out: Tensor | None = None) -> Tensor:
-    """[h, B, n, k] @ [h, B, k, m]."""
+    """[h, B, n, k] @ [h, B, k, m] -> [h, B, n, m]."""
     flat = None if out is None else out.flatten(0, 1)
     return torch.bmm(one.flatten(0, 1), other.flatten(0, 1), out=flat).unflatten(0, one.shape[:2])
 
 
 def _parts(q: Tensor, keys: Tensor) -> list[slice]:
-    """Heads of [H, B, T, d] whose float32 scores are few enough to be worked on together."""
+    """Slices of the heads of [H, B, T, d] whose float32 scores fit `AT_ONCE`."""
     heads, size = len(q), 4 * q.shape[1] * q.shape[2] * keys.shape[2]
     step = max(AT_ONCE // max(size, 1), 1)
     return [slice(start, start + step) for start in range(0, heads, step)]

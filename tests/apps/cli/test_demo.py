@@ -1,4 +1,4 @@
-"""`make demo`: every kind of answer of the shipped model, drawn and as data."""
+"""`refhcm demo`: every kind of answer of the small model, drawn and as data."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 from commands import refhcm
 from PIL import Image
 
-from refhcm.apps.cli.demo import drawn_questions
+from refhcm.apps.cli.demo import drawn_pictures
 
 
 def test_every_kind_of_answer(tmp_path, capsys):
@@ -22,8 +22,8 @@ def test_every_kind_of_answer(tmp_path, capsys):
     assert f"{tmp_path}/contact_sheet.png" in capsys.readouterr().out
 
 
-def test_pictures_of_one_s_own_are_left_as_they_are(tmp_path):
-    """In their own folder, with one name, and asked about twice."""
+def test_your_own_pictures_are_left_as_they_are(tmp_path):
+    """In the folder of the answers, with the same name as another, and asked about twice."""
     for folder, shade in (("a", 40), ("b", 200)):
         (tmp_path / folder).mkdir()
         Image.new("RGB", (40, 30), (shade, shade, shade)).save(tmp_path / folder / "me.jpg")
@@ -36,16 +36,14 @@ def test_pictures_of_one_s_own_are_left_as_they_are(tmp_path):
     assert {path.name for path in (tmp_path / "a").glob("*_box.json")} == {f"{k}_me_box.json" for k in (1, 2, 3)}
 
 
-def test_pictures_hold_a_choice_and_are_always_the_same():
-    one, two = drawn_questions(7, 2), drawn_questions(7, 2)
-    assert [(q.name, q.expression, q.image.tobytes()) for q in one] == [
-        (q.name, q.expression, q.image.tobytes()) for q in two
-    ]
+def test_a_seed_always_draws_the_same_pictures():
+    one, two = ([(name, image.tobytes(), text) for name, image, text in drawn_pictures(7, 2)] for _ in range(2))
+    assert one == two
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"), [(["--image", "a.jpg"], "a --text for each --image"), (["--pictures", "0"], "--pictures")]
-)
-def test_mistakes_are_one_line(arguments, message, tmp_path, capsys):
-    assert refhcm("demo", *arguments, "--out", tmp_path / "out") == 2
-    assert message in capsys.readouterr().err
+def test_mistakes_are_one_line(tmp_path, capsys):
+    assert refhcm("demo", "--image", "a.jpg", "--out", tmp_path / "out") == 2
+    assert "a --text for each --image" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        refhcm("demo", "--pictures", "0")
+    assert "--pictures" in capsys.readouterr().err

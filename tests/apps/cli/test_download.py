@@ -11,8 +11,7 @@ from file_server import serving
 from scripts import ROOT
 
 from refhcm.apps.cli import main as cli
-from refhcm.apps.cli.download import command as download
-from refhcm.apps.cli.download import fetch
+from refhcm.apps.cli.download import command, fetch, sources
 
 WEIGHTS = b"PK weights " * 1000
 
@@ -28,10 +27,11 @@ def server(monkeypatch):
 
 @pytest.fixture
 def words(monkeypatch):
-    """A vocabulary of three small files whose sha256 the command knows."""
-    files = {name: f"the content of {name}".encode() for name in download.SHA256}
+    """A vocabulary of three small files with a known sha256."""
+    files = {name: f"the content of {name}".encode() for name in sources.SHA256}
     known = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    monkeypatch.setattr(download, "SHA256", known)
+    monkeypatch.setattr(command, "SHA256", known)
+    monkeypatch.setattr(sources, "SHA256", known)
     return files
 
 
@@ -57,17 +57,18 @@ def test_the_real_vocabulary_has_the_known_digests(bpe_dir, tmp_path, capsys):
 
 
 def test_published_addresses():
-    """What is not on the hub has an address, and each documented path is the README's."""
-    assert {name for name, source in download.SOURCES.items() if source.url} == {"vocabulary", "ofa-large"}
-    assert all(bool(source.url) != bool(source.repo) for source in download.SOURCES.values())
+    """What is not on the hub has an address, and every file goes where docs/data.md says."""
+    assert {name for name, source in sources.SOURCES.items() if source.url} == {"vocabulary", "ofa-large"}
+    assert all(bool(source.url) != bool(source.repo) for source in sources.SOURCES.values())
     args = argparse.Namespace(mirror=None, repo=None, revision=None)
-    vocabulary, large = (download.origin_of(args, download.SOURCES[name]) for name in ("vocabulary", "ofa-large"))
-    assert vocabulary == download.Web("https://dl.fbaipublicfiles.com/fairseq/gpt2_bpe")
-    assert large == download.Web("https://ofa-beijing.oss-cn-beijing.aliyuncs.com/checkpoints")
-    named = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    _, (words, *_) = command.origin(args, sources.SOURCES["vocabulary"])
+    _, (large,) = command.origin(args, sources.SOURCES["ofa-large"])
+    assert words.origin == "https://dl.fbaipublicfiles.com/fairseq/gpt2_bpe/dict.txt"
+    assert large.origin == "https://ofa-beijing.oss-cn-beijing.aliyuncs.com/checkpoints/ofa_large.pt"
+    named = " ".join((ROOT / "docs" / "data.md").read_text(encoding="utf-8").split())
     assert "dataset/bpe/{dict.txt,encoder.json,vocab.bpe}" in named
     assert "checkpoints/ofa_large.pt, refhcm.pt, refhcm-tuned.pt, vqgan/{model.yaml,model.ckpt}" in named
-    documented = {f"{source.folder}/{name}" for source in download.SOURCES.values() for name in source.files}
+    documented = {f"{source.folder}/{name}" for source in sources.SOURCES.values() for name in source.files}
     assert documented == {
         *(f"dataset/bpe/{name}" for name in ("dict.txt", "encoder.json", "vocab.bpe")),
         *(f"checkpoints/{name}" for name in ("ofa_large.pt", "refhcm.pt", "refhcm-tuned.pt")),
@@ -82,29 +83,29 @@ def test_vocabulary_from_an_address(server, words, tmp_path, capsys):
     asked = len(server.requests)
     assert run("vocabulary", "--root", tmp_path, "--from", f"{server.url}/deep/") == 0
     assert len(server.requests) == asked
-    assert capsys.readouterr().out.count("is there already") == 3
+    assert capsys.readouterr().out.count("already there") == 3
 
 
 def test_a_hub_that_never_answers_is_given_up(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr("refhcm.apps.cli.download.hub.TIMEOUT_S", 0.2)
+    monkeypatch.setattr("refhcm.apps.cli.download.sources.TIMEOUT_S", 0.2)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}/")
         assert run("refhcm", "--root", tmp_path) == 2
-    assert "can not be had from" in failed(capsys)
+    assert "cannot be listed on" in failed(capsys)
 
 
-def test_a_changed_vocabulary_is_not_taken(server, words, tmp_path, capsys):
+def test_a_changed_vocabulary_is_refused(server, words, tmp_path, capsys):
     server.files.update({**words, "encoder.json": b"changed on the way"})
     assert run("vocabulary", "--out", tmp_path, "--from", server.url) == 2
-    assert "encoder.json: its sha256 is" in failed(capsys)
+    assert "encoder.json: has sha256" in failed(capsys)
     assert tree(tmp_path) == {"dict.txt": words["dict.txt"]}
 
 
 def test_a_file_of_the_users_own_is_not_replaced(words, tmp_path, capsys):
     (tmp_path / "dict.txt").write_text("mine")
     assert run("vocabulary", "--out", tmp_path, "--from", tmp_path) == 2
-    assert "another file than the published one" in failed(capsys)
+    assert "differs from the published file" in failed(capsys)
     assert (tmp_path / "dict.txt").read_text() == "mine"
 
 
@@ -119,11 +120,11 @@ def test_a_copy_may_be_any_part_of_the_tree(words, tmp_path, place):
 
 def test_what_a_copy_lacks(words, tmp_path, capsys):
     assert run("tokenizer", "--out", tmp_path / "new", "--from", tmp_path) == 2
-    assert "holds no checkpoints/vqgan/model.yaml and no model.yaml" in failed(capsys)
+    assert "holds no model.yaml; it holds nothing" in failed(capsys)
     assert run("dataset", "--out", tmp_path / "new", "--from", tmp_path / "none") == 2
     assert "no such folder" in failed(capsys)
     assert run("dataset", "--out", tmp_path / "new", "--from", tmp_path) == 2
-    assert "no file to get" in failed(capsys)
+    assert "holds no data" in failed(capsys)
 
 
 def test_weights_from_the_hub(server, tmp_path, capsys):
@@ -138,15 +139,15 @@ def test_weights_from_the_hub(server, tmp_path, capsys):
 
 
 def test_another_repository_and_revision(server, tmp_path, capsys):
-    server.hub["models/me/tokenizers"] = {"vqgan/model.yaml": b"yaml", "vqgan/model.ckpt": WEIGHTS, "model.yaml": b"x"}
+    server.hub["models/me/tokenizers"] = {"vqgan/model.yaml": b"yaml", "vqgan/model.ckpt": WEIGHTS}
     assert run("tokenizer", "--root", tmp_path, "--repo", "me/tokenizers", "--revision", "main") == 0
     assert tree(tmp_path / "checkpoints" / "vqgan") == {"model.yaml": b"yaml", "model.ckpt": WEIGHTS}
     assert run("ofa-large", "--root", tmp_path, "--revision", "main") == 2
-    assert "--revision: goes with a repository" in failed(capsys)
+    assert "--revision: needs a repository" in failed(capsys)
     assert run("refhcm", "--root", tmp_path, "--repo", "me/none") == 2
     assert "me/none: the hub has no such model" in failed(capsys)
     assert run("refhcm", "--root", tmp_path, "--repo", "not a name") == 2
-    assert "not a name: not a repository's name, expected OWNER/NAME" in failed(capsys)
+    assert "not a name: not the name of a repository, expected OWNER/NAME" in failed(capsys)
 
 
 def test_two_files_of_one_name(server, tmp_path, capsys):
@@ -159,7 +160,7 @@ def test_the_hubs_digest_is_checked(server, tmp_path, capsys):
     server.hub["models/JJJYmmm/RefHCM"] = {"refhcm.pt": WEIGHTS}
     server.wrong_hub_digest = True
     assert run("refhcm", "--root", tmp_path) == 2
-    assert f"refhcm.pt: its sha256 is {hashlib.sha256(WEIGHTS).hexdigest()}, expected 000" in failed(capsys)
+    assert f"refhcm.pt: has sha256 {hashlib.sha256(WEIGHTS).hexdigest()}, expected 000" in failed(capsys)
     assert not (tmp_path / "checkpoints" / "refhcm.pt").exists()
 
 
@@ -167,7 +168,7 @@ def test_a_stopped_download_goes_on(server, tmp_path, capsys):
     server.hub["models/JJJYmmm/RefHCM"] = {"refhcm.pt": WEIGHTS}
     server.break_after = 1000
     assert run("refhcm", "--root", tmp_path) == 2
-    assert "run it again to go on" in failed(capsys)
+    assert "run the same command again to resume" in failed(capsys)
     assert not (tmp_path / "checkpoints" / "refhcm.pt").exists()
     server.break_after = None
     assert run("refhcm", "--root", tmp_path) == 0
@@ -199,12 +200,12 @@ def test_the_dataset_is_chosen_and_unpacked(server, tmp_path, capsys):
     (tmp_path / "dataset" / "rpar" / "annos.zip").unlink()
     capsys.readouterr()
     assert run("dataset", "--root", tmp_path) == 0
-    assert capsys.readouterr().out.count("is there already") == 2
+    assert capsys.readouterr().out.count("already there") == 2
     assert sorted(tree(tmp_path / "dataset")) == ["rkpt/rkpt_train.tsv", "rpar/annos/picture", "rpar/refcihp_val.tsv"]
 
 
 def test_files_of_one_name_in_the_dataset(server, tmp_path, capsys):
-    """Each is the one that the list names. A folder of an archive's name may hold others."""
+    """They are told apart by their folders. The folder with an archive's name may hold other files."""
     server.hub["datasets/JJJYmmm/RefHCM-dataset"] = files = {
         "v.tsv": b"1",
         "rpar/v.tsv": b"2",
@@ -215,9 +216,9 @@ def test_files_of_one_name_in_the_dataset(server, tmp_path, capsys):
     (tmp_path / "dataset" / "old").mkdir(parents=True)
     assert run("dataset", "--root", tmp_path) == 0
     assert tree(tmp_path / "dataset") == files
-    assert "rpar.zip: left packed" in capsys.readouterr().out
+    assert "rpar.zip: not unpacked" in capsys.readouterr().out
     (tmp_path / "dataset" / "rpar.zip").unlink()
-    assert run("dataset", "--root", tmp_path, "--include", "rpar.zip") == 0  # rpar/v.tsv is none of its content
+    assert run("dataset", "--root", tmp_path, "--include", "rpar.zip") == 0  # rpar/v.tsv was not unpacked from it
     assert (tmp_path / "dataset" / "rpar.zip").is_file()
 
 
@@ -228,12 +229,12 @@ def test_an_empty_folder_is_nothing_unpacked(server, tmp_path):
     assert (tmp_path / "dataset" / "annos" / "picture").is_file()
 
 
-def test_what_is_there_of_a_file_needs_no_room(server, tmp_path, monkeypatch):
+def test_space_is_needed_for_the_rest_of_a_file_only(server, tmp_path, monkeypatch):
     server.hub["datasets/JJJYmmm/RefHCM-dataset"] = {"rec/x.tsv": b"0123456789"}
     (tmp_path / "dataset" / "rec").mkdir(parents=True)
     (tmp_path / "dataset" / "rec" / "x.tsv.part").write_bytes(b"01234567")
     asked = []
-    monkeypatch.setattr(download, "require_space", lambda folder, size: asked.append(size))
+    monkeypatch.setattr(command, "require_space", lambda folder, size: asked.append(size))
     run("dataset", "--root", tmp_path)
     assert asked == [2]
 
@@ -249,9 +250,9 @@ def test_the_dataset_from_a_copy(tmp_path):
 
 def test_what_does_not_go_together(server, tmp_path, capsys):
     assert run("refhcm", "--root", tmp_path, "--include", "*") == 2
-    assert "--include: refhcm has no files to choose from" in failed(capsys)
+    assert "--include: only works with dataset" in failed(capsys)
     assert run("dataset", "--root", tmp_path, "--from", server.url) == 2
-    assert "needs a folder or a repository" in failed(capsys)
+    assert "an address cannot be listed" in failed(capsys)
     with pytest.raises(SystemExit, match="2"):
         run("everything")
     with pytest.raises(SystemExit, match="2"):
@@ -261,6 +262,6 @@ def test_what_does_not_go_together(server, tmp_path, capsys):
 def test_no_network(server, tmp_path, capsys):
     server.server_close()
     assert run("refhcm", "--root", tmp_path) == 2
-    assert "JJJYmmm/RefHCM: can not be had from http://127.0.0.1" in failed(capsys)
+    assert "JJJYmmm/RefHCM: cannot be listed on http://127.0.0.1" in failed(capsys)
     assert run("vocabulary", "--root", tmp_path, "--from", server.url) == 2
     assert "dict.txt: no connection" in failed(capsys)

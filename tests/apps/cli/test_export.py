@@ -1,4 +1,4 @@
-"""Checkpoints made small: what asking needs is kept, and several become their mean."""
+"""`refhcm export`: what asking needs is kept, and several checkpoints become their mean."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def test_export_keeps_what_asking_needs(golden_checkpoint, tmp_path):
     assert all(kept[name] == value for name, value in whole.flags().items() if name in kept)
     assert not {"bpe_dir", "save_dir", "data", "optimizer", "vq_ckpt"} & kept.keys()
     whole.weights["decoder.layer_norm.weight"] = torch.full((64,), 1e6)
-    with pytest.raises(UserError, match=r"decoder\.layer_norm\.weight does not fit into torch\.float16"):
+    with pytest.raises(UserError, match=r"decoder\.layer_norm\.weight is too large for torch\.float16"):
         export([whole], tmp_path / "other.pt")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["small.pt"]
 
@@ -47,7 +47,7 @@ def test_export_of_a_tokenizer(golden, tmp_path):
 
 @pytest.fixture
 def two(golden_checkpoint, tmp_path):
-    """A network in whose every weight is 1 more than in the other, and their paths."""
+    """Two files; every weight in the second is larger by 1. And the content of the second."""
     whole = load_file(golden_checkpoint("multitask"))
     paths = tmp_path / "one.pt", tmp_path / "two.pt"
     for path in paths:
@@ -75,13 +75,13 @@ def test_networks_without_a_mean(two, tmp_path, capsys):
     whole["cfg"]["model"].num_bins += 1
     torch.save(whole, other)
     assert refhcm("export", str(one), str(other), str(out)) == 2
-    assert f"{other}: num_bins is not as in {one}" in capsys.readouterr().err
+    assert f"{other}: num_bins differs from {one}" in capsys.readouterr().err
     whole["cfg"]["model"].num_bins -= 1
     name = "decoder.layer_norm.weight"
     for weights in ({name: torch.ones(3)}, {"decoder.layer_norm.bias2": torch.ones(64)}):
         torch.save(whole | {"model": whole["model"] | weights}, other)
         assert refhcm("export", str(one), str(other), str(out)) == 2
-        assert f"{other}: {next(iter(weights))} is not as in {one}" in capsys.readouterr().err
+        assert f"{other}: {next(iter(weights))} differs from {one}" in capsys.readouterr().err
     assert refhcm("export", str(one), str(one), str(out)) == 2
     assert f"{one}: is named twice" in capsys.readouterr().err
     assert not out.exists()

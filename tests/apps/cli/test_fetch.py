@@ -1,4 +1,4 @@
-"""Downloads and copies are whole, or are not there; what has come is not asked for again."""
+"""Downloads and copies are complete or absent, and an interrupted download resumes where it stopped."""
 
 import errno
 import fcntl
@@ -42,7 +42,7 @@ def test_a_file_comes_whole(server, tmp_path, sha256):
 @pytest.mark.parametrize("sha256", [None, SHA256])
 def test_a_broken_connection_goes_on_at_once_and_in_the_next_run(server, tmp_path, sha256):
     server.break_after = 5000
-    with pytest.raises(FetchError, match=r"no connection .*run it again to go on"):
+    with pytest.raises(FetchError, match=r"no connection .*run the same command again to resume"):
         fetch(f"{server.url}/a.bin", tmp_path / "a.bin", sha256=sha256)
     assert [asked for _, asked in server.requests] == [None, "bytes=5000-", "bytes=10000-", "bytes=15000-"]
     assert names(tmp_path) == ["a.bin.part", "a.bin.part.etag"]
@@ -93,7 +93,7 @@ def test_a_part_that_is_too_long_is_fetched_anew(server, tmp_path):
 
 
 def test_a_wrong_content_is_not_kept(server, tmp_path):
-    with pytest.raises(FetchError, match=rf"/a.bin: its sha256 is {SHA256}, expected 1234: not kept"):
+    with pytest.raises(FetchError, match=rf"/a.bin: has sha256 {SHA256}, expected 1234; deleted"):
         fetch(f"{server.url}/a.bin", tmp_path / "a.bin", sha256="1234")
     assert names(tmp_path) == []
 
@@ -108,21 +108,21 @@ def test_a_token_is_for_the_first_host_alone(server, tmp_path):
 
 
 def test_refusals(server, tmp_path):
-    with pytest.raises(FetchError, match=r"/none.bin: the server answers 404"):
+    with pytest.raises(FetchError, match=r"/none.bin: the server says 404"):
         fetch(f"{server.url}/none.bin", tmp_path / "none.bin")
     server.content_type = "text/html; charset=utf-8"
-    with pytest.raises(FetchError, match="answers with a web page"):
+    with pytest.raises(FetchError, match="answered with a web page"):
         fetch(f"{server.url}/a.bin", tmp_path / "a.bin")
     server.server_close()
     with pytest.raises(FetchError, match=r"no connection .*refused") as error:
         fetch(f"{server.url}/a.bin", tmp_path / "b.bin")
-    assert "kept" not in str(error.value)
+    assert "resume" not in str(error.value)
     assert not any((tmp_path / name).exists() for name in ("none.bin", "a.bin", "b.bin"))
 
 
 def test_a_full_disk_is_said_before_anything_comes(server, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 5))
-    with pytest.raises(FetchError, match=r"the disk has 5 bytes left, 102.4 KB are needed"):
+    with pytest.raises(FetchError, match=r"the disk has 5 bytes left, 102.4 KB needed"):
         fetch(f"{server.url}/a.bin", tmp_path / "a.bin")
     with pytest.raises(FetchError, match="5 bytes left"):
         copy(_write(tmp_path / "b.bin"), tmp_path / "c.bin")
@@ -135,23 +135,23 @@ def test_a_disk_that_fills_up(server, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "_pour", pour)
-        with pytest.raises(FetchError, match=r"a.bin.part: can not be written: the disk is full; .*run it again"):
+        with pytest.raises(FetchError, match=r"a.bin.part: cannot be written: No space left.*; make room and run"):
             fetch(f"{server.url}/a.bin", tmp_path / "a.bin", sha256=SHA256)
     fetch(f"{server.url}/a.bin", tmp_path / "a.bin", sha256=SHA256)
     assert server.requests[-1][1] == "bytes=3000-"
     assert (tmp_path / "a.bin").read_bytes() == CONTENT
 
 
-def test_a_folder_that_can_not_be_written(server, tmp_path):
+def test_a_folder_that_cannot_be_written(server, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(FetchError, match="can not be written: Not a directory"):
+    with pytest.raises(FetchError, match="cannot be written: Not a directory"):
         fetch(f"{server.url}/a.bin", tmp_path / "file" / "new" / "a.bin")
 
 
 def test_two_runs_do_not_write_one_part(server, tmp_path):
     with open(tmp_path / "a.bin.part", "ab") as part:
         fcntl.flock(part, fcntl.LOCK_EX)
-        with pytest.raises(FetchError, match="another download writes it"):
+        with pytest.raises(FetchError, match="another download is writing it"):
             fetch(f"{server.url}/a.bin", tmp_path / "a.bin")
 
 
@@ -164,9 +164,9 @@ def test_copies_are_checked_too(tmp_path):
     source = _write(tmp_path / "source")
     copy(source, tmp_path / "out" / "a", sha256=SHA256)
     assert (tmp_path / "out" / "a").read_bytes() == CONTENT
-    with pytest.raises(FetchError, match="source: its sha256 is"):
+    with pytest.raises(FetchError, match="source: has sha256"):
         copy(source, tmp_path / "out" / "b", sha256="1234")
-    with pytest.raises(FetchError, match="can not be copied"):
+    with pytest.raises(FileNotFoundError):
         copy(tmp_path / "none", tmp_path / "out" / "c")
     assert names(tmp_path / "out") == ["a"]
     assert source.exists()
@@ -186,24 +186,24 @@ def test_archives_with_and_without_their_own_folder(tmp_path, prefix):
 
 def test_a_broken_archive(tmp_path):
     (tmp_path / "annos.zip").write_bytes(b"no archive")
-    with pytest.raises(FetchError, match=r"annos.zip: not a zip file"):
+    with pytest.raises(FetchError, match=r"annos.zip: cannot be unpacked"):
         unpack(tmp_path / "annos.zip", tmp_path / "annos")
     assert names(tmp_path) == ["annos.zip"]
 
 
 @pytest.mark.parametrize("damage", ["password", "content"])
-def test_an_archive_that_can_not_be_read_to_its_end(tmp_path, damage):
+def test_an_archive_that_cannot_be_read_to_its_end(tmp_path, damage):
     path = tmp_path / "annos.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a", bytes(range(256)) * 40)
     data = bytearray(path.read_bytes())
     if damage == "password":
-        data[6] |= 1  # a flag of the file's head, and of the directory's
+        data[6] |= 1  # a flag in the file's header and in the directory
         data[data.index(b"PK\1\2") + 8] |= 1
     else:
         data[31:60] = b"\xff" * 29
     path.write_bytes(data)
-    with pytest.raises(FetchError, match=r"annos.zip: not a zip file that can be unpacked"):
+    with pytest.raises(FetchError, match=r"annos.zip: cannot be unpacked"):
         unpack(path, tmp_path / "annos")
     assert not (tmp_path / "annos").exists()
 

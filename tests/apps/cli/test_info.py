@@ -1,18 +1,20 @@
-"""`refhcm info` on the golden checkpoints, and on all that is none."""
+"""`refhcm info` on the golden checkpoints, and on files that are not checkpoints."""
 
 import argparse
 import json
 import os
 import shutil
-import struct
 import zipfile
 
 import pytest
 import torch
+from golden_folder import CHECKPOINTS
 
 from refhcm.apps.cli import main as cli
 from refhcm.apps.cli.info import describe
 from refhcm.models.refhcm import Network, NetworkConfig
+from refhcm.models.vqgan.config import read_config
+from refhcm.utils.checkpoints import read_checkpoint
 
 SIZE = {"arch": "refhcm_test", "encoder_layers": 1, "decoder_layers": 1, "resnet_width": 8, "task": "rkpt"}
 SYMBOLS = 40
@@ -31,15 +33,18 @@ def write(path, weights, *, args=None, **rest):
     return path
 
 
-@pytest.mark.parametrize(("task", "updates"), [("multitask", 250), ("rpar_full_mask", 150)])
-def test_the_golden_checkpoints_can_be_used(golden_checkpoint, task, updates):
-    facts = describe(golden_checkpoint(task))
+@pytest.mark.parametrize("task", CHECKPOINTS)
+def test_the_golden_checkpoints_can_be_used(golden_checkpoint, real_vocabulary, task):
+    facts, checkpoint = describe(golden_checkpoint(task)), read_checkpoint(golden_checkpoint(task))
+    flags = checkpoint.flags()
     assert facts["kind"] == "fairseq checkpoint"
     assert facts["loads"]
-    assert (facts["arch"], facts["task"], facts["updates"]) == ("refhcm", task, updates)
-    assert facts["sizes"]["encoder_embed_dim"] == 64
-    assert facts["sizes"]["resnet_type"] == "resnet18"
-    assert (facts["vocabulary_rows"], facts["num_bins"], facts["patch_image_size"]) == (59457, 1000, 128)
+    updates = checkpoint.rest["optimizer_history"][-1]["num_updates"]
+    assert (facts["arch"], facts["task"], facts["updates"]) == (flags["arch"], task, updates)
+    for name in ("encoder_embed_dim", "resnet_type"):
+        assert facts["sizes"][name] == flags[name]
+    assert facts["vocabulary_rows"] == len(real_vocabulary)
+    assert (facts["num_bins"], facts["patch_image_size"]) == (flags["num_bins"], flags["patch_image_size"])
     assert facts["missing"] == facts["extended"] == facts["dropped"] == []
     assert set(facts["dtype"]) == {"float32"}
     assert not facts["optimizer_state"]
@@ -47,16 +52,21 @@ def test_the_golden_checkpoints_can_be_used(golden_checkpoint, task, updates):
 
 
 def test_the_golden_tokenizer(golden, tmp_path):
-    facts = describe(golden / "vqgan" / "model.ckpt")
+    facts, config = describe(golden / "vqgan" / "model.ckpt"), read_config(golden / "vqgan" / "model.yaml")
     assert facts["kind"] == "parsing-map tokenizer"
     assert facts["loads"]
-    assert (facts["codes"], facts["code_width"], facts["map_size_hw"]) == (32, 256, [128, 96])
+    sizes = (config.n_embed, config.embed_dim, list(config.input_size_hw))
+    assert (facts["codes"], facts["code_width"], facts["map_size_hw"]) == sizes
     shutil.copy(golden / "vqgan" / "model.ckpt", tmp_path / "alone.ckpt")
     facts = describe(tmp_path / "alone.ckpt")
     assert not facts["loads"]
-    assert f"there is no {tmp_path / 'alone.yaml'}; name it with --yaml" in facts["problem"]
+    assert f"there is no {tmp_path / 'alone.yaml'}; name the file with --yaml" in facts["problem"]
     assert describe(tmp_path / "alone.ckpt", yaml=golden / "vqgan" / "model.yaml")["loads"]
-    changed = (golden / "vqgan" / "model.yaml").read_text().replace("n_embed: 32", "n_embed: 48")
+    changed = (
+        (golden / "vqgan" / "model.yaml")
+        .read_text()
+        .replace(f"n_embed: {config.n_embed}", f"n_embed: {config.n_embed + 16}")
+    )
     (tmp_path / "alone.yaml").write_text(changed)
     facts = describe(tmp_path / "alone.ckpt")
     assert not facts["loads"]
@@ -169,7 +179,7 @@ def test_a_file_that_would_run_code_is_refused(tmp_path, capsys):
     assert not (tmp_path / "ran").exists()
 
 
-def test_files_that_are_no_checkpoints(weights, tmp_path):
+def test_files_that_are_not_checkpoints(weights, tmp_path):
     torch.save(weights, tmp_path / "bare.pt")
     torch.save([1, 2], tmp_path / "list.pt")
     torch.save({"a": 1, "b": 2}, tmp_path / "other.pt")
@@ -197,18 +207,11 @@ def test_files_that_are_no_checkpoints(weights, tmp_path):
 
 
 def test_safetensors(tmp_path):
-    header = json.dumps(
-        {
-            "__metadata__": {"from": "a test"},
-            "a": {"dtype": "F16", "shape": [2], "data_offsets": [0, 4]},
-        }
-    ).encode()
-    (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"1234")
+    (tmp_path / "a.safetensors").write_bytes(b"1234")
     facts = describe(tmp_path / "a.safetensors")
     assert facts["kind"] == "safetensors"
-    assert facts["dtype"] == {"F16": 1}
-    assert facts["metadata"] == {"from": "a test"}
     assert not facts["loads"]
+    assert "needs a .pt checkpoint" in facts["problem"]
 
 
 def test_json_and_missing_files(golden, tmp_path, capsys):

@@ -46,7 +46,7 @@ def test_encode_then_score(world, capsys):
     assert person.crop((128, 96)).equal(torch.from_numpy(draw_person(2)).long())
     assert list(map(int, rows[2][3].split(","))) == tokenizer.encode(person.crop((32, 24))[None])[0].tolist()
 
-    again = world / "again.tsv"  # a table with codes is encoded anew
+    again = world / "again.tsv"  # the codes of a table are made anew
     assert run_tokenizer(world, "encode", *weights, "--out", again, data="coded.tsv") == 0
     assert again.read_bytes() == (world / "coded.tsv").read_bytes()
 
@@ -101,7 +101,7 @@ def test_training_resumes_exactly(world):
         assert weight.equal(parts["state_dict"][name]), name
 
 
-def test_interrupt_saves_and_goes_on(world, capsys):
+def test_interrupt_saves_and_the_command_resumes(world, capsys):
     update = TokenizerTrainer.update
 
     def interrupted(trainer, label_maps):
@@ -111,7 +111,7 @@ def test_interrupt_saves_and_goes_on(world, capsys):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TokenizerTrainer, "update", interrupted)
-        assert train(world) == 130  # a script must not go on to what needs the end of this
+        assert train(world) == 130  # a script must stop here, too
     assert "stopped at update 2 of 4" in capsys.readouterr().err
     assert torch.load(world / "run" / "model.ckpt", weights_only=True)["step"] == 2
     assert train(world) == 0
@@ -127,9 +127,10 @@ def test_other_settings_are_not_resumed(world, capsys):
     assert "was trained with seed 0, now it is 3" in capsys.readouterr().err
 
 
-def test_dead_codes_are_revived():
+def test_dead_codes_are_revived(world):
     settings = TokenizerSettings(updates=1000, batch_size=2, lr=1e-3, seed=0)
-    trainer = TokenizerTrainer(_config(), settings, device=torch.device("cpu"))
+    crops = TrainingCrops(MaskRows(open_table(world / "rows.tsv"), world), (32, 24), seed=0)
+    trainer = TokenizerTrainer(_config(), settings, crops, device=torch.device("cpu"))
     maps = torch.from_numpy(np.stack([draw_person(seed, 32, 24) for seed in range(4)])).long()
     trainer.update(maps)
     trainer.place_codebook(maps)
@@ -149,11 +150,11 @@ def test_kmeans_finds_the_clusters():
 
 
 def test_draws_depend_on_seed_and_number_alone(world):
-    persons = MaskRows(open_table(world / "rows.tsv"), world)
-    crops = TrainingCrops(persons, (32, 24), seed=1)
+    rows = MaskRows(open_table(world / "rows.tsv"), world)
+    crops = TrainingCrops(rows, (32, 24), seed=1)
     first = [crops[k] for k in range(24)]
     assert all(crops[k].equal(first[k]) for k in (17, 3, 17))
-    plain = [persons[i].crop((32, 24)) for i in range(6)]
+    plain = [rows[i].crop((32, 24)) for i in range(6)]
     as_they_are = [any(crop.equal(map_) for map_ in plain) for crop in first]
     mirrored = [any(crop.equal(mirror_label_map(map_)) for map_ in plain) for crop in first]
     assert any(as_they_are)
@@ -172,7 +173,7 @@ def _config():
     [
         (lambda w: np.save(w / "gts" / "3.npy", np.zeros((5, 5), int)), "rows.tsv:4: column mask: .*is 5 x 5"),
         (lambda w: np.save(w / "gts" / "3.npy", np.full((140, 112), 20)), "rows.tsv:4: column mask: .*classes 0..19"),
-        (lambda w: (w / "imgs" / "3.png").unlink(), "rows.tsv:4: column image: .*can not be read"),
+        (lambda w: (w / "imgs" / "3.png").unlink(), "rows.tsv:4: column image: .*cannot be read"),
         (lambda w: (w / "rows.tsv").write_text("a\tb\tc\n"), "rows.tsv:1: has 3 columns, expected id"),
         (lambda w: (w / "rows.tsv").write_text("a\tb\t5,5,2,9\t0.npy\t0.png\n"), "rows.tsv:1: column box"),
     ],
@@ -198,7 +199,7 @@ def test_yaml_and_weights_of_two_tokenizers(world, capsys):
     assert train(world) == 0
     (world / "model.yaml").write_text(yaml.safe_dump({"model": {"params": TINY | {"n_embed": 16}}}))
     assert run_tokenizer(world, "score", "--vq-ckpt", world / "run" / "model.ckpt") == 2
-    assert "quantize.embedding.weight is [32, 16] in the checkpoint, [16, 16] by" in capsys.readouterr().err
+    assert "quantize.embedding.weight is [32, 16] in the checkpoint, expected [16, 16] from" in capsys.readouterr().err
 
 
 @pytest.mark.slow

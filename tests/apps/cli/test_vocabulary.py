@@ -109,8 +109,8 @@ def test_mistakes_are_named(world, tmp_path):
         (str(table), UserError, "which column"),
         (f"{table}:5", DataError, r"train\.tsv:1: a word of more than 1000"),
         (f"{table}:9", DataError, r"train\.tsv:1: has 6 columns"),
-        (str(tmp_path / "none.txt"), DataError, r"none\.txt: can not be read"),
-        (str(tmp_path / "latin.txt"), DataError, r"latin\.txt: can not be read"),
+        (str(tmp_path / "none.txt"), DataError, r"none\.txt: cannot be read"),
+        (str(tmp_path / "latin.txt"), DataError, r"latin\.txt: cannot be read"),
         (str(tmp_path / "empty.txt"), DataError, "no text"),
     ):
         with pytest.raises(error, match=message):
@@ -121,7 +121,7 @@ def test_mistakes_are_named(world, tmp_path):
 def test_a_vocabulary_in_use_is_not_overwritten(folder, capsys):
     before = (folder / "dict.txt").read_bytes()
     assert refhcm("vocabulary", str(folder.parent / "words.txt"), "--out", str(folder)) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "exists, and models may depend on it" in capsys.readouterr().err
     assert (folder / "dict.txt").read_bytes() == before
     assert not list(folder.parent.glob(".bpe*"))
 

@@ -1,4 +1,4 @@
-"""ComfyUI's nodes: the clone in its plug-in folder is found and answers; its values become ours, and ours its."""
+"""The nodes for ComfyUI: a clone in its plug-in folder is found and answers; values are converted both ways."""
 
 import json
 import os
@@ -22,8 +22,7 @@ EXPRESSION = "the guy waving with the left hand"
 WANTED = {"keypoints": True, "parts": True, "parallel": False, "caption": False}
 HAIR = [[0, 0, 0, 0, 0, 0], [0, 1, 1, 1, 0, 0], [0, 1, 1, 1, 0, 0], [0, 0, 0, 0, 0, 0]]  # `Model.person`'s
 
-# What ComfyUI does with a folder in custom_nodes: a module under the folder's path, which is no name that Python
-# would find; `refhcm` itself must not be needed.
+# ComfyUI loads a folder in custom_nodes as a module named after its path, so no import may need the name `refhcm`.
 PLUG_IN = """
 import importlib.util, json, os, sys
 sys.modules["refhcm"] = sys.modules["fcntl"] = None  # there is no fcntl on Windows
@@ -89,12 +88,12 @@ def test_the_clone_is_a_plug_in(tmp_path):
 
 
 def outline(box_xyxy):
-    """The box of the pixels that a box's mask holds."""
+    """The box around the pixels in a box's mask."""
     return [float(int(number)) for number in box_xyxy]
 
 
 @pytest.mark.parametrize("name", comfyui.NODE_CLASS_MAPPINGS)
-def test_what_comfyui_reads_of_a_node(name):
+def test_a_node_has_what_comfyui_reads(name):
     node = comfyui.NODE_CLASS_MAPPINGS[name]
     inputs = node.INPUT_TYPES()["required"]
     method = getattr(node, node.FUNCTION)
@@ -124,12 +123,12 @@ def test_a_batch(model):
     assert not comfyui.PickRefHCMParts().pick(answers, hair=False, face=True)[0].any()
 
 
-def test_a_caption_of_the_box(model):
+def test_the_person_in_the_box_is_described(model):
     caption = comfyui.AskRefHCM().ask(model, torch.zeros(1, 4, 6, 3), "a man", **WANTED | {"caption": True})[4]
     assert caption == ["at [0.0, 0.0, 6.0, 4.0]"]
 
 
-def test_pixels_come_as_they_are():
+def test_pixels_survive_conversion():
     pixels = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
     (picture,) = comfyui.read_images(torch.from_numpy(pixels.astype(np.float32) / 255))
     assert (np.asarray(picture) == pixels[0]).all()
@@ -153,16 +152,16 @@ def test_an_empty_mask_among_others_is_no_person(model):
 def test_mistakes(model):
     image, ask, describe = torch.zeros(3, 4, 6, 3), comfyui.AskRefHCM().ask, comfyui.DescribeRefHCM().describe
     with pytest.raises(UserError, match="mask: is empty"):
-        describe(model, image, torch.zeros(1, 64, 64))  # what ComfyUI gives for a picture without a mask
+        describe(model, image, torch.zeros(1, 64, 64))  # what ComfyUI sends for a picture without a mask
     with pytest.raises(UserError, match="one for each of the 3 pictures, got 2"):
         describe(model, image, torch.ones(2, 4, 6))
     for node in (
         lambda: ask(model, image[:0], "a man", **WANTED),
         lambda: describe(model, image[:0], image[:0, ..., 0]),
     ):
-        with pytest.raises(UserError, match="image: the batch holds no picture"):
+        with pytest.raises(UserError, match="image: the batch is empty"):
             node()
-    with pytest.raises(UserError, match=r"gone\.pt is no longer there; looked in .*checkpoints"):
+    with pytest.raises(UserError, match=r"gone\.pt is gone; looked in .*checkpoints"):
         comfyui.LoadRefHCM().load("gone.pt", "auto")
     with pytest.raises(UserError, match="no folder vqgan beside the weights"):
         ask(Model(tokenizer=None), image, "a man", **WANTED)
@@ -174,17 +173,17 @@ UNREAD = refhcm.Answer((6, 4), valid=False, symbols=(), text="")
 def test_parts_that_were_not_asked_for(model, monkeypatch):
     monkeypatch.setattr(model, "refer", lambda *asked, **wanted: [UNREAD])  # not valid for another reason
     asked = comfyui.AskRefHCM().ask(model, torch.zeros(1, 4, 6, 3), "a man", **WANTED | {"parts": False})[-1]
-    with pytest.raises(UserError, match="holds no parts; switch on parts"):
+    with pytest.raises(UserError, match="has no parts; switch on parts"):
         comfyui.PickRefHCMParts().pick(asked, hair=True)
 
 
-def test_an_answer_that_can_not_be_read_is_an_empty_mask():
-    assert not comfyui.PickRefHCMParts().pick(comfyui.Asked([UNREAD], parts=True), hair=True)[0].any()
+def test_an_unreadable_answer_is_an_empty_mask():
+    assert not comfyui.PickRefHCMParts().pick(comfyui.Answers([UNREAD], parts=True), hair=True)[0].any()
     assert not comfyui.box_mask(UNREAD).any()
 
 
 def test_what_comfyui_knows_is_used(tmp_path, monkeypatch):
-    """Its folders and device as it has them; stand-ins, for it is in no package index."""
+    """Its folders, device and progress bar, as stand-ins: ComfyUI is in no package index."""
     models, other, own = tmp_path / "models", tmp_path / "other", tmp_path / "project"
     files = [models / "refhcm" / "mine.pt", models / "refhcm" / "small" / "model.pt", other / "mine.pt", other / "b.pt"]
     for file in [*files, own / "checkpoints" / "refhcm.pt", own / "checkpoints" / "synthetic" / "model.pt"]:

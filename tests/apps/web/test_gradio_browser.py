@@ -1,4 +1,4 @@
-"""The page in a real browser, Debian's Chromium without a window: what a visitor does with mouse and keyboard."""
+"""The page in a real browser (headless Chromium): what a visitor does with mouse and keyboard."""
 
 import json
 import re
@@ -15,15 +15,15 @@ from refhcm.apps.web.page import EXAMPLES  # noqa: E402
 from refhcm.data.pictures import MAX_BYTES, open_picture  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no {CHROMIUM}: apt-get install chromium")
-STEP_MS = 100_000  # other programs may have the machine
+STEP_MS = 100_000  # the machine may be busy
 ROOM, SNOW = EXAMPLES / "room.jpg", EXAMPLES / "snow.jpg"
 
 
 @pytest.fixture(scope="module")
-def server(golden, golden_checkpoint, bpe_dir, tmp_path_factory):
-    flags = [f"--checkpoint={golden_checkpoint('multitask')}", f"--tokenizer={golden / 'vqgan'}"]
+def server(tmp_path_factory):
+    """The page with the shipped model."""
     log = tmp_path_factory.mktemp("page") / "log.txt"
-    server = Server(*flags, f"--bpe-dir={bpe_dir}", "--device=cpu", log=log)
+    server = Server("--device=cpu", log=log)
     yield server
     assert server.stop() == 0
     assert "Traceback" not in log.read_text()
@@ -51,7 +51,7 @@ class Visitor:
         self.page.get_by_label(KINDS[kind].label, exact=True).check()
 
     def ask(self, *, expect="."):
-        """Presses the button, waits for another answer's file, and gives what it holds; `expect` is in the sentence."""
+        """Presses the button and waits for a new answer: its JSON. expect: a pattern that the sentence must match."""
         self.page.click("#ask")
         self.page.wait_for_selector("#answer-json")
         while (answer := self.downloaded("answer-json")).url == self.last:
@@ -61,7 +61,7 @@ class Visitor:
         return json.loads(answer.path().read_bytes())
 
     def ask_in_vain(self, *, expect):
-        """Presses the button, waits for the sentence, and sees that nothing else is shown."""
+        """Presses the button, waits for the sentence, and checks that nothing else is shown."""
         self.page.click("#ask")
         playwright.expect(self.page.locator("#status .problem")).to_contain_text(re.compile(expect), timeout=STEP_MS)
         playwright.expect(self.page.locator("#answer-json")).to_be_hidden(timeout=STEP_MS)
@@ -73,14 +73,14 @@ class Visitor:
         return download.value
 
     def drawn(self, path):
-        """The drawing, by the page's own download button."""
+        """The pixels of the drawing, saved under `path` as the page offers it."""
         source = self.page.get_attribute("#drawn img", "src")
         path.write_bytes(self.page.request.get(source).body())
         with Image.open(path) as image:
             return image.convert("RGB").tobytes()
 
     def drag(self, selector, start, end):
-        """From one point to another, given in parts of the element's width and height."""
+        """Drags from one point to another, given as fractions of the element's width and height."""
         self.page.locator(selector).scroll_into_view_if_needed()
         edge = self.page.locator(selector).bounding_box()
         places = [(edge["x"] + x * edge["width"], edge["y"] + y * edge["height"]) for x, y in (start, end)]
@@ -113,9 +113,9 @@ def visitor(server, chromium):
 def test_a_visit(visitor, tmp_path):
     """Upload, ask for keypoints, switch the box off, download, draw a box for a caption, upload rubbish."""
     page = visitor.page
-    assert "multitask.pt" in page.inner_text("#model")
+    assert "comes with the project" in page.inner_text("#model")
     visitor.upload(ROOM)
-    page.fill("#words textarea", "the man in the middle")
+    page.fill("#expression textarea", "the man in the middle")
     visitor.choose("keypoints")
     answer = visitor.ask(expect="Found: a box, [0-9]+ keypoints")
     assert answer["size"] == list(open_picture(ROOM).size)
@@ -137,21 +137,21 @@ def test_a_visit(visitor, tmp_path):
     corners = [float(number) for number in page.input_value("#box textarea").split(",")]
     assert corners == pytest.approx([0.3 * width, 0.25 * height, 0.7 * width, 0.95 * height], abs=1.5)
     described = visitor.ask()
-    said = described["caption"] or described["notes"][0]  # of an untrained model's words some can not be read
+    said = described["caption"] or described["notes"][0]  # words that cannot be read are said to be so
     assert re.sub(r"\s+", " ", said) in re.sub(r"\s+", " ", page.inner_text("#status"))
 
     rubbish = tmp_path / "rubbish.png"
     rubbish.write_bytes(broken_pictures()["words.png"])
     visitor.upload(rubbish)
     visitor.choose("box")
-    visitor.ask_in_vain(expect="image: is no picture that can be read")
+    visitor.ask_in_vain(expect="image: cannot be read as a picture")
 
 
 @pytest.mark.slow
 def test_each_task_and_each_example(visitor):
     page = visitor.page
     visitor.upload(SNOW)
-    page.fill("#words textarea", "the man in the blue sweater")
+    page.fill("#expression textarea", "the man in the blue sweater")
     for kind in ("box", "keypoints", "parallel", "chain"):
         visitor.choose(kind)
         visitor.ask(expect="a box")
@@ -184,7 +184,7 @@ def test_a_typed_box_is_drawn_and_a_new_picture_has_none(visitor):
     visitor.upload(ROOM)
     playwright.expect(page.locator("#box textarea")).to_have_value("", timeout=STEP_MS)
     page.wait_for_selector("#drawer .frame", state="hidden")
-    visitor.ask_in_vain(expect="box: there is none yet")
+    visitor.ask_in_vain(expect="box: no box yet")
 
 
 @pytest.mark.slow
@@ -193,7 +193,7 @@ def test_broken_uploads_are_sentences(name, visitor, tmp_path):
     path = tmp_path / name
     path.write_bytes(broken_pictures()[name])
     visitor.upload(path)
-    visitor.page.fill("#words textarea", "a man")
+    visitor.page.fill("#expression textarea", "a man")
     visitor.ask_in_vain(expect="image: ")
 
 

@@ -1,4 +1,4 @@
-"""The page's functions without a browser: each question, its answer as shown, and what can be wrong."""
+"""The page's functions without a browser: each kind of question, what is shown, and every mistake as a sentence."""
 
 import asyncio
 import json
@@ -38,7 +38,7 @@ def test_this_machine_only_unless_asked():
 
 
 def built(make):
-    """What `make()` gives, made while an event loop runs: gradio leaves one open where it finds none."""
+    """The result of `make()`, called inside an event loop: without one, gradio would open a loop and leave it open."""
 
     async def made():
         return make()
@@ -53,7 +53,7 @@ def asking(model):
 
 @pytest.fixture
 def upload(tmp_path, monkeypatch):
-    """`upload(bytes)`: path of an uploaded file."""
+    """`upload(data)`: the path of an uploaded file that holds these bytes."""
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
 
     def save(data, name="picture.png"):
@@ -65,10 +65,10 @@ def upload(tmp_path, monkeypatch):
     return save
 
 
-def ask(asking, path, kind, *, words="a man", box="10, 20, 60, 80", instruction="what is it?", settings=SHORT):
-    """The page's answer by name."""
+def ask(asking, path, kind, *, expression="a man", box="10, 20, 60, 80", instruction="what is it?", settings=SHORT):
+    """What the page shows, by name."""
     wanted = ["keypoints", "parts"]
-    values = asking.ask(kind, path, words, box, instruction, wanted, *settings, progress=lambda *_, **__: None)
+    values = asking.ask(kind, path, expression, box, instruction, wanted, *settings, progress=lambda *_, **__: None)
     names = ["sentence", "drawn", "legend", "table", "json", "shown"]
     return dict(zip(names, values, strict=False)) | {"files": values[len(names) :]}
 
@@ -113,21 +113,21 @@ def test_a_broken_picture_is_a_sentence(name, asking, upload):
 @pytest.mark.parametrize(
     ("kind", "given", "sentence"),
     [
-        ("box", {"words": ""}, "text: needs a text"),
-        ("box", {"words": " \n"}, "text: needs a text"),
-        ("box", {"words": None}, "text: needs a text"),
-        ("box", {"words": 7}, "text: needs a text, got int"),
-        ("box", {"words": ["a", "b"]}, "text: needs a text, got list"),
-        ("box", {"words": {"a": 1}}, "text: needs a text, got dict"),
-        ("keypoints", {"words": "...!"}, "expression: needs words"),
-        ("parts", {"words": "word " * 10_001}, "at most 10000 are read"),
-        ("box", {"words": "half \ud800"}, "half a character"),
-        ("chain", {"words": ""}, "text: needs a text"),
-        ("instruction", {"instruction": ""}, "instruction: needs a text"),
-        ("instruction", {"instruction": 1.5}, "instruction: needs a text"),
+        ("box", {"expression": ""}, "expression: is empty"),
+        ("box", {"expression": " \n"}, "expression: is empty"),
+        ("box", {"expression": None}, "expression: needs text"),
+        ("box", {"expression": 7}, "expression: needs text, got int"),
+        ("box", {"expression": ["a", "b"]}, "expression: needs text, got list"),
+        ("box", {"expression": {"a": 1}}, "expression: needs text, got dict"),
+        ("keypoints", {"expression": "...!"}, "expression: needs some words"),
+        ("parts", {"expression": "word " * 10_001}, "needs 10000 or fewer"),
+        ("box", {"expression": "half \ud800"}, "not valid Unicode"),
+        ("chain", {"expression": ""}, "expression: is empty"),
+        ("instruction", {"instruction": ""}, "instruction: is empty"),
+        ("instruction", {"instruction": 1.5}, "instruction: needs text"),
         ("instruction", {"instruction": "word " * 1999}, "symbols long"),
-        ("caption", {"box": ""}, "box: there is none yet"),
-        ("caption", {"box": None}, "box: there is none yet"),
+        ("caption", {"box": ""}, "box: no box yet"),
+        ("caption", {"box": None}, "box: no box yet"),
         ("caption", {"box": "nan, 1, 2, 3"}, "box: needs 4 finite numbers"),
         ("caption", {"box": "1, 2, inf, 3"}, "box: needs 4 finite numbers"),
         ("caption", {"box": "1, 2, 3"}, "box: needs 4 finite numbers"),
@@ -154,9 +154,9 @@ def test_a_mistake_is_a_sentence(kind, given, sentence, asking, upload):
     assert "Traceback" not in answer["sentence"]
 
 
-def test_odd_symbols_are_answered(asking, upload):
+def test_odd_text_is_answered(asking, upload):
     path = upload(encoded())
-    for words in (
+    for expression in (
         "女性 🧍‍♀️ ñ",
         "<bin_1><bin_2>",
         "{} {0} %s \\ '\" ; DROP",
@@ -164,7 +164,7 @@ def test_odd_symbols_are_answered(asking, upload):
         "a\x00b",
         "<script>",
     ):
-        assert ask(asking, path, "box", words=words)["json"]["box"] is not None
+        assert ask(asking, path, "box", expression=expression)["json"]["box"] is not None
 
 
 @pytest.mark.parametrize("path", [None, 3, [], "nowhere.png", "/etc/passwd", "a\0b", "../../etc/passwd", os.sep])
@@ -197,7 +197,7 @@ def test_the_api_is_the_python_api(model, asking, upload):
     path = upload(encoded())
     assert asking.refer(path, "a man", keypoints=True) == model.refer(path, "a man", keypoints=True).to_dict()
     assert asking.describe(path, [1, 2, 50, 60]) == model.describe(path, [1, 2, 50, 60]).to_dict()
-    assert asking.chain(path, "a man", True, False) == model.chain(path, "a man", keypoints=True).to_dict()
+    assert asking.chain(path, "a man", True, False, *SETTINGS) == model.chain(path, "a man", keypoints=True).to_dict()
     assert asking.instruct(path, "what is it?", *SETTINGS) == model.instruct(path, "what is it?").to_dict()
     with pytest.raises(gr.Error, match="parallel: needs true or false, got 'yes'"):
         asking.refer(path, "a man", parallel="yes")
@@ -246,8 +246,8 @@ def test_mistakes_are_one_line(options, message, capsys, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(("ignored", "stopped"), [(False, True), (True, False)])
-def test_a_terminal_that_closes_leaves_no_picture(ignored, stopped, tmp_path):
-    """Under nohup it ends nothing."""
+def test_no_picture_is_left_when_the_terminal_closes(ignored, stopped, tmp_path):
+    """Closing the terminal ends the page and deletes uploads; under nohup the signal is ignored."""
     program = f"""
 import os, signal, sys
 from pathlib import Path
@@ -267,7 +267,7 @@ sys.exit(main(["web"]))
     assert not list(tmp_path.rglob("visitor.jpg"))
 
 
-def test_what_the_page_says_of_symbols_is_the_model_s(model):
+def test_the_page_names_the_model_s_own_symbols(model):
     """The shipped model has 128 bins, the golden one 1000."""
     for chosen, last in ((model, 999), (load(), 127)):
         page = built(lambda chosen=chosen: make_page(chosen, about=""))
@@ -275,7 +275,7 @@ def test_what_the_page_says_of_symbols_is_the_model_s(model):
         assert f"<bin_0> to <bin_{last}>" in said
         assert 'role="status" aria-live="polite"' in said
         (region,) = set(re.findall(r"what does the region ((?:<bin_\d+> ?){4})describe", said))
-        assert chosen._instruction().check(region, "example") == {"text": region}
+        assert chosen._instruction.check(region, "example") == {"text": region}
 
 
 def test_the_shipped_model_says_so(model):

@@ -1,4 +1,4 @@
-"""The page as a server: programs that ask through gradio's client, many at once, and with rubbish."""
+"""The page as a server: programs ask through gradio's client, many at once, and send rubbish."""
 
 import random
 import time
@@ -17,7 +17,7 @@ from refhcm.data.pictures import MAX_BYTES  # noqa: E402
 from refhcm.inference.loading import load  # noqa: E402
 
 MANY = 50
-ALLOWED = 1.1  # memory afterwards, in parts of what it was before
+ALLOWED = 1.1  # memory afterwards / memory before
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def client(server):
 
 @pytest.fixture
 def picture(tmp_path):
-    """`picture(seed)`: a file of its own size and content."""
+    """`picture(seed)`: a picture file; size and content depend on the seed."""
 
     def save(seed):
         path = tmp_path / f"picture_{seed}.png"
@@ -57,7 +57,7 @@ def picture(tmp_path):
 
 
 def questions(picture):
-    """Mixed ones: (endpoint, arguments of the API, the same asked of a model in Python)."""
+    """A mix of (endpoint, its arguments, the same question as a function of a model)."""
     person = ["a man", "the woman in red", "kid with a hat", "who is running?"]
     asked = []
     for k in range(MANY):
@@ -99,14 +99,14 @@ def test_many_at_once_are_answered_as_if_alone(client, options, picture):
 
 ELSEWHERE = {"path": "http://203.0.113.9/x.jpg", "meta": {"_type": "gradio.FileData"}}
 MISTAKES = [
-    ("/refer", {"expression": ""}, "expression: needs a text"),
-    ("/refer", {"expression": 7}, "expression: needs a text, got int"),
-    ("/refer", {"expression": ["a man"]}, "expression: needs a text, got list"),
-    ("/refer", {"expression": "word " * 10_000}, "at most 10000 are read"),
-    ("/refer", {"image": None}, "image: there is none yet"),
+    ("/refer", {"expression": ""}, "expression: is empty"),
+    ("/refer", {"expression": 7}, "expression: needs text, got int"),
+    ("/refer", {"expression": ["a man"]}, "expression: needs text, got list"),
+    ("/refer", {"expression": "word " * 10_000}, "needs 10000 or fewer"),
+    ("/refer", {"image": None}, "image: no picture yet"),
     ("/refer", {"image": 3}, "image: needs an uploaded picture"),
-    ("/refer", {"image": "/etc/passwd"}, "image: needs an uploaded picture, got the name of another file"),
-    ("/refer", {"image": {"path": "/etc/passwd"}}, "image: needs an uploaded picture, got the name of another file"),
+    ("/refer", {"image": "/etc/passwd"}, "image: needs an uploaded picture, got the path of another file"),
+    ("/refer", {"image": {"path": "/etc/passwd"}}, "image: needs an uploaded picture, got the path of another file"),
     ("/refer", {"image": ELSEWHERE}, "got an address"),
     ("/refer", {"expression": ELSEWHERE}, "got an address"),
     ("/refer", {"parallel": ELSEWHERE}, "got an address"),
@@ -118,14 +118,14 @@ MISTAKES = [
     ("/describe", {"box": [1, 2]}, "box: needs 4 finite numbers"),
     ("/describe", {"box": [[1, 2, 3, 4]]}, "box: needs 4 finite numbers"),
     ("/describe", {"box": "900, 900, 990, 990"}, "wholly outside"),
-    ("/chain", {"text": "..."}, "text: needs words"),
+    ("/chain", {"text": "..."}, "text: needs some words"),
     ("/chain", {"beam": 1000}, "beam: needs a whole number from 1 to 20"),
     ("/chain", {"temperature": "hot"}, "temperature: needs a number"),
-    ("/instruct", {"instruction": " "}, "instruction: needs a text"),
+    ("/instruct", {"instruction": " "}, "instruction: is empty"),
     (
         "/instruct",
         {"instruction": "<bin_1000>"},
-        "<bin_1000> is no symbol of this model, which has <bin_0> to <bin_999>",
+        "this model has no symbol <bin_1000>: its bins are <bin_0> to <bin_999>",
     ),
     ("/instruct", {"instruction": "a", "min_len": -1}, "min_len: needs a whole number"),
 ]
@@ -134,19 +134,19 @@ MISTAKES = [
 @pytest.mark.parametrize(("endpoint", "given", "sentence"), MISTAKES)
 def test_a_mistake_is_a_sentence(endpoint, given, sentence, client, picture):
     with pytest.raises(gradio_client.exceptions.AppError) as error:
-        client.predict(**whole(endpoint, given, picture(1)), api_name=endpoint)
+        client.predict(**complete(endpoint, given, picture(1)), api_name=endpoint)
     assert sentence in str(error.value)
 
 
-def whole(endpoint, given, path):
-    """The arguments with those that are not under test filled in."""
+def complete(endpoint, given, path):
+    """All arguments of an endpoint: the given ones, and defaults for the rest."""
     default = {"/refer": {"expression": "a man"}, "/describe": {"box": "1, 2, 30, 40"}, "/chain": {"text": "a man"}}
     filled = {"image": gradio_client.handle_file(str(path))} | default.get(endpoint, {"instruction": "a man"})
     return filled | given
 
 
-def test_the_server_says_no_to_a_file_that_is_too_large(server, tmp_path):
-    """The limit is that of the upload, before anything is opened."""
+def test_the_server_refuses_a_file_that_is_too_large(server, tmp_path):
+    """The upload itself is refused, before anything is opened."""
     edge = b"edge"
     body = b'--edge\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
     body += bytes(MAX_BYTES + 1) + b"\r\n--edge--\r\n"
@@ -163,7 +163,7 @@ def test_the_server_says_no_to_a_file_that_is_too_large(server, tmp_path):
 def test_rubbish_leaves_the_server_as_it_was(server, client, picture, tmp_path):
     good = {"expression": "a man", "image": gradio_client.handle_file(str(picture(2)))}
     before = client.predict(**good, api_name="/refer")
-    for _ in range(10):  # what is allocated once is there now
+    for _ in range(10):  # allocate all that is allocated once
         client.predict(**good, api_name="/refer")
     rounds, memory = 7, server.memory()
     for round_ in range(rounds):
@@ -174,7 +174,7 @@ def test_rubbish_leaves_the_server_as_it_was(server, client, picture, tmp_path):
                 client.predict(**good | {"image": gradio_client.handle_file(str(path))}, api_name="/refer")
         for endpoint, given, sentence in MISTAKES:
             with pytest.raises(gradio_client.exceptions.AppError) as error:
-                client.predict(**whole(endpoint, given, picture(1)), api_name=endpoint)
+                client.predict(**complete(endpoint, given, picture(1)), api_name=endpoint)
             assert sentence in str(error.value)
     assert rounds * (len(broken_pictures()) + len(MISTAKES)) >= 200
     assert client.predict(**good, api_name="/refer") == before

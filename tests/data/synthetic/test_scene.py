@@ -1,4 +1,4 @@
-"""Drawn people: what is drawn agrees with what is said to be true of it."""
+"""Drawn people: the picture agrees with what is said to be true."""
 
 from dataclasses import replace
 from random import Random
@@ -44,10 +44,10 @@ def standing(yaw):
     while (pose.stance, pose.gesture) != ("standing", "none"):
         pose = sample_pose(rng)
     pose = replace(pose, yaw=yaw, head_yaw=yaw)
-    canvas, skeleton = PartMap((200, 260)), pose_skeleton(MAN, pose, size=220, x=100, ground_y=250)
+    part_map, skeleton = PartMap((200, 260)), pose_skeleton(MAN, pose, size=220, x=100, ground_y=250)
     actor = type("Actor", (), {"person": MAN, "pose": pose})()
-    draw_person(Pen(canvas, 0), MAN, pose, skeleton, prop_rgb=(0, 0, 0), prop_large=False, seat_rgb=(0, 0, 0))
-    return canvas, look_at(canvas, [actor], [skeleton], [1])[0]
+    draw_person(Pen(part_map, 0), MAN, pose, skeleton, prop_rgb=(0, 0, 0), prop_large=False, seat_rgb=(0, 0, 0))
+    return part_map, look_at(part_map, [actor], [skeleton], [1])[0]
 
 
 def middle_x(view, label):
@@ -56,7 +56,7 @@ def middle_x(view, label):
 
 def test_left_is_the_persons_own_left():
     front, back = standing(0.0)[1], standing(180.0)[1]
-    # who faces us has the left hand on our right
+    # people who face us have their left hand on our right
     for left, right in ((LEFT_ARM, RIGHT_ARM), (LEFT_SHOE, RIGHT_SHOE)):
         assert middle_x(front, left) > middle_x(front, right) + 10
         assert middle_x(back, left) < middle_x(back, right) - 10
@@ -80,7 +80,7 @@ def test_turned_heads_hide_joints_and_face(yaw, visible):
     assert (face > hair) == (yaw == 0.0)
 
 
-def test_joints_lie_on_the_parts_that_bear_them():
+def test_joints_lie_on_their_parts():
     view = standing(0.0)[1]
     for name, label in (("left_wrist", 14), ("right_wrist", 15), ("nose", 13), ("left_knee", 9), ("left_shoulder", 5)):
         x, y = view.keypoints[JOINTS.index(name)].astype(int)
@@ -88,21 +88,21 @@ def test_joints_lie_on_the_parts_that_bear_them():
 
 
 def test_a_part_that_is_painted_red_is_red():
-    canvas, view = standing(0.0)
+    part_map, view = standing(0.0)
     plain = Style(outline=0, shade=0, warmth=0.0, noise=0.0, blur=0.0)
     black, none = Image.new("RGB", (400, 520)), Image.new("L", (400, 520))
-    picture = np.asarray(paint(canvas, black, shadow=none, style=plain, seed=0))
+    picture = np.asarray(paint(part_map, black, shadow=none, style=plain, seed=0))
     x, y = view.keypoints[[5, 6, 11, 12]].mean(axis=0).astype(int)  # between shoulders and hips
     assert tuple(picture[y, x]) == (200, 40, 40)
 
 
 def test_who_stands_behind_is_hidden():
-    canvas = PartMap((100, 100))
+    part_map = PartMap((100, 100))
     for owner, label, left in ((0, 5, 10), (1, 6, 30)):
-        pen = Pen(canvas, owner)
+        pen = Pen(part_map, owner)
         square = np.array([(left, 20), (left + 40, 20), (left + 40, 60), (left, 60)], float)
         pen.draw(pen.part(label, "top", (1, 2, 3)), square)
-    labels = np.array([part.label for part in canvas.parts])[canvas.map()][1::2, 1::2]
+    labels = np.array([part.label for part in part_map.parts])[part_map.map()][1::2, 1::2]
     assert (labels == 6).sum() == 40 * 40
     assert (labels == 5).sum() == 20 * 40  # the other half is covered
 

@@ -1,4 +1,4 @@
-"""Drawn people: an expression fits one person only, and a caption says what is seen."""
+"""Drawn people: an expression fits only one person, and a caption says what is seen."""
 
 import re
 from collections import Counter
@@ -34,7 +34,7 @@ def scenes():
 
 @pytest.fixture(scope="module")
 def said(scenes):
-    """(scene, person, expression) of all that is said of all."""
+    """(scene, person, expression) of everything that is said about everybody."""
     rng, said = Random(1), []
     for scene in scenes:
         names = names_in(scene, rng)
@@ -68,7 +68,7 @@ def test_expressions_fit_one_person_only(said):
         assert all(truth is False for truth in truths), expression.text
 
 
-def test_what_can_not_be_seen_rules_nobody_out(scenes):
+def test_what_cannot_be_seen_rules_nobody_out(scenes):
     scene = next(scene for scene in scenes if len(scene.views) == 2)
     for of_the_other, fits in ((False, True), (None, False), (True, False)):
         fact = Fact("x", "adjective", ("x",), lambda _, index, other=of_the_other: True if index == 0 else other)
@@ -81,8 +81,8 @@ def test_everybody_can_be_asked_for(scenes):
     assert sum(bool(expressions_for(scene, k, rng, names={}, count=1)) for scene, k in people) > 0.97 * len(people)
 
 
-def test_nobody_is_asked_for_by_looks_that_can_not_be_seen():
-    """A face half outside of the picture, without hair: nothing is left to say."""
+def test_nobody_is_asked_for_by_looks_that_cannot_be_seen():
+    """A face half outside the picture, without hair: nothing is left to say."""
     scene = sample_scene(scene_random(53, "train", 753), max_people=3)
     assert scene.views[0].slots == {"face"}
     assert expressions_for(scene, 0, Random(1), names={}, count=5, looks=True) == []
@@ -97,15 +97,15 @@ def test_expressions_are_of_all_families_and_hardly_repeat(said):
 
 
 def test_what_is_not_worn_is_of_the_topic_of_what_is(said):
-    """Nobody is "in the red dress, not wearing green trousers": of a topic one fact is said."""
+    """Nobody is "in the red dress, not wearing green trousers": one fact of a topic is said."""
     denied = [fact for *_, one in said for fact in one.facts if fact.words[0].startswith("not wearing ")]
     topics = {fact.topic for fact in denied if not fact.topic.startswith("no ")}
     assert topics
     assert topics <= {"bottom", "dress"}
 
 
-def test_a_wave_behind_the_own_body_is_unknown():
-    """Most are of the far arm, from the side."""
+def test_a_wave_behind_the_body_is_unknown():
+    """Most are of the far arm, seen from the side."""
     seen = {True: [], None: []}
     for seed in range(150):
         for view in sample_scene(Random(seed)).views:
@@ -120,7 +120,7 @@ def test_a_wave_behind_the_own_body_is_unknown():
 
 
 def test_bare_knees_are_seen(scenes):
-    """A dress covers them, and so may a skirt or shorts."""
+    """A dress covers them, and a skirt or shorts may."""
     bare = [view for scene in scenes for view in scene.views if knees_bare(view)]
     assert bare
     for view in bare:
@@ -157,8 +157,8 @@ def test_socks_under_trousers_or_boots_are_unknown(scenes):
     assert (set(covering), set(free)) == ({None}, {False})
 
 
-def test_who_is_behind_dark_glasses_may_be_the_one_without_eyes(scenes):
-    """Nor are caps from behind, or people under an umbrella, sure to have no brim, or no shade."""
+def test_eyes_behind_dark_glasses_are_unknown(scenes):
+    """Likewise a cap from behind may have a peak, and under an umbrella there may be shade."""
     (faceless,) = (truth for words, truth in RIDDLES if "whose eyes the photographer can not see from here?" in words)
     (shaded,) = (truth for words, truth in RIDDLES if "who wears something with a brim or peak?" in words)
     people = [(scene, k, view) for scene in scenes for k, view in enumerate(scene.views)]
@@ -173,8 +173,8 @@ def test_who_is_behind_dark_glasses_may_be_the_one_without_eyes(scenes):
     assert {shaded(s, k) for s, k, view in caps if view.actor.pose.view != "back"} == {True}
 
 
-def test_another_person_s_name_comes_last(scenes):
-    """Or what follows would be said of that person."""
+def test_the_name_of_another_person_comes_last(scenes):
+    """Otherwise what follows would be about that person."""
     near = Fact("depth", "place", ("closest to the camera",), lambda *_: True, family="position")
     right = Fact("position", "place", ("further right than the man in red",), lambda *_: True, family="relation")
     for facts in ((near, right), (right, near)):

@@ -36,7 +36,7 @@ def files(folder):
 
 
 def test_a_seed_is_one_world_within_a_version(world):
-    """Whoever changes what is drawn or said raises the version, and writes both here."""
+    """If you change what is drawn or said, raise the version and enter both here."""
     said = [row[:5] for split in SPLITS for row in rows(world / "rkpt" / f"{split}.tsv")]
     said += [[row[0], *row[1:3]] for split in SPLITS for row in rows(world / "rhrc" / f"{split}.tsv")]
     digest = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
@@ -94,14 +94,14 @@ def test_unseen_pairs_are_worn_and_named_in_unseen_alone(world):
                 assert split != "unseen" or any(name in expression["text"] for name in names)
 
 
-def test_facts_tell_what_was_asked(world):
+def test_facts_hold_what_was_asked(world):
     for split in SPLITS:
         asked = [row[2] for row in rows(world / "rkpt" / f"{split}.tsv")]
         lines = (world / "facts" / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
         assert asked == [expression["text"] for line in lines for expression in json.loads(line)["expressions"]]
 
 
-def test_record_tells_the_seed_and_counts(world):
+def test_the_record_holds_seed_and_counts(world):
     record = json.loads((world / "world.json").read_text())
     assert (record["seed"], record["pictures"]) == (5, COUNTS)
     assert record["people"]["train"] == len(rows(world / "rhrc" / "train.tsv"))
@@ -130,7 +130,7 @@ def test_the_same_world_is_left_as_it_is_and_another_is_refused(world):
 
 
 def test_fewer_people(tmp_path):
-    """At most as many as asked for; the record tells, so that no such world passes for the usual one."""
+    """At most as many as asked for; the record says so, and the world does not pass for the usual one."""
     pictures = dict.fromkeys(SPLITS, 5)
     for most in (1, 2):
         world = World(5, pictures, max_people=most)
@@ -146,7 +146,7 @@ def test_fewer_people(tmp_path):
 
 
 def test_looks_alone(tmp_path):
-    """Up to as many expressions for each person as asked for, all of looks; the record tells."""
+    """Up to as many expressions for each person as asked for, all of looks; the record says so."""
     pictures = dict.fromkeys(SPLITS, 5)
     world = World(5, pictures, looks=4)
     write_world(tmp_path / "looks", world, workers=1)
@@ -170,7 +170,7 @@ def test_other_files_are_not_touched(tmp_path):
 
 
 def test_a_link_to_an_empty_folder_and_the_folder_one_is_in(tmp_path, monkeypatch):
-    """Both become the world; what a killed process of the same number left is not in it."""
+    """Both become the world, without what a killed process of the same id left."""
     small = World(3, dict.fromkeys(SPLITS, 0))
     left = tmp_path / f"real.unfinished-{os.getpid()}" / "rkpt"
     left.mkdir(parents=True)
@@ -231,7 +231,7 @@ def test_the_command_writes_a_world_or_says_why_not(tmp_path, capsys):
     assert "people a second" in capsys.readouterr().out
     assert rows(out / "rkpt" / "val.tsv") == []
     assert refhcm(*line) == 0
-    assert "there already" in capsys.readouterr().out
+    assert "exists already" in capsys.readouterr().out
     assert refhcm(*line, "--seed=2") == 2
     assert capsys.readouterr().err == (
         f"error: {out}: holds another world (see its world.json): give another folder, or remove it\n"

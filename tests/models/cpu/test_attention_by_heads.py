@@ -1,4 +1,4 @@
-"""Attention head by head, against float64, beside torch's fused kernel."""
+"""Attention a few heads at a time: compared with float64 and with torch's fused kernel."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ BATCH, HEADS, LENGTH, WIDTH = 2, 3, 520, 16
 
 
 def inputs(*, biases):
-    """Queries, keys, values and a bias that hides the last states of each sample but the first; float32."""
+    """Queries, keys, values and a bias, float32; the bias hides the last states of all samples but the first."""
     torch.manual_seed(0)
     q, keys, values = (torch.randn(BATCH, LENGTH, HEADS, WIDTH).transpose(1, 2) for _ in range(3))
     bias = 3 * torch.randn(biases, HEADS, LENGTH, LENGTH)
@@ -37,7 +37,7 @@ def test_about_as_near_the_truth_as_the_fused_kernel(monkeypatch, biases, cache)
 
 @torch.no_grad()
 def test_where_it_is_used(monkeypatch):
-    """By answers in bfloat16 on a CPU that has it, about a picture: not by float32, a short question, or training."""
+    """In bfloat16, on a CPU that has it, for many states and without gradients; nowhere else."""
     monkeypatch.setattr(module, "_has_bfloat16_products", lambda: False)
     q, keys = (x.bfloat16() for x in inputs(biases=1)[:2])
     assert not faster_by_heads(q, keys)

@@ -1,4 +1,4 @@
-"""Attention whose bias learns, against torch's own gradients of its formula."""
+"""Attention with a learned bias, against torch's gradients of its formula."""
 
 import pytest
 import torch
@@ -70,7 +70,7 @@ def test_half_precision_stays_half(dtype):
 
 
 def test_other_devices_have_a_kernel_of_their_own(monkeypatch):
-    """torch's, whose bias learns there."""
+    """There torch's own kernel has a gradient for the bias."""
     layer = Attention(HEADS * WIDTH, HEADS, dropout=0.0, scale_factor=2.0, scale_heads=False)
     x, bias = torch.randn(BATCH, LENGTH, HEADS * WIDTH), torch.randn(1, HEADS, LENGTH, LENGTH, requires_grad=True)
 

@@ -10,7 +10,7 @@ from PIL import Image
 from refhcm.data.canvas import Canvas
 from refhcm.data.synthetic.picture.skeleton import JOINTS
 from refhcm.data.synthetic.writer import SPLITS, World, write_world
-from refhcm.training.pretrain.cells import COORDINATES, DETAIL, Target, is_word, read_cells
+from refhcm.training.pretrain.cells import COORDINATES, DETAIL, Target, _tags, is_word, read_cells
 from refhcm.utils.errors import DataError
 from refhcm.utils.parsing import CLASS_NAMES
 
@@ -41,7 +41,7 @@ def people(world):
 
 @pytest.fixture(scope="module")
 def both(cells, people):
-    """Everybody: facts, and what is shown."""
+    """For everybody: facts, and what cells show."""
     facts, persons = (list(chain.from_iterable(groups)) for groups in (people.values(), cells.people))
     return list(zip(facts, persons, strict=True))
 
@@ -58,7 +58,7 @@ def test_pictures_are_those_of_the_canvas(world, cells, people):
     assert len(cells) == len(people) == 6
     for picture, name in zip(cells.pictures, people, strict=True):
         with Image.open(world / f"rpar/annos/imgs/train/{name}.jpg") as image:
-            placed = Canvas(128, 128).place(image.convert("RGB")).patch_image
+            placed = Canvas(128, 128).resized(image.convert("RGB")).patch_image
         np.testing.assert_allclose(picture / 127.5 - 1, placed.numpy(), atol=1e-6)
 
 
@@ -76,7 +76,7 @@ def test_a_part_is_shown_where_the_mask_has_it(world, cells, both):
             assert tags.get(f"part:{part}", set()) == expected
 
 
-def test_parts_are_told_at_points_of_the_mask(world, both):
+def test_parts_are_those_at_points_of_the_mask(world, both):
     for facts, person in both:
         mask = np.load(world / f"rpar/annos/gts/train/{facts['id'].split('_', 1)[1]}.npy")
         points = 4 * SIDE
@@ -96,20 +96,26 @@ def test_cells_of_a_box():
     np.testing.assert_allclose(middles, [[0, 0.25], [2 / 3, 0.25], [0, 0.75], [2 / 3, 0.75]], atol=1e-6)
 
 
-def test_words_lie_on_the_garment_that_they_tell_of(cells, both):
+def test_words_lie_on_the_garment_that_they_name(cells, both):
     assert any("legs" not in facts["regions"] for facts, _ in both)
     for facts, person in both:
         tags = shown(cells, person)
         assert person.expressions == tuple(said["text"] for said in facts["expressions"])
         assert tags.get(facts["noun"]) == tags.get("mark:person")
         told = {"legs": facts["stance"], "arms": f"gesture:{facts['gesture']}", "prop": f"holding:{facts['prop']}"}
-        for where, tag in told.items():  # of what is not seen nothing is told
+        for where, tag in told.items():  # nothing is told about what is not seen
             free = facts["seen"] if where == "prop" else facts["regions"]
             assert tags.get(tag) == (tags["mark:person"] if where in free else None), tag
         top = facts["garments"].get("top")
         if top and "part:upper-clothes" in tags:
             assert tags["part:upper-clothes"] <= tags[top["kind"]] & tags[top["colour"]]
         assert facts["beard"] or "beard" not in tags
+
+
+@pytest.mark.parametrize(("regions", "told"), [(["trunk"], True), (["head"], True), (["legs"], False)])
+def test_head_or_torso_shows_where_a_person_faces(both, regions, told):
+    facts = both[0][0] | {"regions": regions, "keypoints": np.zeros((17, 2))}
+    assert (f"facing:{facts['view']}" in {tag for tag, _, _ in _tags(facts)}) == told
 
 
 def test_a_joint_is_shown_in_its_cell(world, cells, both):
@@ -132,7 +138,7 @@ def test_a_joint_is_shown_in_its_cell(world, cells, both):
     assert found > 50  # at a cell's very edge, rounding may put it next door
 
 
-def test_the_target_of_some_people_is_theirs_alone(cells):
+def test_the_target_of_some_people_has_only_them(cells):
     crowd = next(people for people in cells.people if len(people) > 1)
     (every, one), (everywhere, somewhere) = cells.target([crowd, crowd[:1]])
     assert every.shape == (SIDE**2, len(cells.tags))
@@ -156,10 +162,10 @@ def test_tags_are_words_or_marks(cells):
 
 
 def test_no_world(tmp_path):
-    with pytest.raises(DataError, match=r"train\.tsv: can not be read"):
+    with pytest.raises(DataError, match=r"train\.tsv: cannot be read"):
         read_cells([tmp_path], "train", size=128, side=SIDE, workers=1)
     for folder, name in (("facts", "train.jsonl"), ("rkpt", "train.tsv")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / name).write_text("nonsense\n")
-    with pytest.raises(DataError, match="not a world of drawn people"):
+    with pytest.raises(DataError, match="not a drawn world"):
         read_cells([tmp_path], "train", size=128, side=SIDE, workers=1)

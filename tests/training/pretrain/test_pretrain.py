@@ -1,6 +1,7 @@
-"""What backbone and encoder learn before they answer."""
+"""What backbone and encoder learn before the network answers."""
 
 import signal
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ from refhcm.models.refhcm.loading import load_network
 from refhcm.tasks import TASKS
 from refhcm.tasks.settings import TaskSettings
 from refhcm.training.pretrain.cells import COORDINATES, Cells, CellTruth, Target, is_word
-from refhcm.training.pretrain.command import ASKED, PretrainSettings, PretrainTrainer
 from refhcm.training.pretrain.readers import PLACES, CellReader, Close, PlaceReader, Tally
+from refhcm.training.pretrain.trainer import ASKED, PretrainSettings, PretrainTrainer
 from refhcm.utils.checkpoints import load_file, read_checkpoint, save_file
 from refhcm.utils.errors import CheckpointError
 
@@ -53,12 +54,16 @@ def make(cells, tasks, **changes):
     return PretrainTrainer(settings, cells, tasks[0].text, tasks, device=torch.device("cpu"))
 
 
+def update(trainer, count=1):
+    """`count` updates; the losses of each."""
+    return [trainer.update(batch) for batch in islice(trainer.batches(), count)]
+
+
 def test_the_encoder_learns_who_is_asked_about(cells, tasks):
-    """Measured after these 600 updates: 1.00 of each score; all people alike would be .67 of the marks at best."""
+    """All scores were 1.00 after these 600 updates; marking everybody would give .67 of the marks at best."""
     trainer = make(cells, tasks, updates=560)
     before = trainer.score()["encoder mark"]
-    for _ in range(600):
-        trainer.update()
+    update(trainer, 600)
     scores = trainer.score()
     assert before < 0.3
     for name in ("backbone word", "backbone parts, mIoU", "encoder mark", "encoder parts, mIoU", "places"):
@@ -77,10 +82,11 @@ def test_questions_are_those_of_the_tasks(cells, tasks):
     assert said == {task.prompt.format(person.expressions[0]).strip() for task in tasks if task.name != "rhrc"}
 
 
-def test_targets_are_of_everybody_and_of_the_asked(cells, tasks):
+def test_targets_of_everybody_and_of_the_person_asked_about(cells, tasks):
     trainer = make(cells, tasks)
-    patches, states, (everybody, asked), _ = trainer._seen(np.array([3, 5]), np.random.default_rng(0))
-    assert patches.shape == (2, 16, 64)
+    features, everybody = trainer._see(np.array([3, 5]))
+    states, asked, _ = trainer._ask(np.array([3, 5]), features, np.random.default_rng(0))
+    assert features.patches.shape == (2, 16, 64)
     assert states.shape == (8, 16, 64)
     assert everybody.tags.sum((1, 2)).tolist() == [16, 16]  # two squares of four cells with two tags
     assert asked.tags.sum((1, 2)).tolist() == [8] * 8
@@ -132,7 +138,7 @@ def test_parts_are_read_point_by_point(cells, tasks):
 
 
 def test_a_tally_is_f1_and_miou():
-    """Of four cells two show the tag; two are found, one of them rightly. One of 64 points is told wrong."""
+    """Two of four cells show the tag; two are found, one of them correctly. One of 64 points is wrong."""
     tally = Tally(("red", "mark:person"))
     tags, parts = torch.zeros(1, 4, 2), torch.zeros(1, 4, 16, dtype=torch.long)
     tags[0, :2, 1] = 1
@@ -145,7 +151,7 @@ def test_a_tally_is_f1_and_miou():
 
 
 def test_places_are_read_by_the_symbols_of_bins():
-    """One patch; what is read of it is set by the embedding of bins and by biases."""
+    """One patch, read by hand with the embedding of bins."""
     torch.manual_seed(0)
     reader, bins = PlaceReader(8), torch.randn(64, 8)
     close = Close(torch.randn(1, 8), bins, torch.full((1, PLACES), torch.nan))
@@ -164,7 +170,7 @@ def test_places_are_read_by_the_symbols_of_bins():
     assert reader.right(close) == (2, 3)
 
 
-def test_close_patches_are_of_the_asked(cells):
+def test_close_patches_are_those_of_the_person_asked_about(cells):
     """Each square has 2 x 2 cells, so all four of each are drawn."""
     asked = [people[0] for people in cells.people[:3]]
     states = torch.arange(3 * 17).reshape(3, 17, 1).float()
@@ -187,14 +193,13 @@ def test_the_learning_rate_rises_and_falls_twice():
 
 
 def test_a_resumed_run_is_the_same(cells, tasks, tmp_path):
-    """Bit for bit, across the step where questions begin; the file is a network that train.py can start from."""
+    """Bit for bit, across the step where questions begin; older files resume; the file is a network to start from."""
     whole, first, second = (make(cells, tasks, backbone_updates=3, updates=4) for _ in range(3))
-    losses = [whole.update() for _ in range(7)]
-    for _ in range(2):
-        first.update()
+    losses = update(whole, 7)
+    update(first, 2)
     first.save(tmp_path / "half.pt")
     second.resume(tmp_path / "half.pt")
-    assert [second.update() for _ in range(5)] == losses[2:]
+    assert update(second, 5) == losses[2:]
     for name, value in whole.network.state_dict().items():
         assert torch.equal(value, second.network.state_dict()[name]), name
     whole.save(tmp_path / "whole.pt")
@@ -204,18 +209,23 @@ def test_a_resumed_run_is_the_same(cells, tasks, tmp_path):
     with pytest.raises(CheckpointError, match=r"half\.pt: was trained with updates 4, now it is 5"):
         other.resume(tmp_path / "half.pt")
     torch.save({"model": {}}, tmp_path / "other.pt")
-    with pytest.raises(CheckpointError, match="holds no such training"):
+    with pytest.raises(CheckpointError, match="holds no training to resume"):
         other.resume(tmp_path / "other.pt")
     content = load_file(tmp_path / "half.pt")
-    del content["pretrain"]["readers"]["0.tags.weight"]
+    content["pretrain"]["settings"]["trunk_updates"] = content["pretrain"]["settings"].pop("backbone_updates")
     save_file(content, tmp_path / "old.pt")
-    with pytest.raises(CheckpointError, match=r"old\.pt: is of another version of this training"):
-        make(cells, tasks, backbone_updates=3, updates=4).resume(tmp_path / "old.pt")
+    third = make(cells, tasks, backbone_updates=3, updates=4)
+    third.resume(tmp_path / "old.pt")
+    assert update(third) == losses[2:3]
+    del content["pretrain"]["readers"]["0.tags.weight"]
+    save_file(content, tmp_path / "odd.pt")
+    with pytest.raises(CheckpointError, match=r"odd\.pt: its weights are not of this training"):
+        third.resume(tmp_path / "odd.pt")
 
 
 def test_a_run_starts_from_a_network(cells, tasks, tmp_path):
     first, second = make(cells, tasks), make(cells, tasks, seed=2)
-    first.update()
+    update(first)
     first.save(tmp_path / "first.pt")
     second.start_from(tmp_path / "first.pt")
     assert second.step == 0
@@ -234,17 +244,15 @@ def test_the_command(bpe_dir, tmp_path, capsys):
     given = [str(world), "--save-dir", str(tmp_path / "run"), "--bpe-dir", str(bpe_dir), "--arch=refhcm_test"]
     given += ["--patch-image-size=64", "--backbone-updates=2", "--updates=2", "--workers=1"]
     with pytest.MonkeyPatch.context() as patch:
-        update = PretrainTrainer.update
-        patch.setattr(
-            PretrainTrainer, "update", lambda trainer: (signal.raise_signal(signal.SIGINT), update(trainer))[1]
-        )
+        losses = PretrainTrainer.losses
+        patch.setattr(PretrainTrainer, "losses", lambda *given: (signal.raise_signal(signal.SIGINT), losses(*given))[1])
         assert refhcm("pretrain", *given, "--batch-size=8") == 130  # a script must not go on to the next step
-    assert "stopped at update 1; the same command goes on" in capsys.readouterr().err
+    assert "stopped at update 1 of 4; run the same command again to resume" in capsys.readouterr().err
     assert refhcm("pretrain", *given, "--batch-size=8") == 0
-    assert "on 1 pictures not learned from, F1 of tags; places: share within 3 %:" in capsys.readouterr().out
+    assert "on 1 held-out pictures, F1 of tags; places: share within 3%:" in capsys.readouterr().out
     assert (tmp_path / "run/checkpoint_last.pt").exists()
     for wrong, message in (
-        ("--batch-size=64", "12 pictures to train, 72 or more are needed"),
+        ("--batch-size=64", "expected 72 or more pictures in train, got 12"),
         ("--batch-size=6", "expected multiples: --patch-image-size 64 of 16, --batch-size 6 of 4"),
     ):
         assert refhcm("pretrain", *given, wrong) == 2

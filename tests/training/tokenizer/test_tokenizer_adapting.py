@@ -50,13 +50,13 @@ def adapt(world, to, *arguments, updates=4, data="coded.tsv"):
 
 
 def answered_crops(world):
-    persons, where = MaskRows(open_table(world / "coded.tsv"), world), str(world / "answers.json")
-    records = read_results(where, len(persons), data="coded.tsv")
-    return persons, AnsweredCrops(persons, (32, 24), n_embed=32, records=records, where=where, seed=1)
+    rows, where = MaskRows(open_table(world / "coded.tsv"), world), str(world / "answers.json")
+    records = read_results(where, len(rows), data="coded.tsv")
+    return rows, AnsweredCrops(rows, (32, 24), n_embed=32, records=records, where=where, seed=1)
 
 
-def test_answers_are_met_with_what_would_have_been_right_in_their_box(world):
-    persons, crops = answered_crops(world)
+def test_answers_are_paired_with_what_is_right_in_their_box(world):
+    rows, crops = answered_crops(world)
     assert crops.found == [True] * 5 + [False]
     answered, true = [], []
     for k in range(60):
@@ -68,11 +68,11 @@ def test_answers_are_met_with_what_would_have_been_right_in_their_box(world):
             mask = torch.from_numpy(np.pad(draw_person(row), ((8, 4), (10, 6)))).long()
             if drawn.codes.equal(wrong) and drawn.crop.equal(crop_label_map(mask, BOX, (32, 24))):
                 answered.append(row)
-            if drawn.codes.equal(codes) and drawn.crop.equal(persons[row].crop((32, 24))):
+            if drawn.codes.equal(codes) and drawn.crop.equal(rows[row].crop((32, 24))):
                 true.append(row)
     assert len(answered) + len(true) == 60
     assert set(answered) == set(range(5))
-    assert true.count(5) == 10  # nothing else is known of a person who was not found
+    assert true.count(5) == 10  # nothing else is known about a person who was not found
     assert 5 < len(true) - 10 < 25
 
 
@@ -81,12 +81,12 @@ def test_maps_of_answers_get_better_and_codes_stay(world, tmp_path):
     before, after = (
         load_tokenizer(world / "model.yaml", folder / "model.ckpt") for folder in (world / "run", tmp_path)
     )
-    persons, crops = answered_crops(world)
+    rows, crops = answered_crops(world)
     codes = torch.from_numpy(np.stack(crops.codes[:5]))
-    truth = torch.stack([crop_label_map(persons[row].mask, BOX, (32, 24)) for row in range(5)])
+    truth = torch.stack([crop_label_map(rows[row].mask, BOX, (32, 24)) for row in range(5)])
     right = [(tokenizer.decode(codes) == truth).float().mean() for tokenizer in (before, after)]
     assert right[1] > right[0] + 0.1
-    maps = torch.stack([persons[row].crop((32, 24)) for row in range(6)])
+    maps = torch.stack([rows[row].crop((32, 24)) for row in range(6)])
     assert before.encode(maps).equal(after.encode(maps))
     changed = {
         name.split(".")[0] for name, weight in after.state_dict().items() if not weight.equal(before.state_dict()[name])
@@ -98,10 +98,8 @@ def test_adapting_resumes_exactly(world, tmp_path, monkeypatch):
     assert adapt(world, tmp_path / "whole") == 0
     monkeypatch.setattr("refhcm.apps.cli.tokenizer.score", lambda *_, **__: {})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "refhcm.training.tokenizer.trainer.Interrupt.__enter__", lambda self: setattr(self, "asked", True) or self
-        )
-        patch.setattr("refhcm.training.tokenizer.trainer.Interrupt.__exit__", lambda *_: None)
+        patch.setattr("refhcm.training.stepper.Interrupt.__enter__", lambda self: setattr(self, "asked", True) or self)
+        patch.setattr("refhcm.training.stepper.Interrupt.__exit__", lambda *_: None)
         assert adapt(world, tmp_path / "parts") == 130
     assert torch.load(tmp_path / "parts" / "model.ckpt", weights_only=True)["step"] == 1
     assert adapt(world, tmp_path / "parts") == 0
@@ -110,7 +108,7 @@ def test_adapting_resumes_exactly(world, tmp_path, monkeypatch):
         assert weight.equal(parts.state_dict()[name]), name
 
 
-def test_only_its_own_run_is_gone_on_with(world, tmp_path, monkeypatch, capsys):
+def test_only_its_own_run_is_resumed(world, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("refhcm.apps.cli.tokenizer.score", lambda *_, **__: {})
     assert adapt(world, tmp_path) == 0
     (world / "answers.json").write_text((world / "answers.json").read_text() + "\n")
@@ -129,7 +127,7 @@ def test_iou_loss():
     labels = torch.tensor([[[0, 0, 1, 1]], [[0, 0, 0, 2]]])
     sure = 50 * torch.nn.functional.one_hot(labels, 5).permute(0, 3, 1, 2).float()
     assert iou_loss(sure, labels) == pytest.approx(0)
-    # Of 5 pixels of class 0 one is taken for 1, of class 1 none is missed, and class 2 is not found at all.
+    # One of 5 pixels of class 0 is taken for 1, none of class 1 is missed, and class 2 is not found at all.
     said = torch.tensor([[[0, 1, 1, 1]], [[0, 0, 0, 3]]])
     wrong = 50 * torch.nn.functional.one_hot(said, 5).permute(0, 3, 1, 2).float()
     assert iou_loss(wrong, labels) == pytest.approx(1 - (4 / 5 + 2 / 3 + 0) / 3)
