@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from ..utils.devices import pick_device
 from ..utils.errors import UserError
+from ..utils.files import check_writable
 from .cases import CASES
 from .report import table
 
@@ -81,8 +82,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 def run(args: argparse.Namespace) -> None:
     """Prints the table, and writes it and the numbers to `--out`."""
+    check_writable(args.out)
     found = measure(args)
-    args.out.mkdir(parents=True, exist_ok=True)
     text = table(found)
     (args.out / "results.json").write_text(json.dumps(found, indent=1) + "\n")
     (args.out / "results.md").write_text(text)

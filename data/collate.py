@@ -34,6 +34,7 @@ def collate(samples: Sequence[Item], *, pad: int, share_pictures: bool = False) 
     share_pictures: hold each picture (by `picture_key`) once, and in `patch_rows`, int64 [B], the picture of each row.
     A task's own field is in the batch if all samples have it. `bad_rows`: the messages of the BadRows; a batch
     without any sample holds nothing else. `clipped_rows`: "path:line" of the samples with clipped coordinates.
+    `remarks`: for each remark about a sample, its "path:line" and the remark.
     """
     items = list(_flatten(samples))
     bad_rows = [item.message for item in items if isinstance(item, BadRow)]
@@ -64,6 +65,7 @@ def collate(samples: Sequence[Item], *, pad: int, share_pictures: bool = False) 
         batch["constraint_masks"] = _padded(good, "constraint_mask", pad=False)  # [B, T, V]
     batch["bad_rows"] = bad_rows
     batch["clipped_rows"] = [sample["where"] for sample in good if sample.get("clipped")]
+    batch["remarks"] = [(sample["where"], remark) for sample in good for remark in sample.get("remarks", ())]
     return batch
 
 

@@ -78,7 +78,10 @@ class ReferringDataset(Dataset[Sample | BadRow]):
 
 
 class BadRowCounter:
-    """Counts a run's bad rows (`--skip-bad-rows`) and its rows with clipped coordinates, each row once."""
+    """Counts a run's bad rows (`--skip-bad-rows`) and its rows with clipped coordinates, each row once.
+
+    Passes on what is remarkable about a row, once for each file.
+    """
 
     def __init__(self, limit: int) -> None:
         """limit: how many bad rows a run may skip."""
@@ -86,9 +89,18 @@ class BadRowCounter:
         self._bad: set[str] = set()
         self._clipped: dict[str, set[str]] = defaultdict(set)
         self._reported: set[str] = set()
+        self._remarks: set[tuple[str, str]] = set()
 
     def check(self, batch: dict[str, Any]) -> None:
-        """Take `bad_rows` and `clipped_rows` out of a batch. Raises DataError when more rows are bad than allowed."""
+        """Take `bad_rows`, `clipped_rows` and `remarks` out of a batch.
+
+        Warns of the first row of a file that a remark is about. Raises DataError when more rows are bad than allowed.
+        """
+        for where, remark in batch.pop("remarks", []):
+            path, _, _ = where.rpartition(":")
+            if (path, remark) not in self._remarks:
+                self._remarks.add((path, remark))
+                logger.warning("%s: %s (said once for this file)", where, remark)
         for where in batch.pop("clipped_rows", []):
             path, _, _ = where.rpartition(":")
             self._clipped[path].add(where)

@@ -1,4 +1,7 @@
-"""Pictures that users give: files, bytes, Pillow pictures and arrays, upright and in RGB, or a clear error."""
+"""The one reader of pictures, for tables and for asking: upright and in RGB, or a clear error.
+
+Files, bytes, Pillow pictures and arrays give the same pixels (docs/data.md, "Pictures").
+"""
 
 import io
 import os
@@ -8,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ..utils.errors import DataError
 
@@ -45,11 +49,20 @@ def picture_formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
+class Decoded(NamedTuple):
+    """An upright RGB picture. turned: whether its EXIF orientation has turned or mirrored the stored pixels."""
+
+    image: Image.Image
+    turned: bool
+
+
 @contextmanager
 def reading(where: str) -> Iterator[None]:
-    """Turns what Pillow raises about a broken picture into a DataError that begins with `where`."""
+    """Errors about a picture, Pillow's and ours, become a DataError that begins with `where`."""
     try:
         yield
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
     except PILLOW_ERRORS as error:
         # Pillow's text for an unknown format is the address of an object.
         unknown = isinstance(error, UnidentifiedImageError)
@@ -64,62 +77,85 @@ def open_picture(source: PictureSource, *, where: str = "image") -> Image.Image:
     Raises DataError, naming `where`, for anything else, for a broken picture, and for one of more than `MAX_BYTES`,
     `MAX_PIXELS` or `MAX_SIDE`.
     """
-    if isinstance(source, np.ndarray):
-        return _from_array(source, where)
-    if isinstance(source, Image.Image):
-        return _upright(source, where)
     if isinstance(source, str | os.PathLike):
         where = f"{where}: {Path(source)}"
-        source = _read_file(Path(source), where)
-    if not isinstance(source, bytes | bytearray | memoryview):
-        raise DataError(
-            f"{where}: needs a path, bytes, a Pillow picture or an array uint8 [H, W, 3], got {type(source).__name__}"
-        )
-    if len(source) > MAX_BYTES:
-        raise DataError(f"{where}: holds more than {MAX_BYTES} bytes")
     with reading(where):
-        image = Image.open(io.BytesIO(source), formats=picture_formats())
-    with image:
-        return _upright(image, where)
+        if isinstance(source, str | os.PathLike):
+            source = read_bytes(Path(source))
+        if isinstance(source, np.ndarray):
+            return _from_array(source)
+        if isinstance(source, Image.Image):
+            return _upright(source).image
+        return decode(source).image
 
 
-def _read_file(path: Path, where: str) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """A picture's file. Raises DataError, without its name, if it cannot be read; `decode` refuses too large a file."""
     try:
         with path.open("rb") as file:  # not `stat`: a pipe or a device has no size
             return file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
-        raise DataError(f"{where}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+        raise DataError(f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
 
-def _from_array(array: np.ndarray, where: str) -> Image.Image:
+def decode(data: bytes | bytearray | memoryview) -> Decoded:
+    """An encoded picture. Raises DataError or one of `PILLOW_ERRORS`, as `open_picture` says: use it in `reading`."""
+    with _opened(data) as image:
+        return _upright(image)
+
+
+def upright_size(data: bytes) -> tuple[int, int]:
+    """Width and height of `decode(data)`, mostly from the header alone. The same errors."""
+    with _opened(data) as image:
+        _check_size(image.size)
+        swapped = image.format != "TIFF" and _orientation(image) >= 5  # of a TIFF, Pillow gives the upright size
+        return image.size[::-1] if swapped else image.size
+
+
+def _opened(data: bytes | bytearray | memoryview) -> Image.Image:
+    if not isinstance(data, bytes | bytearray | memoryview):
+        expected = "a path, bytes, a Pillow picture or an array uint8 [H, W, 3]"
+        raise DataError(f"needs {expected}, got {type(data).__name__}")
+    if len(data) > MAX_BYTES:
+        raise DataError(f"holds more than {MAX_BYTES} bytes")
+    return Image.open(io.BytesIO(data), formats=picture_formats())
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
-        raise DataError(f"{where}: needs an array uint8 [H, W, 3], got {array.dtype} {list(array.shape)}")
-    _check_size((array.shape[1], array.shape[0]), where)
+        raise DataError(f"needs an array uint8 [H, W, 3], got {array.dtype} {list(array.shape)}")
+    _check_size((array.shape[1], array.shape[0]))
     return Image.fromarray(np.ascontiguousarray(array))
 
 
-def _upright(image: Image.Image, where: str) -> Image.Image:
-    _check_size(image.size, where)
-    with reading(where):
-        image.load()
-        image = _turned(image)
-        if image.mode not in ("F", "I") and not image.mode.startswith("I;16"):
-            return _opaque(image)
-        pixels = np.asarray(image)
+def _upright(image: Image.Image) -> Decoded:
+    _check_size(image.size)
+    image.load()
+    image, turned = _turned(image)
+    if image.mode not in ("F", "I") and not image.mode.startswith("I;16"):
+        return Decoded(_opaque(image), turned)
+    pixels = np.asarray(image)
     least, most = pixels.min(), pixels.max()
     if image.mode == "F" or least < 0 or most >= 2**16:
-        raise DataError(
-            f"{where}: needs pixels of 8 or 16 bits, got numbers from {least:g} to {most:g} (mode {image.mode})"
-        )
+        raise DataError(f"needs pixels of 8 or 16 bits, got numbers from {least:g} to {most:g} (mode {image.mode})")
     shift = 8 if image.mode != "I" or most > 255 else 0  # Pillow would clip 16 bits at 255
-    return Image.fromarray((pixels >> shift).astype(np.uint8)).convert("RGB")
+    return Decoded(Image.fromarray((pixels >> shift).astype(np.uint8)).convert("RGB"), turned)
 
 
-def _turned(image: Image.Image) -> Image.Image:
+def _turned(image: Image.Image) -> Decoded:
     try:
-        return ImageOps.exif_transpose(image)
+        return Decoded(ImageOps.exif_transpose(image), _orientation(image) != 1)
     except PILLOW_ERRORS:  # the pixels are fine even where the EXIF data is corrupt
-        return image
+        return Decoded(image, False)
+
+
+def _orientation(image: Image.Image) -> int:
+    """1..8 as EXIF counts them; 1 where there is none."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except PILLOW_ERRORS:
+        return 1
+    return orientation if orientation in range(1, 9) else 1
 
 
 def _opaque(image: Image.Image) -> Image.Image:
@@ -131,8 +167,8 @@ def _opaque(image: Image.Image) -> Image.Image:
     return ground.convert("RGB")
 
 
-def _check_size(size_wh: tuple[int, int], where: str) -> None:
+def _check_size(size_wh: tuple[int, int]) -> None:
     width, height = size_wh
     if not (0 < width * height <= MAX_PIXELS and max(width, height) <= MAX_SIDE):
         limits = f"1 to {MAX_PIXELS} pixels, and sides of at most {MAX_SIDE}"
-        raise DataError(f"{where}: is {width} x {height} px, needs {limits}")
+        raise DataError(f"is {width} x {height} px, needs {limits}")

@@ -26,25 +26,11 @@ VISIBLE = 2  # COCO's v of a keypoint that is seen; 0: not labelled
 PART_CATEGORIES = [{"id": k, "name": name, "supercategory": "person"} for k, name in enumerate(CLASS_NAMES) if k]
 
 # The 18 points of OpenPose's "COCO" model, in the order of ComfyUI's POSE_KEYPOINT.
+_LIMBS = (("shoulder", "elbow", "wrist"), ("hip", "knee", "ankle"), ("eye",), ("ear",))
 OPENPOSE_NAMES = (
     "nose",
     "neck",  # not one of COCO's keypoints: the middle of the shoulders
-    "right_shoulder",
-    "right_elbow",
-    "right_wrist",
-    "left_shoulder",
-    "left_elbow",
-    "left_wrist",
-    "right_hip",
-    "right_knee",
-    "right_ankle",
-    "left_hip",
-    "left_knee",
-    "left_ankle",
-    "right_eye",
-    "left_eye",
-    "right_ear",
-    "left_ear",
+    *(f"{side}_{joint}" for limb in _LIMBS for side in ("right", "left") for joint in limb),
 )
 
 

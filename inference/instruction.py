@@ -26,9 +26,6 @@ class Instruction(Task):
     """Instruction -> any answer: what was written decides how it is read. For asking only."""
 
     name = "instruction"
-    columns = ()
-    default_cols = ""
-    prompt = "{}"
     generation = GenerationSettings(min_len=4)
 
     def __init__(self, text: TextEncoder, settings: TaskSettings, *, tokenizer: VQTokenizer | None = None) -> None:

@@ -9,14 +9,16 @@
 #   ANNOTATION_ROOT=$DATA/rpar/annos      the imgs/ and gts/ that tables name
 #   VQ_CONFIG, VQ_CKPT=$CHECKPOINTS/vqgan/model.yaml, model.ckpt     the tokenizer of parsing maps
 #   PRECISION=fp16    fp16, bf16, autocast (training's products in bfloat16) or fp32 (fp16 on a GPU, else fp32)
-#   GPUS, NNODES, NODE_RANK, MASTER_ADDR, MASTER_PORT      processes for torchrun
+#   GPUS, NNODES, NODE_RANK, MASTER_ADDR, MASTER_PORT=29500      processes for torchrun (one machine takes a free port)
 #   GLOBAL_BATCH      rows of an update over all GPUs (default: the recipe's); UPDATE_FREQ: batches of an update instead
 #   PYTHON            interpreter (.venv/bin/python where there is one)
 #   DRY_RUN=1         print the command and stop
 # Further arguments go to train.py or evaluate.py and win over the recipe's.
 
 set -euo pipefail
+export REFHCM_SCRIPT=${REFHCM_SCRIPT:-$$}  # what a script has started ends with it (utils/interrupt.py)
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}  # where nothing is installed, refhcm.py is the package
 
 data=${DATA:-$root/dataset}
 checkpoints=${CHECKPOINTS:-$root/checkpoints}
@@ -41,11 +43,17 @@ esac
 tokenizer=(--vq-config "${VQ_CONFIG:-$checkpoints/vqgan/model.yaml}" --vq-ckpt "${VQ_CKPT:-$checkpoints/vqgan/model.ckpt}" --vq-n-embed 32)
 
 launch() {  # SCRIPT ARGUMENTS...
-  local python=python
+  local python=python ranks=(--standalone)  # on one machine: a port that is free
   [ -x "$root/.venv/bin/python" ] && python=$root/.venv/bin/python
-  local command=("${PYTHON:-$python}" "$root/run_scripts/launch.py" --nnodes "${NNODES:-1}" --node-rank "${NODE_RANK:-0}"
-    --nproc-per-node "$gpus" --master-addr "${MASTER_ADDR:-127.0.0.1}" --master-port "${MASTER_PORT:-29500}"
-    "$root/$1" "${@:2}")
+  if [ "${NNODES:-1}" -gt 1 ] || [ -n "${MASTER_PORT:-}" ]; then
+    ranks=(--nnodes "${NNODES:-1}" --node-rank "${NODE_RANK:-0}"
+      --master-addr "${MASTER_ADDR:-127.0.0.1}" --master-port "${MASTER_PORT:-29500}")
+  fi
+  local command=("${PYTHON:-$python}")
+  if [ "$gpus" -gt 1 ] || [ "${NNODES:-1}" -gt 1 ]; then
+    command+=("$root/run_scripts/launch.py" "${ranks[@]}" --nproc-per-node "$gpus")
+  fi
+  command+=("$root/$1" "${@:2}")
   if [ -n "${DRY_RUN:-}" ]; then
     printf '%q ' "${command[@]}"; echo
   else

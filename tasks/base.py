@@ -31,6 +31,10 @@ from .settings import TaskSettings
 Batch = dict[str, Any]
 Labels = Mapping[str, Any]  # one row of a batch's numpy fields
 LOWEST_SCORE = torch.finfo(torch.float32).min  # of a missing answer; finite, because average precision ranks by it
+TURNED = (
+    "the picture is turned upright by its EXIF orientation; box, keypoints and mask are taken to count in upright "
+    "pixels (docs/data.md)"
+)
 T = TypeVar("T")
 
 
@@ -46,7 +50,8 @@ class Annotation:
     picture_key: Hashable = None  # rows with the same key are about the same picture
     keypoints: np.ndarray | None = None  # float32 [34]
     codes: np.ndarray | None = None  # int64 [48]
-    label_map: np.ndarray | None = None  # integers [h, w]
+    label_map: np.ndarray | None = None  # integers [h, w]: classes, or 255 where nobody labelled
+    remarks: tuple[str, ...] = ()  # what the user should know about the row; said once for each file
 
 
 @dataclass(frozen=True)
@@ -132,11 +137,12 @@ class Task:
     def annotation(self, row: Mapping[str, str], where: str) -> Annotation:
         """The columns that all tasks have; a subclass adds its own. Raises DataError naming row and column."""
         root = Path(self.settings.annotation_root) / self.image_folder
-        image, picture_key = read_picture(row["image"], root=root, where=where)
+        image, picture_key, turned = read_picture(row["image"], root=root, where=where)
         box_xyxy = parse_box(row["box"], where)
         check_box_in_picture(box_xyxy, image.size, where=where)
         expression = parse_caption(row["expression"], where, column="expression") if "expression" in row else ""
-        return Annotation(row["id"], where, image, box_xyxy, expression, picture_key)
+        remarks = (TURNED,) if turned else ()
+        return Annotation(row["id"], where, image, box_xyxy, expression, picture_key, remarks=remarks)
 
     def sample(self, annotation: Annotation, *, training: bool) -> Sample:
         """Fields of docs/data.md, "A sample"."""
@@ -148,6 +154,7 @@ class Task:
             "prev_output_tokens": torch.cat([question["prev_output_tokens"], target]),
             "region_coord": annotation.box_xyxy,
             "clipped": self.clipped(annotation, placed),
+            "remarks": annotation.remarks,
         }
 
     def question(self, annotation: Annotation, placed: Placed) -> Sample:

@@ -30,7 +30,6 @@ class Chain(Task):
     name = "chain"
     columns = (*ReferringParsing.columns, "keypoints")
     default_cols = ReferringParsing.default_cols + ",6"
-    prompt = "{}"
 
     def __init__(self, text: TextEncoder, settings: TaskSettings, *, with_labels: bool = True) -> None:
         super().__init__(text, settings, with_labels=with_labels)

@@ -25,8 +25,9 @@ logger = logging.getLogger(__name__)
 class Rows(FairseqDataset):
     """A ReferringDataset or Mixture as fairseq sees it: every row counts as one token."""
 
-    def __init__(self, dataset: ReferringDataset, task: Task, *, seed: int, shuffle_after: float) -> None:
-        self.dataset, self.task, self.seed, self.shuffle_after = dataset, task, seed, shuffle_after
+    def __init__(self, dataset: ReferringDataset, task: Task, *, path: str, seed: int, shuffle_after: float) -> None:
+        """path: of the file that `dataset` reads."""
+        self.dataset, self.task, self.path, self.seed, self.shuffle_after = dataset, task, path, seed, shuffle_after
         self.epoch = 1
 
     def __getitem__(self, index: int) -> Any:
@@ -71,7 +72,8 @@ class ReferringTask(FairseqTask):
     plain_class: type[Task]
 
     def __init__(self, args: argparse.Namespace) -> None:
-        super().__init__(args)
+        # fairseq would keep an epoch's workers for a next one, which never uses them
+        super().__init__(argparse.Namespace(persistent_workers=False, reuse_dataloader=False))
         self.args = args
         self.settings = from_namespace(self.plain_class.settings_class, args)
         self.plain = self.plain_class.from_settings(self.settings)
@@ -121,15 +123,17 @@ class ReferringTask(FairseqTask):
         return self.plain.training_file(self.files, epoch)
 
     def load_dataset(self, split: str, combine: bool = False, epoch: int = 1, **_: Any) -> None:
-        """Opens the file of a split."""
+        """Opens the file of a split, unless it is open."""
         training = split == "train"
         path = self.training_file(epoch) if training else self.files[-1]
+        if split in self.datasets and self.datasets[split].path == path:
+            return
         if not training and self.scores_answers:
             self.plain.prepare_scores()
         curriculum = getattr(self.args, "curriculum", 0)
         rows = self.plain.open(path, training=training)
         shuffle_after = curriculum if training else float("inf")
-        self.datasets[split] = Rows(rows, self.plain, seed=self.args.seed, shuffle_after=shuffle_after)
+        self.datasets[split] = Rows(rows, self.plain, path=path, seed=self.args.seed, shuffle_after=shuffle_after)
 
     def check(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Counts a batch's bad and clipped rows and removes their messages; without a good row nothing is left."""
@@ -141,7 +145,7 @@ class ReferringTask(FairseqTask):
         if "target" not in batch:
             singles = (rows.collater([rows[i]]) for rows in self.datasets.values() for i in range(len(rows)))
             batch = next((single for single in singles if "target" in single), batch)
-        counted = ("bad_rows", "clipped_rows")
+        counted = ("bad_rows", "clipped_rows", "remarks")
         return {name: value for name, value in batch.items() if name not in counted} | {"stands_in": True}
 
     def train_step(

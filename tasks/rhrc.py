@@ -1,5 +1,6 @@
 """RHrc, referring human-related caption: box -> caption (paper, section 3; docs/vocabulary.md)."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -8,13 +9,19 @@ from typing import Any, Literal
 from torch import Tensor
 
 from ..data.canvas import Placed
-from ..data.columns import parse_caption
+from ..data.columns import parse_caption, shorten
 from ..data.text import TextEncoder, clean_caption, first_words
 from ..models.generation import GenerationSettings
-from ..utils.captions import REFERENCE_SEPARATOR, caption_scores, clean, split_references
+from ..utils.captions import REFERENCE_SEPARATOR, caption_scores, clean, split_references, without_blanks
 from ..utils.cider import CachedFrequencies, load_frequencies
+from ..utils.errors import DataError
 from .base import Annotation, Labels, Prediction, Task, given, mean_of
 from .settings import TaskSettings
+
+SEVERAL = (
+    "the row has several captions, and training keeps the && between them, as published: the network learns to write "
+    "it; give each caption a row of its own"
+)
 
 
 class ReferringCaption(Task):
@@ -41,13 +48,22 @@ class ReferringCaption(Task):
         _ = self.frequencies
 
     def annotation(self, row: Mapping[str, str], where: str) -> Annotation:
-        """With the caption in place of the expression."""
-        return replace(super().annotation(row, where), expression=parse_caption(row["caption"], where))
+        """With the caption in place of the expression; of several, those that have a word."""
+        text = parse_caption(row["caption"], where)
+        caption = without_blanks(clean_caption(text))
+        if not caption:
+            raise DataError(
+                f"{where}: column caption: needs a caption, or several with && between, got {shorten(text)}"
+            )
+        return replace(super().annotation(row, where), expression=caption)
 
     def sample(self, annotation: Annotation, *, training: bool) -> dict[str, Any]:
         """With the references, for evaluation."""
         sample = super().sample(annotation, training=training)
-        return sample if training else sample | {"text": self._references(annotation)}
+        if not training:
+            return sample | {"text": self._references(annotation)}
+        several = REFERENCE_SEPARATOR in annotation.expression
+        return sample | {"remarks": (*annotation.remarks, SEVERAL) if several else annotation.remarks}
 
     def source(self, annotation: Annotation, placed: Placed) -> Tensor:
         """The prompt with the box's bins."""
@@ -55,13 +71,13 @@ class ReferringCaption(Task):
 
     def target(self, annotation: Annotation, placed: Placed, *, training: bool) -> Tensor:
         """The caption, cut to `max_tgt_length` words, in training; all references in evaluation."""
-        caption = clean_caption(annotation.expression)
+        caption = annotation.expression
         caption = first_words(caption, self.settings.max_tgt_length) if training else self._references(annotation)
         return self.text.encode(" " + caption)
 
     @staticmethod
     def _references(annotation: Annotation) -> str:
-        return REFERENCE_SEPARATOR.join(split_references(clean_caption(annotation.expression)))
+        return REFERENCE_SEPARATOR.join(split_references(annotation.expression))
 
     def parse(self, ids: Tensor) -> Prediction:
         """Inverse of `target`."""
@@ -71,7 +87,7 @@ class ReferringCaption(Task):
     def record(self, prediction: Prediction, labels: Labels) -> dict[str, Any]:
         """The caption without punctuation, and the box asked about, in image px."""
         return {
-            "image_id": str(labels["id"]),
+            "image_id": coco_id(str(labels["id"])),
             "region": labels["region_coords"].tolist(),
             "caption": clean(given(prediction.caption)),
         }
@@ -93,3 +109,8 @@ class ReferringCaption(Task):
             with_meteor=self.settings.eval_meteor,
         )
         return {**scores, "invalid": mean_of(statistics, "invalid")}
+
+
+def coco_id(text: str) -> int | str:
+    """A row's id as COCO's caption tools need it: a number where it is one, and back again by `str`; else the text."""
+    return int(text) if re.fullmatch("0|[1-9][0-9]{0,17}", text) else text

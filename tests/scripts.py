@@ -17,7 +17,6 @@ def run_script(script, *arguments, check=True, timeout=600, **environment):
         "SIZE": "test",
         "PYTHON": sys.executable,
         "NUM_WORKERS": "0",
-        "MASTER_PORT": str(20000 + os.getpid() % 20000),
     }
     environment = os.environ | plain | {name: str(value) for name, value in environment.items()}
     command = ["bash", str(ROOT / "run_scripts" / script), *map(str, arguments)]

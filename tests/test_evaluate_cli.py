@@ -38,7 +38,7 @@ def table(world, tmp_path):
 
 @pytest.fixture
 def command(world, checkpoint, table, tmp_path, monkeypatch, capsys):
-    """`command("--beam=2", task="rkpt")`: status, what was printed, and what was complained about."""
+    """`command("--beam=2", task="rkpt")`: status, standard output and standard error."""
 
     def run(*flags, task="refcoco", data=table, path=checkpoint):
         arguments = [str(data), "--path", str(path), "--task", task, f"--bpe-dir={world / 'bpe'}", "--cpu"]
@@ -96,7 +96,7 @@ def test_workers_change_nothing(command, tmp_path):
         (["--constraint-range=5"], "--constraint-range must be two ids a,b, got '5'"),
         (["--min-len=9"], "--min-len 9 is more than the 4 symbols"),
         (["--selected-cols=0,5,2"], "--selected-cols needs 4 columns (id, image, expression, box), got '0,5,2'"),
-        (["--selected-cols=0,5,2,9"], "has 6 columns, column 9 was asked for"),
+        (["--selected-cols=0,5,2,9"], "has 6 columns, --selected-cols 0,5,2,9 needs more"),
         (["--selected-cols=0,5,2,x"], "--selected-cols needs numbers"),
         (["--selected-cols=0,3,2,5"], "column image"),
         (["--selected-cols=0,5,2,1"], "column box: needs 4 finite numbers x0,y0,x1,y1"),

@@ -20,8 +20,9 @@ TRAINING = {"train", "training", "criterions"}  # rooms that may import fairseq;
 
 
 def modules(root):
-    """Module name below the package, such as "tasks.base" -> its file; tests and docs do not count."""
     """Module name below the package, such as "tasks.base" -> its file; tests and docs are left out."""
+    candidates = [path for room in FLOOR_OF for path in (root / f"{room}.py", *(root / room).rglob("*.py"))]
+    files = [path for path in candidates if path.is_file()]
     parts = {path: path.relative_to(root).with_suffix("").parts for path in files}
     return {".".join(names[:-1] if names[-1] == "__init__" else names): path for path, names in parts.items()}
 

@@ -6,7 +6,10 @@
 import argparse
 import logging
 import os
+import signal
 import sys
+from contextlib import nullcontext
+from pathlib import Path
 from typing import NoReturn
 
 import torch
@@ -20,6 +23,8 @@ from ..criterions import adjust_label_smoothed_cross_entropy  # noqa: F401  regi
 from ..models.refhcm import fairseq_model  # noqa: F401  registers it
 from ..utils.devices import choose_kernels, ranks
 from ..utils.errors import UserError, exit_status
+from ..utils.files import claim
+from ..utils.interrupt import end_with_script
 from ..utils.memory import keep_freed_memory
 from . import fairseq_optimizer  # noqa: F401  register the tasks and an optimiser
 from .loop import train
@@ -76,9 +81,8 @@ def configure(args: argparse.Namespace) -> FairseqConfig:
             cfg.distributed_training.device_id = int(os.environ["LOCAL_RANK"])
             cfg.distributed_training.distributed_init_method = "env://"
             cfg.distributed_training.distributed_no_spawn = True
-            cfg.checkpoint.load_checkpoint_on_all_dp_ranks = (
-                True  # torch refuses checkpoints that are sent between ranks
-            )
+            # torch refuses checkpoints that are sent between ranks
+            cfg.checkpoint.load_checkpoint_on_all_dp_ranks = True
             if on_cpu:
                 cfg.distributed_training.distributed_backend = "gloo"
             if on_cpu or cfg.distributed_training.ddp_backend in TORCH_DDP:
@@ -95,15 +99,22 @@ def main(arguments: list[str] | None = None) -> int:
     )
     logging.getLogger("fairseq.tasks.fairseq_task").setLevel(logging.WARNING)
 
-    def run() -> None:
+    def run() -> int:
         if not torch.cuda.is_available():
             keep_freed_memory()
         args = parse(arguments)
+        cfg = configure(args)
+        rank, world = ranks()
         try:
-            distributed_utils.call_main(configure(args), train, args=args)
+            with nullcontext() if rank or args.no_save else claim(Path(args.save_dir)):
+                distributed_utils.call_main(cfg, train, args=args)
         except KeyboardInterrupt:
+            if world > 1:  # the launcher says it, once
+                return 128 + signal.SIGINT
             raise KeyboardInterrupt("interrupted; run the same command again to resume") from None
+        return 0
 
+    end_with_script()
     return exit_status(run)
 
 

@@ -19,6 +19,7 @@ from omegaconf import open_dict
 from ..tasks.fairseq_tasks import ReferringTask
 from ..utils.errors import UserError
 from .checkpointing import Saver
+from .reading import reading
 from .resuming import batches, check_ranks, resume, start_from, starting_weights
 from .trainer import ReferringTrainer
 
@@ -131,6 +132,19 @@ class Run:
         grouped = iterators.GroupedIterator(itr, update_freq(self.cfg, epochs.epoch))
         progress = self._progress(grouped, epochs.epoch)
         self.trainer.begin_epoch(epochs.epoch)
+        with reading(epochs, itr):
+            stop, valid_loss = self._updates(epochs, grouped, progress)
+        stats = self._with_time(metrics.get_smoothed_values("train"))
+        progress.print(stats, tag="train", step=self.trainer.get_num_updates())
+        metrics.reset_meters("train")
+        self.task.counter.report_clipped()
+        self.trainer.lr_step(epochs.epoch, valid_loss)
+        return stop
+
+    def _updates(
+        self, epochs: iterators.EpochBatchIterator, grouped: iterators.GroupedIterator, progress: Any
+    ) -> tuple[bool, float | None]:
+        """The updates of an epoch; whether to stop, and the value of the last validation."""
         stop, valid_loss = False, None
         for samples, stall in _with_stall(progress):
             with metrics.aggregate("train_inner"):
@@ -145,12 +159,7 @@ class Run:
             stop, valid_loss = self._validate_and_save(epochs, end_of_epoch=not grouped.has_next())
             if stop:
                 break
-        stats = self._with_time(metrics.get_smoothed_values("train"))
-        progress.print(stats, tag="train", step=self.trainer.get_num_updates())
-        metrics.reset_meters("train")
-        self.task.counter.report_clipped()
-        self.trainer.lr_step(epochs.epoch, valid_loss)
-        return stop
+        return stop, valid_loss
 
     def _updates_done(self) -> bool:
         return self.trainer.get_num_updates() >= (self.cfg.optimization.max_update or math.inf)
@@ -198,12 +207,12 @@ class Run:
         if self.cfg.dataset.fixed_validation_seed is not None:
             fairseq_utils.set_torch_seed(self.cfg.dataset.fixed_validation_seed)
         self.trainer.begin_valid_epoch(epoch)
-        itr = self.trainer.get_valid_iterator(subset, disable_iterator_cache=True)
-        itr = itr.next_epoch_itr(shuffle=False, set_dataset_epoch=False)
+        rows = self.trainer.get_valid_iterator(subset, disable_iterator_cache=True)
+        itr = rows.next_epoch_itr(shuffle=False, set_dataset_epoch=False)
         if self.cfg.dataset.max_valid_steps is not None:
             itr.take(self.cfg.dataset.max_valid_steps)
         progress = self._progress(itr, epoch, prefix=f"valid on '{subset}' subset")
-        with metrics.aggregate(new_root=True) as total:
+        with metrics.aggregate(new_root=True) as total, reading(rows, itr):
             for sample in progress:
                 self.trainer.valid_step(self.task.check(sample))
         stats = total.get_smoothed_values() | self.task.end_validation()

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from ..utils.checkpoints import save_file
 from ..utils.errors import CheckpointError, UserError
+from ..utils.files import claim
 from ..utils.interrupt import Interrupt
 
 logger = logging.getLogger(__name__)
@@ -89,12 +90,13 @@ class Stepper(ABC, Generic[Batch]):
 
         Ctrl-C saves after the running update, then raises KeyboardInterrupt: a script must not take the run for done.
         """
+        claimed = claim(checkpoint.parent)
         if checkpoint.exists():
             self.resume(checkpoint)
             logger.info("%s: resumes at update %d of %d", checkpoint, self.step, self.updates)
         recent: list[dict[str, float]] = []
         progress = tqdm(total=self.updates, initial=self.step, desc=self.name, unit="update")
-        with Interrupt() as interrupt, progress:
+        with claimed, Interrupt() as interrupt, progress:
             for batch in self.batches():
                 recent.append(self.update(batch))
                 progress.set_postfix(recent[-1], refresh=False)

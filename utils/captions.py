@@ -8,7 +8,7 @@ import importlib
 import logging
 import shutil
 import string
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Literal
 
@@ -29,7 +29,17 @@ def clean(caption: str) -> str:
 
 def split_references(captions: str) -> list[str]:
     """The cleaned references of a caption column, `one&&another`."""
-    return [clean(reference) for reference in captions.split(REFERENCE_SEPARATOR)]
+    return _cleaned(captions.split(REFERENCE_SEPARATOR))
+
+
+def without_blanks(captions: str) -> str:
+    """A caption column, unchanged but for captions without a word, which are left out."""
+    return REFERENCE_SEPARATOR.join(filter(clean, captions.split(REFERENCE_SEPARATOR)))
+
+
+def _cleaned(references: Iterable[str]) -> list[str]:
+    """Without blank ones: no caption could match them, and they would lower the mean of CIDEr-D."""
+    return list(filter(None, map(clean, references)))
 
 
 def caption_scores(
@@ -42,10 +52,11 @@ def caption_scores(
 ) -> dict[str, float]:
     """The set's scores times 100, as papers print them: `cider`, `bleu1`..`bleu4`, `rouge_l` and `meteor`.
 
-    Captions are cleaned here. with_meteor: ROUGE-L, and METEOR if Java is present; a warning says if not.
+    Captions are cleaned here, and blank references left out; ValueError for a caption without another one.
+    with_meteor: ROUGE-L, and METEOR if Java is present; a warning says if not.
     """
     hypotheses = [clean(hypothesis) for hypothesis in hypotheses]
-    references = [[clean(reference) for reference in group] for group in references]
+    references = [_cleaned(group) for group in references]
     scores = {"cider": cider_d(hypotheses, references, document_frequency=document_frequency).mean}
     if with_bleu:
         scores |= bleu(hypotheses, references)

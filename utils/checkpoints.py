@@ -2,6 +2,8 @@
 
 import argparse
 import pickle
+import re
+import warnings
 import zipfile
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Mapping
@@ -9,14 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import CheckpointError, UserError
+from .errors import CheckpointError, UserError, reason_of, shown
 from .files import atomic_write
+from .numpy_values import NUMPY_VALUES
 
-# fairseq writes its flags as a Namespace; the rest are plain containers.
-ALLOWED_GLOBALS: list[Any] = [argparse.Namespace, OrderedDict, defaultdict, Counter, dict, list, set, tuple]
+# fairseq writes its flags as a Namespace; the rest are plain containers, and numpy's values.
+CONTAINERS: list[Any] = [argparse.Namespace, OrderedDict, defaultdict, Counter, dict, list, set, tuple]
+ALLOWED_GLOBALS = [*CONTAINERS, *NUMPY_VALUES]
+ZIP = b"PK\x03\x04"  # how torch knows its zip format
+LEAST_PICKLE, PICKLE_SHARE = 2**20, 16  # bytes of names that any file may hold, and the share that a larger one may
+WRAPPERS = re.compile(r"^(?:(?:module|_orig_mod)\.)+|(?<=\.)_orig_mod\.")  # of DataParallel, and of torch.compile
 
 
 @dataclass(frozen=True)
@@ -29,15 +37,22 @@ class Checkpoint:
     rest: dict[str, Any]
 
     def flags(self) -> dict[str, Any]:
-        """The flags that the model was trained with."""
-        return dict(self.args) if isinstance(self.args, Mapping) else dict(vars(self.args))
+        """The flags that the model was trained with; numpy's numbers among them as Python's."""
+        flags = self.args if isinstance(self.args, Mapping) else vars(self.args)
+        return {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in flags.items()
+            if isinstance(name, str)
+        }
 
     def ema_weights(self) -> dict[str, Tensor]:
         """The averaged weights. Raises CheckpointError if training kept none."""
-        extra = self.rest.get("extra_state") or {}
-        if not extra.get("ema"):
+        extra = self.rest.get("extra_state")
+        ema, precise = (extra.get(name) if isinstance(extra, Mapping) else None for name in ("ema", "ema_fp32_params"))
+        if not (isinstance(ema, Mapping) and ema):
             raise CheckpointError(f"{self.path}: holds no averaged weights; train with --store-ema")
-        return extra["ema"] | (extra.get("ema_fp32_params") or {})  # not rounded to half precision
+        precise = precise if isinstance(precise, Mapping) else {}  # not rounded to half precision
+        return named_weights({**ema, **precise}, where=str(self.path))
 
 
 def load_file(path: str | Path, *, mmap: bool = False) -> Any:
@@ -49,18 +64,35 @@ def load_file(path: str | Path, *, mmap: bool = False) -> Any:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
     try:
-        with torch.serialization.safe_globals(ALLOWED_GLOBALS):
-            mmap = mmap and zipfile.is_zipfile(path)  # torch's old format cannot be mapped
+        with path.open("rb") as file:
+            zipped = file.read(len(ZIP)) == ZIP
+        if zipped:
+            _check_records(path)
+        with warnings.catch_warnings(), torch.serialization.safe_globals(ALLOWED_GLOBALS):
+            warnings.simplefilter("ignore")  # torch's, about odd files that it refuses next
+            mmap = mmap and zipped  # torch's old format cannot be mapped
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except CheckpointError:
+        raise
     except pickle.UnpicklingError as error:
         lines = str(error).splitlines()
         reason = next((line for line in lines if "GLOBAL" in line or "nsupported" in line), lines[0])
-        raise CheckpointError(
-            f"{path}: refused: it holds more than weights and plain values: {reason.strip()}"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, IndexError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: not a readable weights file ({reason})") from error
+        reason = reason.strip()[:200]
+        raise CheckpointError(f"{path}: refused: it holds more than weights and plain values: {reason}") from error
+    except Exception as error:  # a damaged file calls torch's builders with any arguments, and they raise anything
+        raise CheckpointError(f"{path}: not a readable weights file ({reason_of(error)})") from error
+
+
+def _check_records(path: Path) -> None:
+    """CheckpointError for a zip file that would become larger than it is, or mostly is no weights."""
+    size = path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        records = archive.infolist()
+    if any(record.compress_type != zipfile.ZIP_STORED for record in records):
+        raise CheckpointError(f"{path}: is a compressed zip file; torch.save compresses nothing: unpack it")
+    pickled = sum(record.file_size for record in records if record.filename.endswith(".pkl"))
+    if sum(record.file_size for record in records) > size or pickled > max(LEAST_PICKLE, size // PICKLE_SHARE):
+        raise CheckpointError(f"{path}: is damaged: its records are larger than they can be")
 
 
 def read_checkpoint(path: str | Path, *, mmap: bool = False) -> Checkpoint:
@@ -68,15 +100,51 @@ def read_checkpoint(path: str | Path, *, mmap: bool = False) -> Checkpoint:
     path = Path(path)
     content = load_file(path, mmap=mmap)
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
-        found = ", ".join(map(str, list(content)[:6])) if isinstance(content, dict) else type(content).__name__
-        raise CheckpointError(f"{path}: not a fairseq checkpoint: expected `model` and `cfg` or `args`, found {found}")
-    cfg = content.get("cfg") or {}
+        raise CheckpointError(
+            f"{path}: not a fairseq checkpoint: expected `model` and `cfg` or `args`, found {kinds_of(content)}"
+        )
+    cfg = content.get("cfg")
     args = cfg.get("model") if isinstance(cfg, Mapping) else None
     args = args or content.get("args")
     if args is None:
         raise CheckpointError(f"{path}: holds no `cfg.model` and no `args`, so the network's sizes are unknown")
-    weights = {name: value for name, value in content["model"].items() if isinstance(value, Tensor)}
+    if not isinstance(args, Mapping | argparse.Namespace):
+        raise CheckpointError(f"{path}: its `cfg.model` or `args` is {shown(args)}, expected named settings")
+    weights = named_weights(content["model"], where=str(path))
     return Checkpoint(path, args, weights, {k: v for k, v in content.items() if k not in ("model", "args")})
+
+
+def kinds_of(content: Any) -> str:
+    """What a file holds in the place of what was expected: the first names, or the type."""
+    return (
+        ", ".join(str(name)[:40] for name in list(content)[:6]) if isinstance(content, dict) else type(content).__name__
+    )
+
+
+def named_weights(found: Mapping[Any, Any], *, where: str) -> dict[str, Tensor]:
+    """The tensors of a state dict by name, without the prefixes of wrappers around the network.
+
+    CheckpointError for a tensor without a name, twice the same name, and tensors that are not plain numbers in full.
+    """
+    weights: dict[str, Tensor] = {}
+    for key, value in found.items():
+        if not isinstance(value, Tensor):
+            continue
+        if not isinstance(key, str) or (name := WRAPPERS.sub("", key)) in weights:
+            raise CheckpointError(
+                f"{where}: weight {shown(key)}: {'comes twice' if isinstance(key, str) else 'no name'}"
+            )
+        if not _is_plain(value):
+            kind = f"{value.dtype}, {value.layout}".replace("torch.", "")
+            raise CheckpointError(f"{where}: weight {shown(key)} ({kind}) is not stored as plain numbers")
+        weights[name] = value
+    return weights
+
+
+def _is_plain(value: Tensor) -> bool:
+    if value.layout is not torch.strided or value.device.type != "cpu" or value.is_quantized or value.is_complex():
+        return False
+    return value.numel() * value.element_size() <= value.untyped_storage().nbytes()  # else a few numbers, repeated
 
 
 def save_file(content: dict[str, Any], path: Path) -> int:

@@ -1,8 +1,12 @@
 """Errors for a user's mistakes: one clear line, which the commands print without a traceback."""
 
 import os
+import reprlib
 import sys
 from collections.abc import Callable
+
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel, _BRIEF.maxstring, _BRIEF.maxother = 2, 80, 80
 
 
 class UserError(Exception):
@@ -15,6 +19,18 @@ class DataError(UserError, ValueError):
 
 class CheckpointError(UserError, ValueError):
     """A weights file that cannot be used."""
+
+
+def shown(value: object) -> str:
+    """A value from a file, for a message: its repr on one line, at most 80 letters, however large or deep it is."""
+    text = " ".join(_BRIEF.repr(value).split())
+    return text if len(text) <= 80 else text[:76] + " ..."
+
+
+def reason_of(error: BaseException) -> str:
+    """The first line of a library's error, at most 200 letters, or the error's name."""
+    line = next(iter(str(error).splitlines()), "").strip()
+    return line[:200] or type(error).__name__
 
 
 def exit_status(run: Callable[[], int | None]) -> int:

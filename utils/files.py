@@ -2,11 +2,14 @@
 
 import hashlib
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+
+from .errors import UserError
 
 
 @contextmanager
@@ -46,3 +49,28 @@ def lock(file: IO[Any]) -> None:
     except ImportError:  # on Windows
         return
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def check_writable(folder: Path) -> None:
+    """Makes a folder and tries to write into it. UserError: why not; said before the work, not after it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written to ({error.strerror}); give another folder") from error
+
+
+def claim(folder: Path) -> IO[Any]:
+    """Makes a folder this process's own until the file that is returned is closed, or the process ends.
+
+    UserError: it cannot be written to, or another process has it.
+    """
+    check_writable(folder)
+    file = open(folder / ".lock", "w")  # noqa: SIM115  open for as long as the claim lasts
+    try:
+        lock(file)
+    except BlockingIOError as error:
+        file.close()
+        raise UserError(f"{folder}: another run writes there; end it first, or give another folder") from error
+    return file

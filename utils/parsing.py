@@ -36,6 +36,7 @@ _CLASSES = (
 CLASS_NAMES = tuple(name for name, _ in _CLASSES)
 PALETTE = tuple(rgb for _, rgb in _CLASSES)
 NUM_CLASSES = len(_CLASSES)
+IGNORED = 255  # in masks: a pixel that nobody labelled, which is left out of scores
 
 Box = Tensor | Sequence[float]
 
@@ -69,6 +70,11 @@ def crop_label_map(mask: Tensor, box_xyxy: Box, size_hw: tuple[int, int]) -> Ten
     return resize_label_map(mask[y0:y1, x0:x1], size_hw)
 
 
+def without_ignored(label_map: Tensor) -> Tensor:
+    """A mask with background where it is ignored: what is encoded, trained on and drawn; same shape and type."""
+    return label_map.masked_fill(label_map == IGNORED, 0)
+
+
 def mirror_label_map(label_map: Tensor) -> Tensor:
     """The mirrored person: columns of [..., h, w] reversed, left and right parts exchanged."""
     swap = torch.arange(NUM_CLASSES)
@@ -85,10 +91,10 @@ def colour_label_map(label_map: Tensor | np.ndarray) -> np.ndarray:
 
 
 def confusion_matrix(prediction: Tensor, *, label: Tensor, num_classes: int = NUM_CLASSES) -> Tensor:
-    """Counts of pixels, int64 [num_classes, num_classes]: rows are the labels. Labels of -1 are ignored."""
+    """Counts of pixels, int64 [num_classes, num_classes]: rows are the labels. Labels of -1 and 255 are ignored."""
     if prediction.shape != label.shape:
         raise ValueError(f"prediction is {tuple(prediction.shape)}, its label {tuple(label.shape)}")
-    counted = label != -1
+    counted = (label != -1) & (label != IGNORED)
     cells = label[counted].long() * num_classes + prediction[counted].long()
     return torch.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
 

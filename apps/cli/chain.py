@@ -13,6 +13,7 @@ from pathlib import Path
 from ...data.pictures import open_picture
 from ...inference.drawing import answer_card
 from ...utils.errors import UserError
+from ...utils.files import check_writable
 from .model_flags import add_model_flags, load_model
 
 FORMATS = (".png", ".jpg", ".jpeg")
@@ -33,6 +34,7 @@ def run(args: argparse.Namespace) -> None:
     """Asks, prints and draws."""
     if args.out.suffix.lower() not in FORMATS:
         raise UserError(f"--out {args.out}: expected a name that ends in {', '.join(FORMATS)}")
+    check_writable(args.out.parent)
     image = open_picture(args.image_path, where="--image_path")
     answer = load_model(args).chain(image, args.text, keypoints=args.kpt, parsing=args.par)
     if args.json:
@@ -42,6 +44,5 @@ def run(args: argparse.Namespace) -> None:
         print(json.dumps({"valid": answer.valid, "box": answer.to_dict()["box"], "parts": list(answer.parts)}))
     for note in answer.notes:
         print(f"note: {note}", file=sys.stderr)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     answer_card(image, answer, question=args.text).save(args.out)
     print(f"{args.out}: drawn", file=sys.stderr)

@@ -24,6 +24,7 @@ from ...inference.drawing import answer_card
 from ...inference.predictor import Predictor
 from ...utils.drawing import contact_sheet, draw_box
 from ...utils.errors import UserError
+from ...utils.files import check_writable
 from ...utils.flags import positive
 from .model_flags import add_model_flags, load_model
 
@@ -77,8 +78,8 @@ def run(args: argparse.Namespace) -> None:
     began = time.monotonic()
     own = [(f"{k}_{Path(path).stem}", open_picture(path)) for k, path in enumerate(args.image, start=1)]
     questions = [(*picture, text) for picture, text in zip(own, args.text, strict=True)]
+    check_writable(args.out)
     model = load_model(args)
-    args.out.mkdir(parents=True, exist_ok=True)
     tiles = []
     for name, image, text in tqdm(questions or [*drawn_pictures(args.seed, args.pictures)], desc="demo"):
         if not own:

@@ -18,6 +18,7 @@ from ...tasks.evaluation import evaluate, write_json
 from ...tasks.settings import TaskSettings, settings_of
 from ...utils.checkpoints import read_checkpoint
 from ...utils.devices import pick_device, pick_dtype, start_ranks
+from ...utils.files import check_writable
 from ...utils.flags import add_flags, from_namespace
 from ...utils.memory import keep_freed_memory
 
@@ -44,6 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Prints the metrics and writes the answers, on the first rank."""
+    subset = args.gen_subset or Path(args.data).stem
+    results = Path(args.results_path or Path("results") / args.task) / f"{subset}_predict.json"
+    for file in (results, Path(args.metrics_path or results)):
+        check_writable(file.parent)
     device = pick_device(cpu=args.cpu)
     dtype = pick_dtype(fp16=args.fp16, bf16=args.bf16)
     rank, world = start_ranks(device)
@@ -66,10 +71,8 @@ def run(args: argparse.Namespace) -> None:
         world=world,
     )
     if rank == 0:
-        subset = args.gen_subset or Path(args.data).stem
-        path = Path(args.results_path or Path("results") / args.task) / f"{subset}_predict.json"
-        write_json(records, path)
-        logger.info("%d answers written to %s", len(records), path)
-        print(json.dumps(metrics))
+        print(json.dumps(metrics), flush=True)  # first: a disk that is full now must not lose them
+        write_json(records, results)
+        logger.info("%d answers written to %s", len(records), results)
         if args.metrics_path:
             write_json(metrics, args.metrics_path)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from ...utils.errors import exit_status
+from ...utils.interrupt import end_with_script
 
 # Command -> its module, and what it does. A module has `add_arguments(parser)` and `run(args)`; training's parser is
 # fairseq's, so its module has `main_and_exit(arguments)`, too.
@@ -82,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.argv[0] = "refhcm train"  # what fairseq's help calls the program
         _module("train").main_and_exit(arguments[1:])
     args = make_parser(arguments).parse_args(arguments)
+    end_with_script()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("refhcm").setLevel(logging.INFO)
     return exit_status(lambda: _module(args.command).run(args))

@@ -22,7 +22,7 @@ from ...training.tokenizer.scoring import encode, score
 from ...training.tokenizer.trainer import TokenizerSettings, TokenizerStepper, TokenizerTrainer
 from ...utils.checkpoints import read_checkpoint
 from ...utils.devices import pick_device
-from ...utils.files import digest
+from ...utils.files import check_writable, digest
 from ...utils.flags import positive, rate, whole
 from ...utils.memory import keep_freed_memory
 
@@ -30,11 +30,14 @@ logger = logging.getLogger(__name__)
 
 
 def _run_encode(args: argparse.Namespace) -> None:
+    check_writable(args.out.parent)
     rows = encode(_tokenizer(args), _rows(args), out=args.out, **_loading(args))
     print(f"{args.out}: {rows} rows")
 
 
 def _run_score(args: argparse.Namespace) -> None:
+    if args.out is not None:
+        check_writable(args.out.parent)
     canvas_size = TaskSettings.max_image_size
     if args.path is not None:
         canvas_size = settings_of(read_checkpoint(args.path, mmap=True), argparse.Namespace()).max_image_size

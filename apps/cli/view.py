@@ -18,6 +18,7 @@ from PIL import Image
 from tokenizers import Tokenizer, models
 from torch import Tensor
 
+from ...data.dataset import BadRowCounter
 from ...data.text import TextEncoder
 from ...data.tsv import TsvFile
 from ...data.vocabulary import Vocabulary
@@ -47,7 +48,7 @@ from ...utils.errors import DataError, UserError
 from ...utils.files import atomic_write
 from ...utils.flags import from_namespace, positive
 from ...utils.keypoints import NUM_KEYPOINTS, oks
-from ...utils.parsing import confusion_matrix, paste_label_map, segmentation_scores
+from ...utils.parsing import confusion_matrix, paste_label_map, segmentation_scores, without_ignored
 
 PICTURE_WH = (360, 330)  # px of a tile's picture, at most
 PAIRED_WH = (280, 330)  # px of each of two pictures, labels and answer
@@ -61,7 +62,7 @@ class Shown:
 
     box_xyxy: np.ndarray | None = None  # float32 [4]
     keypoints: np.ndarray | None = None  # float32 [34]
-    label_map: Tensor | None = None  # int64 [h, w], of the whole picture
+    label_map: Tensor | None = None  # int64 [h, w], of the whole picture; 255 where a label is ignored
     caption: str | None = None
 
 
@@ -87,10 +88,11 @@ def read_rows(task: Task, path: str | Path, *, rows: slice, results: str | Path 
     if not chosen:
         raise DataError(f"{path}: has {len(file)} rows, none of them in --rows {rows.start or 0}:{rows.stop or ''}")
     records = None if results is None else read_results(results, len(file), data=path)
-    found = []
+    found, counter = [], BadRowCounter(0)
     for k in chosen:
         row = file[k]
         annotation = task.annotation(row | {"codes": row.get("codes") or NO_CODES}, file.where(k))
+        counter.check({"remarks": [(annotation.where, remark) for remark in annotation.remarks]})
         label_map = None if annotation.label_map is None else torch.from_numpy(annotation.label_map).long()
         truth = Shown(annotation.box_xyxy, annotation.keypoints, label_map)
         prediction = None if records is None else answer(task, annotation, records[k], where=f"{results}: record {k}")
@@ -146,7 +148,8 @@ def tile(row: Row) -> Image.Image:
 
 
 def _draw(image: Image.Image, shown: Shown, *, scale: float, colour: Colour) -> Image.Image:
-    box, keypoints, label_map = shown.box_xyxy, shown.keypoints, shown.label_map
+    box, keypoints = shown.box_xyxy, shown.keypoints
+    label_map = None if shown.label_map is None else without_ignored(shown.label_map)
     return draw_person(image, box_xyxy=box, keypoints=keypoints, label_map=label_map, scale=scale, colour=colour)
 
 
@@ -166,7 +169,7 @@ def sheet(rows: Sequence[Row], columns: int) -> Image.Image:
     colours = {} if rows[0].prediction is None else {"truth": TRUTH, "prediction": PREDICTION}
     if any(one.keypoints is not None for one in shown):
         colours |= SIDES
-    colours |= part_colours(one.label_map for one in shown if one.label_map is not None)
+    colours |= part_colours(without_ignored(one.label_map) for one in shown if one.label_map is not None)
     return contact_sheet([tile(row) for row in rows], columns, colours=colours)
 
 

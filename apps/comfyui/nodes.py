@@ -204,13 +204,16 @@ NODE_DISPLAY_NAME_MAPPINGS = {
 
 
 def read_images(image: Tensor) -> list[Image.Image]:
-    """The pictures of an IMAGE, without the transparency that some nodes add."""
+    """The pictures of an IMAGE, without the transparency that some nodes add; grey as three equal channels."""
+    image = image.expand(-1, -1, -1, 3) if image.shape[-1] == 1 else image
     pixels = (image[..., :3].clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
     return [Image.fromarray(picture) for picture in pixels]
 
 
 def need_pictures(image: Tensor) -> None:
-    """Raises UserError for an empty batch."""
+    """Raises UserError for an empty batch, and for anything but grey, RGB and RGBA."""
+    if image.dim() != 4 or image.shape[-1] not in (1, 3, 4):
+        raise UserError(f"image: needs the shape [B, H, W, 3], or 1 or 4 channels, got {list(image.shape)}")
     if not len(image):
         raise UserError("image: the batch is empty")
 

@@ -1,7 +1,7 @@
 """What the page and its API do with a question: check it, ask the model, and put every failure into a sentence."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,13 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from ...inference.answers import Answer
 from ...inference.predictor import Predictor
 from ...utils.errors import UserError
 from . import showing
-from .given import Given, read_box, read_generation, read_picture, read_switch, read_text
+from .given import Given, opened, read_box, read_generation, read_switch, read_text
 from .kinds import KINDS
+from .logs import log_failed
 
 logger = logging.getLogger(__name__)
 UNEXPECTED = "Something went wrong on the server; its log says what. You can go on asking."
@@ -27,7 +29,7 @@ def readable_errors() -> Iterator[None]:
     except UserError as error:
         raise gr.Error(str(error), print_exception=False) from error
     except Exception as error:  # the edge of the program: visitors must not see it, and it must not end the server
-        logger.exception("a question failed")
+        log_failed(logger, "a question failed", error)
         raise gr.Error(UNEXPECTED, print_exception=False) from error
 
 
@@ -46,12 +48,16 @@ class Asking:
         """The person that an expression describes: box, and on request keypoints and parts."""
         wanted = {"keypoints": keypoints, "parsing": parsing, "parallel": parallel}
         wanted = {name: read_switch(name, value) for name, value in wanted.items()}
-        return self.model.refer(read_picture(image), read_text("expression", expression), **wanted).to_dict()
+        expression = read_text("expression", expression)
+        with opened(image) as picture:
+            return self.model.refer(picture, expression, **wanted).to_dict()
 
     @readable_errors()
     def describe(self, image: Any, box: Any) -> dict[str, Any]:
         """What the person in a box looks like. box: x0, y0, x1, y1 in px, as a text or four numbers."""
-        return self.model.describe(read_picture(image), read_box(box)).to_dict()
+        box_xyxy = read_box(box)
+        with opened(image) as picture:
+            return self.model.describe(picture, box_xyxy).to_dict()
 
     @readable_errors()
     def chain(
@@ -66,13 +72,16 @@ class Asking:
         temperature: Any,
     ) -> dict[str, Any]:
         """The person that a text describes, by one instruction that asks several tasks (S1 decoding)."""
-        return self.model.chain(
-            read_picture(image),
+        text, keypoints, parsing = (
             read_text("text", text),
-            keypoints=read_switch("keypoints", keypoints),
-            parsing=read_switch("parsing", parsing),
-            generation=read_generation(min_len, max_len, beam, temperature),
-        ).to_dict()
+            read_switch("keypoints", keypoints),
+            read_switch("parsing", parsing),
+        )
+        generation = read_generation(min_len, max_len, beam, temperature)
+        with opened(image) as picture:
+            return self.model.chain(
+                picture, text, keypoints=keypoints, parsing=parsing, generation=generation
+            ).to_dict()
 
     @readable_errors()
     def instruct(
@@ -81,7 +90,8 @@ class Asking:
         """Any instruction in your own words; it decides what comes back."""
         generation = read_generation(min_len, max_len, beam, temperature)
         instruction = read_text("instruction", instruction)
-        return self.model.instruct(read_picture(image), instruction, generation=generation).to_dict()
+        with opened(image) as picture:
+            return self.model.instruct(picture, instruction, generation=generation).to_dict()
 
     # The page
 
@@ -102,24 +112,26 @@ class Asking:
                 progress(0.05, desc="Reading the picture")
                 asks = KINDS[kind].asks
                 given = Given(
-                    read_picture(path),
                     expression=read_text("expression", expression) if asks == "expression" else "",
                     box=read_box(box) if asks == "box" else (),
                     instruction=read_text("instruction", instruction) if asks == "instruction" else "",
                     wanted=wanted,
                     generation=read_generation(*settings),
                 )
-                progress(0.2, desc="The model is answering")
-                answer = KINDS[kind].answer(self.model, given)
-                progress(0.9, desc="Drawing")
-                shown = showing.prepare(given.picture, answer, asked_box=given.box)
-                files = showing.write_downloads(answer, Path(path).name)
-                drawn = showing.draw(shown)
+                with opened(path) as picture:
+                    progress(0.2, desc="The model is answering")
+                    answer = KINDS[kind].answer(self.model, picture, given)
+                    progress(0.9, desc="Drawing")
+                    return self._show(picture, answer, given.box, Path(path).name)
         except gr.Error as error:
             hidden = [gr.update(value=None, visible=False) for _ in showing.DOWNLOADS]
             return showing.problem(error.message), None, [], [], None, None, *hidden
+
+    def _show(self, picture: Image.Image, answer: Answer, asked_box: Sequence[float], name: str) -> tuple[Any, ...]:
+        shown = showing.prepare(picture, answer, asked_box=asked_box)
+        files = showing.write_downloads(answer, name)
         buttons = [gr.update(value=file, visible=file is not None) for file in files]
-        rows, legend = showing.table(answer), showing.legend(shown)
+        rows, legend, drawn = showing.table(answer), showing.legend(shown), showing.draw(shown)
         return showing.sentence(answer), drawn, legend, rows, answer.to_dict(), shown, *buttons
 
     @readable_errors()

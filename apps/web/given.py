@@ -23,7 +23,6 @@ LONGEST, WIDEST, HOTTEST = 500, 20, 5.0
 class Given:
     """A question. Fields that its kind does not ask for keep their defaults."""
 
-    picture: Image.Image
     expression: str = ""
     box: Sequence[float] = ()  # x0, y0, x1, y1 in image px
     instruction: str = ""
@@ -31,9 +30,12 @@ class Given:
     generation: GenerationSettings | None = None
 
 
-def read_picture(path: Any) -> Image.Image:
-    """The upright picture of an uploaded file."""
-    if path is None:
+@contextmanager
+def opened(path: Any) -> Iterator[Image.Image]:
+    """The upright picture of an uploaded file. Pictures of `PIXELS` at most are open at once: others wait."""
+    checked = _uploaded(path)
+    with _GONE, open(checked, "rb") as file:
+ is None:
         raise UserError("image: no picture yet; upload one or click an example")
     if not isinstance(path, str):
         raise UserError(f"image: needs an uploaded picture, got {shorten(str(path))}")

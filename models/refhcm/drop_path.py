@@ -15,9 +15,9 @@ class DropPath(nn.Module):
         """x itself in evaluation mode."""
         if not (self.training and self.drop_prob):
             return x
-        from torchvision.ops import stochastic_depth  # here: answering needs no torchvision, which is slow to import
+        from timm.layers import drop_path  # here: answering needs no timm, which is slow to import
 
-        return stochastic_depth(x, self.drop_prob, mode="row", training=True)
+        return drop_path(x, self.drop_prob, training=True)
 
 
 def drop_path_rates(highest: float, blocks: int) -> list[float]:

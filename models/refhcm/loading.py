@@ -1,17 +1,16 @@
 """Loading a checkpoint's weights into a network (docs/network.md, "Loading checkpoints")."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from ...utils.checkpoints import Checkpoint
-from ...utils.errors import CheckpointError
+from ...utils.errors import CheckpointError, shown
 from ...utils.memory import page_out
+from ..meta import without_values
 from .config import NetworkConfig
 from .network import Network
 
@@ -19,18 +18,6 @@ logger = logging.getLogger(__name__)
 
 COMPUTED = ("version", "token_rp_bucket", "image_rp_bucket", "image_position_idx")  # buffers that the config implies
 EMBEDDINGS = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "decoder.output_projection.weight")
-
-
-class _SkipInit(TorchFunctionMode):
-    """Skips random initialisation, which on `meta` would import 120 MB of torch's compiler."""
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if getattr(func, "__name__", "") in ("normal_", "uniform_", "kaiming_uniform_"):
-            return args[0] if args else kwargs["tensor"]
-        return func(*args, **kwargs)
 
 
 @dataclass
@@ -41,19 +28,36 @@ class LoadReport:
     dropped: list[str] = field(default_factory=list)
     extended: list[str] = field(default_factory=list)
 
+    @property
+    def drawn(self) -> list[str]:
+        """Weights that would be random in whole or in part; batch norm's counters start at 0, as they should."""
+        return [name for name in self.missing if not name.endswith("num_batches_tracked")] + self.extended
+
+    def check_complete(self, where: str) -> None:
+        """CheckpointError if a weight would be random."""
+        if self.drawn:
+            lacks = f"lacks {len(self.drawn)} weights, or rows of them: {_some(self.drawn)}"
+            raise CheckpointError(f"{where}: {lacks}: answers would be random; only training can start from it")
+
     def log(self, where: str) -> None:
         """Logs one line for each kind that occurred."""
         kinds = {"kept initial values of": self.missing, "dropped": self.dropped, "extended": self.extended}
         for what, names in kinds.items():
             if names:
-                some = ", ".join(names[:8]) + " ..." * (len(names) > 8)
-                logger.info("%s: %s %d weights: %s", where, what, len(names), some)
+                logger.info("%s: %s %d weights: %s", where, what, len(names), _some(names))
 
 
-def fit_weights(weights: Mapping[str, Tensor], network: Network, *, where: str) -> tuple[dict[str, Tensor], LoadReport]:
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:8]) + " ..." * (len(names) > 8)
+
+
+def fit_weights(
+    weights: Mapping[str, Tensor], network: Network, *, where: str, draw: bool = True
+) -> tuple[dict[str, Tensor], LoadReport]:
     """A checkpoint's weights, fitted to the network's state dict; no argument is changed.
 
-    CheckpointError names the first unknown key or the first shape that does not match.
+    draw: make new rows of embeddings that are too short; else those are left out, as what is missing is.
+    CheckpointError names the first unknown key or the first shape or kind of number that does not match.
     """
     report, fitted = LoadReport(), {}
     expected = network.state_dict()
@@ -63,22 +67,39 @@ def fit_weights(weights: Mapping[str, Tensor], network: Network, *, where: str) 
             continue
         if name.startswith("classification_heads.") or (name.endswith("num_batches_tracked") and name not in expected):
             report.dropped.append(name)
-            continue
-        if name not in expected:
-            raise CheckpointError(f"{where}: unknown weight {name!r} {list(value.shape)}")
-        if name.endswith("embed_image_positions.weight"):
-            value = _with_rows(value, len(expected[name]), name, report)
-        fitted[name] = value
+        elif name not in expected:
+            raise CheckpointError(f"{where}: unknown weight {shown(name)} {list(value.shape)}")
+        else:
+            fitted[name] = value
     if embedding is not None:
-        embedding = _with_rows(embedding, len(expected[EMBEDDINGS[0]]), EMBEDDINGS[0], report)
         fitted |= dict.fromkeys(EMBEDDINGS, embedding)
+    for name in (EMBEDDINGS[0], *(name for name in fitted if name.endswith("embed_image_positions.weight"))):
+        rows = len(expected[name])
+        if name in fitted and fitted[name].shape[1:] == expected[name].shape[1:] and len(fitted[name]) < rows:
+            report.extended.append(name)
+            longer = _with_rows(fitted[name], rows) if draw else None
+            for same in EMBEDDINGS if name in EMBEDDINGS else (name,):
+                if longer is None:
+                    del fitted[same]
+                else:
+                    fitted[same] = longer
     for name, value in fitted.items():
         if value.shape != expected[name].shape:
             raise CheckpointError(
                 f"{where}: {name} is {list(value.shape)}, the network's is {list(expected[name].shape)}"
             )
-    report.missing = [name for name in expected if name not in fitted]
+        if expected[name].is_floating_point() and not value.is_floating_point():
+            raise CheckpointError(f"{where}: {name} is of {value.dtype}, expected floating-point numbers")
+    report.missing = [name for name in expected if name not in fitted and name not in report.extended]
     return fitted, report
+
+
+def vocabulary_rows(weights: Mapping[str, Tensor], where: str) -> int:
+    """How many symbols the weights know. CheckpointError if they have no embedding."""
+    embedding = next((weights[name] for name in EMBEDDINGS if name in weights), None)
+    if embedding is None or embedding.dim() != 2:
+        raise CheckpointError(f"{where}: holds no embedding, such as {EMBEDDINGS[0]}")
+    return len(embedding)
 
 
 def _shared_embedding(weights: Mapping[str, Tensor], where: str) -> Tensor | None:
@@ -88,13 +109,27 @@ def _shared_embedding(weights: Mapping[str, Tensor], where: str) -> Tensor | Non
     return given[0] if given else None
 
 
-def _with_rows(matrix: Tensor, rows: int, name: str, report: LoadReport) -> Tensor:
+def _with_rows(matrix: Tensor, rows: int) -> Tensor:
     """The matrix [n, D] with at least this many rows; new ones are normal(0, D^-0.5)."""
-    if len(matrix) >= rows:
-        return matrix
-    report.extended.append(name)
     width = matrix.shape[1]
     return torch.cat([matrix, matrix.new_empty(rows - len(matrix), width).normal_(0, width**-0.5)])
+
+
+def network_without_values(
+    config: NetworkConfig, num_symbols: int, *, weights: Mapping[str, Tensor], where: str
+) -> Network:
+    """A network of names and shapes only, for these weights. CheckpointError if they have fewer layers."""
+    for part, layers in (("encoder", config.encoder_layers), ("decoder", config.decoder_layers)):
+        prefix = f"{part}.layers."
+        stored = {name.split(".")[2] for name in weights if name.startswith(prefix)}
+        lacking = next((k for k in range(layers) if str(k) not in stored), None)
+        if lacking is not None:
+            raise CheckpointError(f"{where}: lacks weights of {prefix}{lacking}; its settings say {layers} layers")
+    try:
+        with without_values():
+            return Network(config, num_symbols)
+    except CheckpointError as error:
+        raise CheckpointError(f"{where}: {error}") from error
 
 
 def load_network(
@@ -108,30 +143,30 @@ def load_network(
     """The network of a checkpoint, in evaluation mode.
 
     device, dtype: None for the CPU and the file's dtype. ema: the averaged weights of `--store-ema`.
-    Weights are initialised only when the file lacks some. CheckpointError for weights that do not fit, and for fewer
-    symbols than `num_symbols`: the embeddings of the others would be random.
+    CheckpointError for weights that do not fit or are missing, and for fewer symbols than `num_symbols`: nothing is
+    ever drawn at random.
     """
-    where = str(checkpoint.path)
+    where, weights = str(checkpoint.path), checkpoint.ema_weights() if ema else checkpoint.weights
     config = NetworkConfig.from_args(checkpoint.flags(), where=where)
-    with torch.device("meta"), _SkipInit():
-        network = Network(config, num_symbols)
-    fitted, report = fit_weights(checkpoint.ema_weights() if ema else checkpoint.weights, network, where=where)
-    if EMBEDDINGS[0] in report.extended:
-        known = next(len(checkpoint.weights[name]) for name in EMBEDDINGS if name in checkpoint.weights)
-        has = f"knows {known} symbols, but the vocabulary has {num_symbols}"
-        raise CheckpointError(f"{where}: {has}. Give the vocabulary that it was trained with (--bpe-dir)")
-    counters = [name for name in report.missing if name.endswith("num_batches_tracked")]
-    if report.missing == counters:
-        fitted |= {name: torch.zeros((), dtype=torch.long) for name in counters}
-        network.load_state_dict(fitted, assign=True)
-        network.share_embedding()
-    else:
-        network = Network(config, num_symbols)
-        network.load_state_dict(fitted, strict=False)
+    network = network_without_values(config, num_symbols, weights=weights, where=where)
+    fitted, report = fit_weights(weights, network, where=where, draw=False)
+    check_symbols(weights, num_symbols, where=where)
+    report.check_complete(where)
+    fitted |= {name: torch.zeros((), dtype=torch.long) for name in report.missing}  # batch norm's counters
+    network.load_state_dict(fitted, assign=True)
+    network.share_embedding()
     report.log(where)
     for module in network.modules():  # one by one: at most one module is in memory twice
         _move(module, device, dtype)
     return network.eval()
+
+
+def check_symbols(weights: Mapping[str, Tensor], num_symbols: int, *, where: str) -> None:
+    """CheckpointError if a vocabulary has more symbols than the weights know: those would be random."""
+    known = vocabulary_rows(weights, where)
+    if known < num_symbols:
+        has = f"knows {known} symbols, but the vocabulary has {num_symbols}"
+        raise CheckpointError(f"{where}: {has}. Give the vocabulary that it was trained with (--bpe-dir)")
 
 
 def _move(module: nn.Module, device: torch.device | None, dtype: torch.dtype | None) -> None:

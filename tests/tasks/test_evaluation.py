@@ -1,4 +1,4 @@
-"""Evaluation: every row once, in the file's order, on any number of ranks; bad rows counted; files written whole."""
+"""Evaluation: every row once, in the file's order, on any number of ranks; bad rows counted; files written atomically."""
 
 import argparse
 import json
@@ -52,7 +52,7 @@ def run(task, network, rows, **options):
 
 
 def test_a_file_of_frequencies_is_read_before_the_work(make_task, network, world):
-    """And its name is this machine's affair: no checkpoint says it."""
+    """Its name holds on this machine only, so it is not taken from a checkpoint."""
     task = make_task("rhrc", eval_cider_cached_tokens="/nowhere/frequencies.p")
     table = world / "rhrc" / "val.tsv"
     with pytest.raises(UserError, match="/nowhere/frequencies"):
@@ -100,7 +100,7 @@ def test_rows_of_one_name_stay_apart(make_task, network, table, tmp_path):
 
 @pytest.fixture
 def with_bad_rows(table, tmp_path):
-    """A table whose rows 2 and 3 can not be used: its path."""
+    """A table whose rows 2 and 3 are bad: its path."""
     lines = lines_of(table)
     lines[1] = lines[1].rsplit("\t", 1)[0] + "\t***"
     lines[2] = "only\ttwo"

@@ -218,7 +218,7 @@ def test_files_by_epoch_and_mistakes(small_text, world, files):
     assert [task.training_file(["a", "b", "c"], epoch) for epoch in (1, 2, 3, 4)] == ["a", "b", "c", "a"]
     with pytest.raises(UserError, match="multitask has no validation"):
         task.open(world / "rkpt" / "val.tsv", training=False)
-    with pytest.raises(UserError, match="needs --refpose-dataset"):
+    with pytest.raises(UserError, match="needs at least one of --refpose-dataset"):
         make_multitask(small_text, world, {})
 
 

@@ -161,7 +161,7 @@ def test_the_tokenizer_s_own_score_is_on_the_same_canvas(make_task, tokenizer_fi
 
 def test_the_tokenizer_has_as_many_codes_as_asked(make_task, tokenizer_files):
     assert make_task("rpar", **tokenizer_files, vq_n_embed=16).tokenizer.n_embed == 16
-    with pytest.raises(CheckpointError, match="n_embed = 32 codes, but .*48"):
+    with pytest.raises(CheckpointError, match=r"n_embed = 32 codes, but .*48"):
         _ = make_task("rpar", **tokenizer_files, vq_n_embed=48).tokenizer
     with pytest.raises(CheckpointError, match=r"nowhere\.ckpt: no such file"):
         _ = make_task("rpar", **tokenizer_files | {"vq_ckpt": "nowhere.ckpt"}).tokenizer

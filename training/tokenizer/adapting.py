@@ -17,7 +17,7 @@ from ...data.dataset import BadRow
 from ...models.vqgan.config import NUM_CODES
 from ...tasks.result_files import check_row, read_numbers
 from ...utils.boxes import box_hits
-from ...utils.parsing import crop_label_map
+from ...utils.parsing import crop_label_map, without_ignored
 from .masks import Draws, MaskRows
 from .trainer import TokenizerStepper
 
@@ -69,7 +69,7 @@ class AnsweredCrops(Draws[Drawn]):
             if isinstance(row, BadRow):
                 return row
             crops = row.crop(self.size_hw), crop_label_map(row.mask, self.boxes[index].tolist(), self.size_hw)
-            self._kept[index] = torch.stack(crops).to(torch.uint8)  # crops never vary here: read once
+            self._kept[index] = without_ignored(torch.stack(crops)).to(torch.uint8)  # crops never vary here: read once
         true, answered = self._kept[index].long()
         if not self.found[index] or rng.random() < TRUE_CODES:
             return Drawn(torch.from_numpy(self.true_codes[index]), true)

@@ -8,7 +8,6 @@ from typing import Generic, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
@@ -16,11 +15,10 @@ from tqdm import tqdm
 from ...data.canvas import zoom_label_map
 from ...data.columns import check_box_in_picture, parse_box
 from ...data.dataset import BadRow
-from ...data.images import path_below, read_label_map
-from ...data.pictures import reading
+from ...data.images import read_label_map, read_size
 from ...data.tsv import TsvFile
 from ...utils.errors import DataError
-from ...utils.parsing import crop_label_map, mirror_label_map
+from ...utils.parsing import crop_label_map, mirror_label_map, without_ignored
 
 Item = TypeVar("Item")
 COLUMNS = ("id", "expression", "box", "codes", "mask", "image")
@@ -29,7 +27,10 @@ JITTER = 0.1  # of the box's sides: how far each edge moves at most in training
 
 @dataclass(frozen=True)
 class MaskRow:
-    """A row and its mask, int64 [H, W] of the whole picture. columns: the row's text; where: "file:line"."""
+    """A row and its mask, int64 [H, W] of the whole picture, 255 where it is ignored.
+
+    columns: the row's text; where: "file:line".
+    """
 
     where: str
     columns: dict[str, str]
@@ -37,7 +38,7 @@ class MaskRow:
     box_xyxy: np.ndarray  # image px
 
     def crop(self, size_hw: tuple[int, int]) -> Tensor:
-        """The mask in the box at the tokenizer's size, int64 [*size_hw]."""
+        """The mask in the box at the tokenizer's size, int64 [*size_hw]; also with 255."""
         return crop_label_map(self.mask, self.box_xyxy.tolist(), size_hw)
 
     def box_canvas(self, size: int) -> tuple[float, ...]:
@@ -47,7 +48,7 @@ class MaskRow:
         return tuple(float(edge) * ratio for edge, ratio in zip(self.box_xyxy, ratios, strict=True))
 
     def label(self, size: int) -> Tensor:
-        """The mask on the canvas, as evaluation sees it, int64 [size, size]."""
+        """The mask on the canvas, as evaluation sees it, int64 [size, size]; also with 255."""
         return torch.from_numpy(zoom_label_map(self.mask.numpy(), size)).long()
 
 
@@ -65,18 +66,11 @@ def open_table(path: str | Path) -> TsvFile:
 def read_row(file: TsvFile, i: int, *, root: Path) -> MaskRow:
     """Row i; masks lie below `root`/gts, pictures below `root`/imgs. DataError names file, row and column."""
     columns, where = file[i], file.where(i)
-    size_wh = _picture_size(columns["image"], root=root / "imgs", where=where)
+    size_wh = read_size(columns["image"], root=root / "imgs", where=where)
     mask = read_label_map(columns["mask"], size_wh, root=root / "gts", where=where)
     box_xyxy = parse_box(columns["box"], where)
     check_box_in_picture(box_xyxy, size_wh, where=where)
     return MaskRow(where, columns, torch.from_numpy(mask.astype(np.int64)), box_xyxy)
-
-
-def _picture_size(text: str, *, root: Path, where: str) -> tuple[int, int]:
-    """Width and height from the picture's header; its pixels are not needed."""
-    path = path_below(root, text, where=where, column="image")
-    with reading(f"{where}: column image: {path}"), Image.open(path) as image:
-        return image.size
 
 
 class MaskRows(Dataset[MaskRow | BadRow]):
@@ -124,7 +118,7 @@ class Draws(Dataset[Item | BadRow], ABC, Generic[Item]):
 
 
 class TrainingCrops(Draws[Tensor]):
-    """Crops, int64 [*size_hw]. Half of the draws have the edges of their box moved, half are mirrored."""
+    """Crops, int64 [*size_hw], with background where the mask is ignored. Half of the draws have the edges of their box moved, half are mirrored."""
 
     def __getitem__(self, draw: int) -> Tensor | BadRow:
         index, rng = self.row(draw)
@@ -135,7 +129,7 @@ class TrainingCrops(Draws[Tensor]):
         if rng.random() < 0.5:
             sides = np.tile(box_xyxy[2:] - box_xyxy[:2], 2)
             box_xyxy = box_xyxy + rng.uniform(-JITTER, JITTER, size=4) * sides
-        crop = crop_label_map(row.mask, box_xyxy.tolist(), self.size_hw)
+        crop = without_ignored(crop_label_map(row.mask, box_xyxy.tolist(), self.size_hw))
         return mirror_label_map(crop) if rng.random() < 0.5 else crop
 
 

@@ -13,21 +13,31 @@ from ...models.vqgan.config import GRID_HW
 from ...models.vqgan.tokenizer import VQTokenizer
 from ...tasks.settings import TaskSettings
 from ...utils.files import atomic_write
-from ...utils.parsing import CLASS_NAMES, NUM_CLASSES, confusion_matrix, paste_label_map, segmentation_scores
+from ...utils.parsing import (
+    CLASS_NAMES,
+    NUM_CLASSES,
+    confusion_matrix,
+    paste_label_map,
+    segmentation_scores,
+    without_ignored,
+)
 from .masks import COLUMNS, MaskRow, MaskRows, batches
 
 
 def encoded(
     tokenizer: VQTokenizer, rows: MaskRows, *, batch_size: int, num_workers: int, name: str
 ) -> Iterator[tuple[list[MaskRow], Tensor, Tensor]]:
-    """Batch by batch: the rows, their crops int64 [B, h, w], and the crops' codes int64 [B, 48]; on the CPU."""
+    """Batch by batch: the rows, their crops int64 [B, h, w], and the crops' codes int64 [B, 48]; on the CPU.
+
+    Where a mask is ignored, its crop is 255, and background in the codes.
+    """
     for batch in batches(rows, batch_size=batch_size, num_workers=num_workers, name=name):
         persons = [(row.columns["mask"], row.columns["box"]) for row in batch]
         first = {person: persons.index(person) for person in persons}  # of several rows about one person
         crops = torch.stack([batch[k].crop(tokenizer.input_size_hw) for k in first.values()])
         places = {person: place for place, person in enumerate(first)}
         back = torch.tensor([places[person] for person in persons])
-        yield batch, crops[back], tokenizer.encode(crops).cpu()[back]
+        yield batch, crops[back], tokenizer.encode(without_ignored(crops)).cpu()[back]
 
 
 def encode(tokenizer: VQTokenizer, rows: MaskRows, *, out: Path, batch_size: int, num_workers: int) -> int:
@@ -73,7 +83,7 @@ def score(
     same = []
     for batch, crops, codes in encoded(tokenizer, rows, batch_size=batch_size, num_workers=num_workers, name="score"):
         use += torch.bincount(codes.flatten(), minlength=len(use))
-        decoded, coarse = tokenizer.decode(codes).cpu(), nearest_grid(crops)
+        decoded, coarse = tokenizer.decode(codes).cpu(), nearest_grid(without_ignored(crops))
         for k, row in enumerate(batch):
             label = row.label(canvas_size)
             made.add(decoded[k], crops[k], row=row, label=label)

@@ -52,7 +52,7 @@ def is_there(path: Path) -> bool:
 
 
 def is_unpacked(archive: Path, others: Container[Path]) -> bool:
-    """Whether the folder of a zip file's name holds something that was not downloaded as a file of its own."""
+    """Whether the folder of a zip file's name holds something other than downloaded files."""
     if archive.suffix != ".zip":
         return False
     inside = (file for file in archive.with_suffix("").rglob("*") if file.is_file() and file.suffix != ".part")

@@ -65,7 +65,7 @@ def test_published_addresses():
     _, (large,) = command.origin(args, sources.SOURCES["ofa-large"])
     assert words.origin == "https://dl.fbaipublicfiles.com/fairseq/gpt2_bpe/dict.txt"
     assert large.origin == "https://ofa-beijing.oss-cn-beijing.aliyuncs.com/checkpoints/ofa_large.pt"
-    named = " ".join((ROOT / "docs" / "data.md").read_text(encoding="utf-8").split())
+    named = " ".join((ROOT / "docs/data.md").read_text(encoding="utf-8").split())
     assert "dataset/bpe/{dict.txt,encoder.json,vocab.bpe}" in named
     assert "checkpoints/ofa_large.pt, refhcm.pt, refhcm-tuned.pt, vqgan/{model.yaml,model.ckpt}" in named
     documented = {f"{source.folder}/{name}" for source in sources.SOURCES.values() for name in source.files}

@@ -1,4 +1,4 @@
-"""The data view on the drawn world."""
+"""`refhcm view` on the drawn world."""
 
 import json
 import subprocess
@@ -26,7 +26,7 @@ def numbers(text):
 
 @pytest.fixture
 def perfect(world, tmp_path):
-    """A result file that is right in every row of the keypoint file."""
+    """A result file that answers every row of the keypoint table correctly."""
     records = [
         {"uniq_id": row[0], "box": numbers(row[3]), "keypoints": numbers(row[4]), "oks_score": 1.0}
         for row in rows_of(world / "rkpt" / "val.tsv")
@@ -176,7 +176,7 @@ def test_a_broken_record_is_named(world, perfect, change, message):
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[1]", "[" * 3])
-def test_no_result_file_is_named(world, perfect, content):
+def test_a_file_without_results_is_named(world, perfect, content):
     perfect.write_text(content)
     with pytest.raises(DataError, match=r"predict\.json"):
         read(world, "rkpt", results=perfect)

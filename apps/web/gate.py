@@ -1,0 +1,219 @@
+"""What stands before gradio: which requests reach it, how large they may be, and what every response says."""
+
+import asyncio
+import logging
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import gradio as gr
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.formparsers import MultiPartException
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ...data.pictures import MAX_BYTES
+from .folder import UPLOAD_SECONDS, Folder
+from .logs import log_refused
+
+logger = logging.getLogger(__name__)
+API = "/gradio_api/"
+UPLOAD = f"{API}upload"
+ASKING = (f"{API}queue/join", f"{API}call/")
+POSTS = (UPLOAD, *ASKING, f"{API}cancel", f"{API}reset")
+# They would write to the disk, fetch an address, or start another page.
+CLOSED = (f"{API}deep_link", f"{API}proxy=", f"{API}file=http:", f"{API}file=https:", "/monitoring")
+MAX_UPLOAD = MAX_BYTES + 2**20  # bytes of a request: a picture, and what its form adds
+MAX_REQUEST = 2**20
+LISTEN_SECONDS = 30  # within which a program must come for its answer
+HEADERS = {
+    "X-Frame-Options": "DENY",
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+}
+
+
+class Refused(Exception):
+    """A request that does not reach gradio. status: HTTP's."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class Gate:
+    """ASGI middleware around gradio's app.
+
+    page: the page, which knows its public address once it is published. host: the name it listens on, allowed in
+    `Host` beside this machine's names and plain IP addresses. A page of another site, whose name was pointed at this
+    machine, cannot ask then.
+    """
+
+    def __init__(self, app: ASGIApp, *, page: gr.Blocks, folder: Folder, host: str) -> None:
+        self.app, self.page, self.folder = app, page, folder
+        name = socket.gethostname().lower()
+        self.names = {"localhost", name, f"{name}.local", host.lower()}
+        self.closing = False
+        self._listeners: Counter[str] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        try:
+            if scope["type"] != "http":
+                raise Refused(403, "this page has no such connections")
+            await self._pass_on(scope, receive, send_with_headers)
+            return
+        except Refused as error:
+            status, reason = error.status, str(error)
+        except Exception as error:  # uvicorn would log its text, of which visitors write a part, as it is
+            log_refused(logger, f"{scope['method']} {scope['path']}", error)
+            status, reason = 500, "the server could not do that"
+        if not started and scope["type"] == "http":
+            await JSONResponse({"detail": reason}, status)(scope, receive, send_with_headers)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers, path = Headers(scope=scope), scope["path"]
+        self._check_names(headers)
+        self._check_path(scope["method"], path)
+        if self.closing:
+            raise Refused(503, "this page is being closed")
+        if path.startswith(ASKING) and scope["method"] == "POST":
+            await self._drop_abandoned()
+        limit = MAX_UPLOAD if path.startswith(UPLOAD) else MAX_REQUEST
+        size = _content_length(headers, limit)
+        body = Body(receive, limit)
+        with self._listening(scope), self.folder.room(size) if path == UPLOAD else nullcontext(True) as granted:
+            if not granted:
+                raise Refused(503, "the server has no room for uploads; try again later")
+            await self.app(scope, body.receive, send)
+
+    def _check_names(self, headers: Headers) -> None:
+        """Refuses requests that came by a name that is not this page's, or from another site's page."""
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if not self._is_ours(_name(host)):
+            raise Refused(
+                421, "this page does not go by that name: use its IP address, or set GRADIO_ROOT_PATH to its address"
+            )
+        if (
+            origin is not None
+            and _authority(origin) != host.lower()
+            and _name(_authority(origin)) not in self._public()
+        ):
+            raise Refused(403, "another site cannot use this page")
+
+    def _is_ours(self, name: str) -> bool:
+        try:
+            ip_address(name)
+        except ValueError:
+            return name in self.names | self._public()
+        return True
+
+    def _public(self) -> set[str]:
+        """Its names on the internet: through gradio.live, or a proxy in front."""
+        return {_name(_authority(url)) for url in (self.page.share_url, self.page.root_path) if url} - {""}
+
+    def _check_path(self, method: str, path: str) -> None:
+        if path.startswith(CLOSED):
+            raise Refused(404, "this page has no such path")
+        if method not in ("GET", "HEAD", "OPTIONS") and not (method == "POST" and path.startswith(POSTS)):
+            raise Refused(404, "this page takes uploads and questions only")
+
+    @contextmanager
+    def _listening(self, scope: Scope) -> Iterator[None]:
+        """Notes that somebody waits for the answers of a session, or for the answer to one question."""
+        path, keys = scope["path"], []
+        if scope["method"] == "GET" and path.startswith(f"{API}queue/data"):
+            keys = parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [])
+        elif scope["method"] == "GET" and path.startswith(f"{API}call/"):
+            keys = [path.rstrip("/").rpartition("/")[2]]
+        self._listeners.update(keys)
+        try:
+            yield
+        finally:
+            self._listeners.subtract(keys)
+            for key in keys:
+                if self._listeners[key] <= 0:
+                    del self._listeners[key]
+
+    async def _drop_abandoned(self) -> None:
+        """Removes waiting questions whose answers nobody has come for in time: they would hold up the others."""
+        queue: Any = self.page._queue
+        waiting = [event for each in queue.event_queue_per_concurrency_id.values() for event in each.queue]
+        for event in waiting:
+            heard = self._listeners[event._id] or self._listeners[event.session_hash]
+            if not heard and time.monotonic() - event.enqueue_time > LISTEN_SECONDS:
+                await queue.clean_events(event_id=event._id)
+                queue.pending_event_ids_session.get(event.session_hash, set()).discard(event._id)
+
+
+class Body:
+    """A request's body, of which at most `limit` bytes are taken, within `UPLOAD_SECONDS`."""
+
+    def __init__(self, receive: Receive, limit: int) -> None:
+        self._receive, self._left = receive, limit
+        self._end = time.monotonic() + UPLOAD_SECONDS
+        self._complete = False
+
+    async def receive(self) -> Message:
+        """ASGI's `receive`. A body that is broken off, late or too long is a MultiPartException.
+
+        At that exception, and at no other, gradio deletes what has arrived of an upload.
+        """
+        if self._complete:
+            return await self._receive()
+        try:
+            message = await asyncio.wait_for(self._receive(), self._end - time.monotonic())
+        except TimeoutError as error:
+            raise MultiPartException("the request took too long") from error
+        if message["type"] != "http.request":
+            raise MultiPartException("the request was broken off")
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            raise MultiPartException("the request exceeded the maximum allowed size")
+        self._complete = not message.get("more_body", False)
+        return message
+
+
+def _content_length(headers: Headers, limit: int) -> int:
+    """Bytes that a request announces, or else the most that it may have."""
+    text = headers.get("content-length", "")
+    length = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
+    if length is None:
+        return limit
+    if length > limit:
+        raise Refused(413, f"the request exceeded the maximum allowed size of {limit} bytes")
+    return length
+
+
+def _authority(url: str) -> str:
+    """`name:port` of an address, "" if it has none, such as the origin `null`."""
+    try:
+        return urlsplit(url).netloc.lower()
+    except ValueError:
+        return ""
+
+
+def _name(authority: str) -> str:
+    """The name, without port, brackets and the final dot; "" if it cannot be read."""
+    try:
+        return (urlsplit(f"//{authority}").hostname or "").removesuffix(".")
+    except ValueError:
+        return ""
