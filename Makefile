@@ -23,6 +23,7 @@ test-matrix:
 lint: .venv/installed
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	@rm -f apps/web/*.pyi  # gradio writes them beside its components, and mypy would believe them
 	@mkdir -p .venv/types && ln -sfn "$(CURDIR)" .venv/types/refhcm  # the folder is the package, whatever its name
 	cd .venv/types && ../bin/mypy --config-file ../../pyproject.toml --cache-dir ../mypy_cache
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).resolve().parent
 _SPEC = spec_from_file_location("refhcm", _FOLDER / "__init__.py", submodule_search_locations=[str(_FOLDER)])
+assert _SPEC
+assert _SPEC.loader
 sys.modules["refhcm"] = module_from_spec(_SPEC)
 _SPEC.loader.exec_module(sys.modules["refhcm"])
 

@@ -1,6 +1,6 @@
 """The paths that are timed, as a user's call runs them, with the settings and shapes of the paper's tasks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -170,14 +170,6 @@ def train(setting: Setting) -> Case:
     return Case(step, flops.training(config, setting.size, TEXT, SENTENCE, setting.symbols))
 
 
-CASES: dict[str, Callable[[Setting], Case]] = {
-    "encoder": encoder,
-    "rec": rec,
-    "sentence": sentence,
-    "rpar": rpar,
-    "qpg": qpg,
-    "four_questions": four_questions,
-    "eight_pictures": eight_pictures,
-    "train": train,
-    "train_recompute": train,  # with --checkpoint-activations
-}
+PATHS = (encoder, rec, sentence, rpar, qpg, four_questions, eight_pictures, train)
+# train_recompute: with --checkpoint-activations
+CASES: Mapping[str, Callable[[Setting], Case]] = {path.__name__: path for path in PATHS} | {"train_recompute": train}

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from ..models.refhcm.config import NetworkConfig
 from ..models.refhcm.resnet import BLOCKS
 
-STRIDE = 16  # px of a patch
-
 
 @dataclass(frozen=True)
 class Work:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Optional
 
 import torch
@@ -12,6 +12,7 @@ from fairseq.logging import metrics
 from omegaconf import II
 from torch import Tensor, nn
 
+from ..utils.flags import option
 from .label_smoothing import Neighbours, SmoothedLoss, position_losses, range_mask, sum_positions, symmetric_kl
 
 
@@ -19,24 +20,18 @@ from .label_smoothing import Neighbours, SmoothedLoss, position_losses, range_ma
 class AdjustLabelSmoothedCrossEntropyConfig(FairseqDataclass):
     """Flags of the criterion."""
 
-    label_smoothing: float = field(default=0.0, metadata={"help": "share of the probability for all other symbols"})
-    report_accuracy: bool = field(default=False, metadata={"help": "log the share of correct symbols"})
-    ignore_prefix_size: int = field(default=0, metadata={"help": "number of first target positions without loss"})
-    ignore_eos: bool = field(default=False, metadata={"help": "no loss at the end symbol"})
+    label_smoothing: float = option(0.0, "share of the probability for all other symbols")
+    report_accuracy: bool = option(False, "log the share of correct symbols")
+    ignore_prefix_size: int = option(0, "number of first target positions without loss")
+    ignore_eos: bool = option(False, "no loss at the end symbol")
     sentence_avg: bool = II("optimization.sentence_avg")
-    drop_worst_ratio: float = field(
-        default=0.0, metadata={"help": "share of the positions to ignore, those of largest loss"}
-    )
-    drop_worst_after: int = field(default=0, metadata={"help": "updates before --drop-worst-ratio applies"})
-    use_rdrop: bool = field(default=False, metadata={"help": "R-Drop: two passes, and the divergence between them"})
-    reg_alpha: float = field(default=1.0, metadata={"help": "weight of R-Drop's divergence"})
-    bin_smoothing: float = field(
-        default=0.0, metadata={"help": "standard deviation, in bins, over which a coordinate's target is spread"}
-    )
+    drop_worst_ratio: float = option(0.0, "share of the positions to ignore, those of largest loss")
+    drop_worst_after: int = option(0, "updates before --drop-worst-ratio applies")
+    use_rdrop: bool = option(False, "R-Drop: two passes, and the divergence between them")
+    reg_alpha: float = option(1.0, "weight of R-Drop's divergence")
+    bin_smoothing: float = option(0.0, "standard deviation, in bins, over which a coordinate's target is spread")
     # fairseq makes no flag of `str | None`
-    constraint_range: Optional[str] = field(  # noqa: UP045
-        default=None, metadata={"help": "a,b: only the ids a..b-1 and the special symbols count"}
-    )
+    constraint_range: Optional[str] = option(None, "a,b: only the ids a..b-1 and the special symbols count")  # noqa: UP045
 
 
 @register_criterion("adjust_label_smoothed_cross_entropy", dataclass=AdjustLabelSmoothedCrossEntropyConfig)

@@ -4,10 +4,10 @@ import base64
 import binascii
 import os
 import warnings
-import zlib
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
+from tokenize import TokenError
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from PIL import Image
 from ..utils.errors import DataError
 from ..utils.parsing import IGNORED, NUM_CLASSES
 from .columns import shorten
-from .pictures import decode, read_bytes, reading, upright_size
+from .pictures import PILLOW_ERRORS, decode, read_bytes, reading, upright_size
 
 NUMPY, PNG = b"\x93NUMPY", b"\x89PNG\r\n\x1a\n"  # how the files of label maps begin
 URL_SAFE_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
@@ -106,7 +106,7 @@ def read_label_map(
         label_map = _load_label_map(path, size_wh)
     except DataError as error:
         raise DataError(f"{place}: {error}") from error
-    except (OSError, ValueError, EOFError, SyntaxError, MemoryError, zlib.error) as error:
+    except (*PILLOW_ERRORS, TokenError) as error:  # numpy's of a broken file are among them
         raise DataError(f"{place}: cannot be read ({error})") from error
     if label_map.ndim != 2 or label_map.dtype.kind not in "iu":
         raise DataError(f"{place}: needs a 2-D array of integers, got {label_map.dtype} {label_map.shape}")

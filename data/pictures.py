@@ -3,8 +3,10 @@
 Files, bytes, Pillow pictures and arrays give the same pixels (docs/data.md, "Pictures").
 """
 
+import contextlib
 import io
 import os
+import stat
 import struct
 import zlib
 from collections.abc import Iterator
@@ -22,9 +24,12 @@ PictureSource = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 
 MAX_BYTES = 64 * 2**20  # of a file
 MAX_PIXELS = 80_000_000  # below the number from which Pillow warns of decompression bombs
+STRIP_PIXELS = 2**20  # of a transparent picture, put on white at once
 MAX_SIDE = 65_535  # px, JPEG's own limit; resizing the width of a thinner picture would need too much memory
 
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "HEIF")
+HEIC_SUFFIXES = (".heic", ".heif", ".hif")  # HEIF needs the package pillow-heif
+HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}  # ISO 23008-12; AVIF's brands are others
 # What Pillow's readers are known to raise on broken files; none of them names the file.
 PILLOW_ERRORS = (
     OSError,
@@ -46,6 +51,10 @@ PILLOW_ERRORS = (
 def picture_formats() -> tuple[str, ...]:
     """The formats that pictures are opened in. Pillow has more; some run programs (EPS: Ghostscript)."""
     Image.init()
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
@@ -90,12 +99,16 @@ def open_picture(source: PictureSource, *, where: str = "image") -> Image.Image:
 
 
 def read_bytes(path: Path) -> bytes:
-    """A picture's file. Raises DataError, without its name, if it cannot be read; `decode` refuses too large a file."""
+    """A picture's file. Raises DataError, without its name, if it cannot be read, is too large or no regular file."""
     try:
-        with path.open("rb") as file:  # not `stat`: a pipe or a device has no size
-            return file.read(MAX_BYTES + 1)
+        status = path.stat()
+        regular = stat.S_ISREG(status.st_mode)  # opening a pipe would wait for its other end
+        if regular and status.st_size <= MAX_BYTES:
+            with path.open("rb") as file:
+                return file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
         raise DataError(f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    raise DataError(_too_large() if regular else "cannot be read (it is no regular file)")
 
 
 def decode(data: bytes | bytearray | memoryview) -> Decoded:
@@ -117,8 +130,21 @@ def _opened(data: bytes | bytearray | memoryview) -> Image.Image:
         expected = "a path, bytes, a Pillow picture or an array uint8 [H, W, 3]"
         raise DataError(f"needs {expected}, got {type(data).__name__}")
     if len(data) > MAX_BYTES:
-        raise DataError(f"holds more than {MAX_BYTES} bytes")
+        raise DataError(_too_large())
+    if _is_heic(data) and "HEIF" not in picture_formats():
+        raise DataError("HEIC: pip install pillow-heif")
     return Image.open(io.BytesIO(data), formats=picture_formats())
+
+
+def _too_large() -> str:
+    return f"holds more than {MAX_BYTES} bytes"
+
+
+def _is_heic(data: bytes | bytearray | memoryview) -> bool:
+    """Whether the file's first box, `ftyp`, names a brand of HEIC."""
+    head = bytes(data[:128])
+    brands = head[8 : int.from_bytes(head[:4], "big")]
+    return head[4:8] == b"ftyp" and any(brands[k : k + 4] in HEIC_BRANDS for k in range(0, len(brands), 4))
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
@@ -155,16 +181,21 @@ def _orientation(image: Image.Image) -> int:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except PILLOW_ERRORS:
         return 1
-    return orientation if orientation in range(1, 9) else 1
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
 def _opaque(image: Image.Image) -> Image.Image:
     """In RGB, on white where it is transparent: the hidden colours are often black."""
     if not image.has_transparency_data:
         return image.convert("RGB")
-    ground = Image.new("RGBA", image.size, "white")
-    ground.alpha_composite(image.convert("RGBA"))
-    return ground.convert("RGB")
+    opaque = Image.new("RGB", image.size)
+    rows = max(1, STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):  # in strips: each of the steps would take 4 bytes a pixel
+        strip = image.crop((0, top, image.width, min(top + rows, image.height))).convert("RGBA")
+        ground = Image.new("RGBA", strip.size, "white")
+        ground.alpha_composite(strip)
+        opaque.paste(ground.convert("RGB"), (0, top))
+    return opaque
 
 
 def _check_size(size_wh: tuple[int, int]) -> None:

@@ -1,15 +1,18 @@
 """Text to ids and back: GPT-2's byte-level BPE, prompts, and the cleaning of expressions and captions."""
 
+import hashlib
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 
-from ..utils.errors import UserError
-from .vocabulary import BIN, CODE, Vocabulary
+from ..utils.errors import UserError, reason_of
+from ..utils.files import check_small
+from .vocabulary import BIN, CODE, LARGEST_FILE, Vocabulary
 
 # A closed <bin_...> or <code_...> anywhere in a word, or an unclosed one that begins the word.
 SYMBOL = re.compile(r"(<(?:bin|code)_[^<>]*>|^<(?:bin|code)_.*)")
@@ -20,28 +23,37 @@ REFERENCE = re.compile(r"\s*\[\d+(?:, \d+)*\]\s*")
 def load_bpe(bpe_dir: str | Path) -> Tokenizer:
     """GPT-2's BPE from `encoder.json` and `vocab.bpe`, the same ids as fairseq's GPT2BPE (docs/vocabulary.md)."""
     folder = Path(bpe_dir)
+    files = folder / "encoder.json", folder / "vocab.bpe"
+    where = f"{folder}: encoder.json and vocab.bpe cannot be read as GPT-2's BPE (--bpe-dir)"
     try:
-        bpe = Tokenizer(models.BPE.from_file(str(folder / "encoder.json"), str(folder / "vocab.bpe")))
+        for file in files:
+            check_small(file, largest=LARGEST_FILE)
+        bpe = Tokenizer(models.BPE.from_file(*map(str, files)))
     except Exception as error:  # tokenizers raises nothing narrower
-        raise UserError(
-            f"{folder}: encoder.json and vocab.bpe cannot be read as GPT-2's BPE (--bpe-dir): {error}"
-        ) from error
+        raise UserError(f"{where}: {reason_of(error)}") from error
+    except BaseException as error:  # what its Rust code panics with is no Exception
+        if type(error).__name__ != "PanicException":
+            raise
+        raise UserError(f"{where}: {reason_of(error)}") from error
+    pieces = bpe.get_vocab()
+    if not pieces or len(set(pieces.values())) < len(pieces):
+        raise UserError(f"{where}: encoder.json {'gives two pieces one id' if pieces else 'is empty'}")
+    if pieces != json.loads(files[0].read_bytes()):  # `tokenizers` keeps 32 bits of an id
+        raise UserError(f"{where}: encoder.json has ids that are not whole numbers below 2^32")
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     return bpe
 
 
 class TextEncoder:
-    """Text <-> ids of a vocabulary. Attributes: `vocabulary`, `bpe`."""
+    """Text <-> ids of a vocabulary. Attributes: `vocabulary`, `bpe`, and its `merges`, in order."""
 
-    def __init__(self, vocabulary: Vocabulary, bpe: Tokenizer) -> None:
+    def __init__(self, vocabulary: Vocabulary, bpe: Tokenizer, merges: Sequence[str] = ()) -> None:
         """The vocabulary names a piece of `bpe` by its BPE id in decimal; pieces that it lacks become `<unk>`."""
-        self.vocabulary = vocabulary
-        self.bpe = bpe
-        pieces = list(bpe.get_vocab().values())
-        self._symbol_ids = torch.full((max(pieces) + 1,), vocabulary.unk())  # symbol id by BPE id
+        self.vocabulary, self.bpe, self.merges = vocabulary, bpe, tuple(merges)
+        self._symbol_ids: dict[int, int] = {}  # symbol id by BPE id; a file may choose BPE ids of any size
         self._piece_ids: dict[int, int] = {}  # BPE id by symbol id
-        for piece in pieces:
+        for piece in bpe.get_vocab().values():
             symbol_id = vocabulary.index(str(piece))
             if symbol_id != vocabulary.unk():
                 self._symbol_ids[piece] = symbol_id
@@ -50,11 +62,21 @@ class TextEncoder:
     @classmethod
     def load(cls, bpe_dir: str | Path, vocabulary: Vocabulary) -> "TextEncoder":
         """From the folder that also holds the vocabulary's `dict.txt`."""
-        return cls(vocabulary, load_bpe(bpe_dir))
+        bpe = load_bpe(bpe_dir)
+        lines = (Path(bpe_dir) / "vocab.bpe").read_text(encoding="utf-8").splitlines()
+        return cls(vocabulary, bpe, [line.strip() for line in lines if not line.startswith("#version")])
+
+    def digest(self) -> str:
+        """sha256 of all symbols, of the BPE's pieces, and of its merges. Checkpoints name their vocabulary by it."""
+        symbols = (self.vocabulary[k] for k in range(len(self.vocabulary)))
+        pieces = sorted(f"{number} {piece}" for piece, number in self.bpe.get_vocab().items())
+        return hashlib.sha256("\n".join([*symbols, *pieces, *self.merges]).encode()).hexdigest()
 
     def encode(self, text: str) -> Tensor:
         """Text, unchanged -> ids of its BPE pieces, int64 [N]."""
-        return self._symbol_ids[self.bpe.encode(text, add_special_tokens=False).ids]
+        pieces = self.bpe.encode(text, add_special_tokens=False).ids
+        unk = self.vocabulary.unk()
+        return torch.tensor([self._symbol_ids.get(piece, unk) for piece in pieces], dtype=torch.int64)
 
     def encode_words(self, text: str) -> Tensor:
         """Text word by word -> ids, int64 [N]: `" " + word` through the BPE, `<bin_k>` and `<code_k>` as symbols.

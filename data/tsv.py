@@ -2,7 +2,6 @@
 
 import codecs
 import logging
-import mmap
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,19 +38,45 @@ def parse_selected_cols(selected_cols: str | Sequence[int] | None, names: Sequen
     return columns
 
 
-def line_offsets(data: mmap.mmap, *, name: str) -> np.ndarray:
+class TableBytes:
+    """A file's bytes by position. May be read in forks. (A mapped file that is cut off would end the process.)"""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._descriptor = path, os.open(path, os.O_RDONLY)
+        self.stamp = self._stamp()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):
+            os.close(self._descriptor)
+
+    def __len__(self) -> int:
+        return self.stamp[0]
+
+    def read(self, start: int, stop: int) -> bytes:
+        """The bytes start .. stop-1. DataError if the file is not what it was when it was opened."""
+        content = os.pread(self._descriptor, stop - start, start)
+        if len(content) != stop - start or self._stamp() != self.stamp:
+            raise DataError(f"{self.path}: has changed while it was being read")
+        return content
+
+    def _stamp(self) -> Stamp:
+        status = os.fstat(self._descriptor)
+        return status.st_size, status.st_mtime_ns
+
+
+def line_offsets(data: TableBytes, *, name: str) -> np.ndarray:
     """Byte at which each line begins and the last one ends, int64 [rows + 1]. Blank lines at the end are ignored."""
     size = len(data)
     starts = [np.zeros(1, dtype=np.int64)]
     with tqdm(total=size, unit="B", unit_scale=True, desc=name, disable=size < SHOW_PROGRESS_ABOVE) as progress:
         for begin in range(0, size, CHUNK):
-            chunk = np.frombuffer(data, dtype=np.uint8, count=min(CHUNK, size - begin), offset=begin)
+            chunk = np.frombuffer(data.read(begin, min(begin + CHUNK, size)), dtype=np.uint8)
             starts.append(np.flatnonzero(chunk == NEWLINE) + (begin + 1))
             progress.update(len(chunk))
     offsets = np.concatenate(starts)
     if offsets[-1] != size:  # no newline at the end
         offsets = np.append(offsets, size)
-    while len(offsets) > 1 and not data[offsets[-2] : offsets[-1]].strip():
+    while len(offsets) > 1 and not data.read(offsets[-2], offsets[-1]).strip():
         offsets = offsets[:-1]
     return offsets
 
@@ -98,8 +123,8 @@ class TsvFile:
         self._keep_index = keep_index_above
         self._stamp: Stamp | None = None
         self._offsets: np.ndarray | None = None
-        self._data: mmap.mmap | None = None
-        _, offsets = self._mapped()
+        self._data: TableBytes | None = None
+        _, offsets = self._opened()
         self._rows = len(offsets) - 1
         if self._rows == 0:
             raise DataError(f"{self.path}: holds no rows")
@@ -122,15 +147,15 @@ class TsvFile:
         return f"{self.path}:{i + 1}"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but the mapped files: another process maps them again when it reads its first row."""
+        """Everything but the open files: another process opens them again when it reads its first row."""
         kept = isinstance(self._offsets, np.memmap)
         return self.__dict__ | {"_data": None, "_offsets": None if kept else self._offsets}
 
     def _line(self, i: int) -> bytes:
         if not 0 <= i < self._rows:
             raise IndexError(f"{self.path}: row {i} of {self._rows}")
-        data, offsets = self._mapped()
-        line = data[offsets[i] : offsets[i + 1]].rstrip(b"\r\n")
+        data, offsets = self._opened()
+        line = data.read(offsets[i], offsets[i + 1]).rstrip(b"\r\n")
         return line if i else line.removeprefix(codecs.BOM_UTF8)
 
     def _text(self, i: int, cell: bytes, *, name: str) -> str:
@@ -139,19 +164,20 @@ class TsvFile:
         except UnicodeDecodeError as error:
             raise DataError(f"{self.where(i)}: column {name}: is not UTF-8 ({error})") from error
 
-    def _mapped(self) -> tuple[mmap.mmap, np.ndarray]:
-        """The mapped file and its offsets."""
+    def _opened(self) -> tuple[TableBytes, np.ndarray]:
+        """The open file and its offsets."""
         if self._data is not None and self._offsets is not None:
             return self._data, self._offsets
         try:
-            with open(self.path, "rb") as file:
-                status = os.fstat(file.fileno())
-                if status.st_size == 0:
-                    raise DataError(f"{self.path}: is empty")
-                data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except OSError as error:
+            data = TableBytes(self.path)
+            if len(data) == 0:
+                raise DataError(f"{self.path}: is empty")
+            return self._indexed(data)
+        except OSError as error:  # a folder opens, but cannot be read
             raise DataError(f"{self.path}: cannot be read: {error}") from error
-        stamp = (status.st_size, status.st_mtime_ns)
+
+    def _indexed(self, data: TableBytes) -> tuple[TableBytes, np.ndarray]:
+        stamp = data.stamp
         if self._stamp not in (None, stamp):
             raise DataError(f"{self.path}: has changed while it was being read")
         self._stamp, self._data = stamp, data
@@ -159,7 +185,7 @@ class TsvFile:
             self._offsets = self._index(data, stamp)
         return data, self._offsets
 
-    def _index(self, data: mmap.mmap, stamp: Stamp) -> np.ndarray:
+    def _index(self, data: TableBytes, stamp: Stamp) -> np.ndarray:
         """Offsets from the kept index if that fits the file; else built, and kept if the file is large."""
         keep = stamp[0] > self._keep_index
         index_path = self.path.with_name(self.path.name + ".idx.npy")

@@ -6,28 +6,34 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..utils.errors import UserError
+from ..utils.errors import UserError, reason_of, shown
+from ..utils.files import check_small
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")  # ids 0..3, as in fairseq's Dictionary
 MASK = "<mask>"
 CODE = "<code_{}>"
 BIN = "<bin_{}>"
+LARGEST_FILE = 2**23  # bytes of a vocabulary's files: GPT-2's have 1 MB
 
 
 def read_pieces(path: str | Path) -> list[str]:
     """The tokens of a fairseq `dict.txt`, `token count` on each line, in order."""
     pieces: dict[str, None] = {}
     try:
+        check_small(Path(path), largest=LARGEST_FILE)
+    except UserError as error:
+        raise UserError(f"{path}: cannot be read as a fairseq dictionary (--bpe-dir): {error}") from error
+    try:
         with open(path, encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):
                 piece, _, count = line.rstrip().rpartition(" ")
                 if not piece or not count.isdecimal():
-                    raise UserError(f"{path}:{number}: expected 'token count', got {line.rstrip()!r}")
+                    raise UserError(f"{path}:{number}: expected 'token count', got {shown(line.rstrip())}")
                 if piece in pieces or piece in SPECIALS:
-                    raise UserError(f"{path}:{number}: token {piece!r} comes twice")
+                    raise UserError(f"{path}:{number}: token {shown(piece)} comes twice")
                 pieces[piece] = None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a fairseq dictionary (--bpe-dir): {error}") from error
+        raise UserError(f"{path}: cannot be read as a fairseq dictionary (--bpe-dir): {reason_of(error)}") from error
     return list(pieces)
 
 
@@ -56,6 +62,8 @@ class Vocabulary:
         if missing:
             raise UserError(f"vocabulary: lacks {', '.join(missing)}")
         self._bos, self._pad, self._eos, self._unk = (self._ids[symbol] for symbol in SPECIALS)
+        if num_bins < 2:
+            raise UserError(f"vocabulary: num_bins is {num_bins}, expected 2 or more")
         self.num_bins = num_bins
         self.code_ids = id_range(self, CODE, count=code_dict_size)
         self.bin_ids = id_range(self, BIN, count=num_bins)
@@ -114,7 +122,18 @@ class Vocabulary:
         return (quantised < 0) | (quantised > self.num_bins - 1)
 
     def coordinates(self, ids: Tensor, canvas_size: int) -> Tensor:
-        """Inverse of `bins` to within half a bin: ids of bins, int64 [..., N] -> canvas px, float32 [..., N]."""
+        """Inverse of `bins` to within half a bin: ids of bins, int64 [..., N] -> canvas px, float32 [..., N].
+
+        ValueError names the first id that is no bin.
+        """
+        wrong = ids[(ids < self.bin_ids.start) | (ids >= self.bin_ids.stop)]
+        if wrong.numel():
+            bins = f"{self.bin_ids.start}..{self.bin_ids.stop - 1}"
+            raise ValueError(f"id {wrong[0].item()} ({self[int(wrong[0])]}) is no bin; those have the ids {bins}")
+        return self.positions(ids, canvas_size)
+
+    def positions(self, ids: Tensor, canvas_size: int) -> Tensor:
+        """As `coordinates`, but another symbol gets the px that its id would have as a bin, far outside the canvas."""
         return (ids - self.bin_ids.start).float() / (self.num_bins - 1) * canvas_size
 
     def _quantised(self, coordinates_px: Tensor, canvas_size: int) -> Tensor:

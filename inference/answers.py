@@ -75,19 +75,16 @@ class Answer:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, named as the fields; parts as COCO's run lengths."""
-        points = self.keypoints
+        points, parts = self.keypoints, {name: encode_mask(mask) for name, mask in self.parts.items()}
+        rows = () if points is None else zip(points.names, points.xy.tolist(), points.visible.tolist(), strict=True)
+        keypoints = [{"name": name, "x": x, "y": y, "visible": visible} for name, (x, y), visible in rows]
         return {
             "valid": self.valid,
             "notes": list(self.notes),
             "size": list(self.size_wh),
             "box": None if self.box_xyxy is None else self.box_xyxy.tolist(),
-            "keypoints": None
-            if points is None
-            else [
-                {"name": name, "x": x, "y": y, "visible": visible}
-                for name, (x, y), visible in zip(points.names, points.xy.tolist(), points.visible.tolist(), strict=True)
-            ],
-            "parts": None if self.label_map is None else {name: encode_mask(mask) for name, mask in self.parts.items()},
+            "keypoints": None if points is None else keypoints,
+            "parts": None if self.label_map is None else parts,
             "caption": self.caption,
             "scores": vars(self.scores).copy(),
             "text": self.text,

@@ -5,18 +5,7 @@ from collections.abc import Collection
 import torch
 from PIL import Image
 
-from ..utils.drawing import (
-    GREY,
-    INK,
-    PREDICTION,
-    SIDES,
-    Colour,
-    Line,
-    captioned,
-    contact_sheet,
-    draw_person,
-    part_colours,
-)
+from ..utils import drawing
 from ..utils.errors import UserError
 from .answers import Answer
 
@@ -38,7 +27,7 @@ def draw_answer(image: Image.Image, answer: Answer, *, parts: Collection[str] | 
     if abs(image.height - answer.size_wh[1] * scale) > 1:
         got, of = (f"{width} x {height}" for width, height in (image.size, answer.size_wh))
         raise UserError(f"image: is {got} px, the answer's picture {of}: open that one with refhcm.open_picture")
-    return draw_person(
+    return drawing.draw_person(
         image.convert("RGB"),
         box_xyxy=answer.box_xyxy if "box" in parts else None,
         keypoints=answer.keypoints.xy if answer.keypoints is not None and "keypoints" in parts else None,
@@ -47,10 +36,10 @@ def draw_answer(image: Image.Image, answer: Answer, *, parts: Collection[str] | 
     )
 
 
-def answer_colours(answer: Answer) -> dict[str, Colour]:
+def answer_colours(answer: Answer) -> dict[str, drawing.Colour]:
     """Entries of the legend: sides of the body if there are keypoints, and the parts in the label map."""
-    sides = {} if answer.keypoints is None else SIDES
-    return sides | ({} if answer.label_map is None else part_colours([torch.from_numpy(answer.label_map)]))
+    sides = {} if answer.keypoints is None else drawing.SIDES
+    return sides | ({} if answer.label_map is None else drawing.part_colours([torch.from_numpy(answer.label_map)]))
 
 
 def answer_card(image: Image.Image, answer: Answer, *, question: str = "") -> Image.Image:
@@ -61,10 +50,10 @@ def answer_card(image: Image.Image, answer: Answer, *, question: str = "") -> Im
     drawn = draw_answer(image.resize((width, height), Image.Resampling.LANCZOS), answer)
     scores = [f"{name} {score:.2f}" for name, score in vars(answer.scores).items() if score is not None]
     lines = [
-        Line(question, INK),
-        Line(answer.caption or "", PREDICTION),
-        Line(" · ".join(scores), GREY),
-        *(Line(note, PREDICTION) for note in answer.notes),
+        drawing.Line(question, drawing.INK),
+        drawing.Line(answer.caption or "", drawing.PREDICTION),
+        drawing.Line(" · ".join(scores), drawing.GREY),
+        *(drawing.Line(note, drawing.PREDICTION) for note in answer.notes),
     ]
-    tile = captioned(drawn, [line for line in lines if line.text], width=max(drawn.width, CARD_PX[0]))
-    return contact_sheet([tile], 1, colours=answer_colours(answer))
+    tile = drawing.captioned(drawn, [line for line in lines if line.text], width=max(drawn.width, CARD_PX[0]))
+    return drawing.contact_sheet([tile], 1, colours=answer_colours(answer))

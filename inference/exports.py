@@ -72,16 +72,9 @@ def openpose(answers: Answer | Sequence[Answer]) -> dict[str, Any]:
     if len(sizes) != 1:
         raise UserError(f"openpose: needs answers about one picture, got {len(answers)} answers, sizes {sorted(sizes)}")
     ((width, height),) = sizes
-    people = [
-        {
-            "pose_keypoints_2d": _openpose_body(answer.keypoints),
-            "face_keypoints_2d": [],
-            "hand_left_keypoints_2d": [],
-            "hand_right_keypoints_2d": [],
-        }
-        for answer in answers
-        if answer.keypoints is not None
-    ]
+    empty = [f"{part}_keypoints_2d" for part in ("face", "hand_left", "hand_right")]
+    bodies = [_openpose_body(answer.keypoints) for answer in answers if answer.keypoints is not None]
+    people = [{"pose_keypoints_2d": body} | {name: [] for name in empty} for body in bodies]
     return {"people": people, "canvas_width": width, "canvas_height": height}
 
 

@@ -50,6 +50,7 @@ def load(
     settings = settings_of(found, argparse.Namespace(bpe_dir=str(_bpe_dir(bpe_dir, path))))
     vocabulary = Vocabulary.load(settings.bpe_dir, num_bins=settings.num_bins, code_dict_size=settings.code_dict_size)
     text = TextEncoder.load(settings.bpe_dir, vocabulary)
+    found.check_vocabulary(text.digest)
     network = load_network(found, len(vocabulary), device=device, dtype=dtype).for_answers()
     if device.type == "cpu":  # only now, so that what loading the weights has freed goes back to the system
         keep_freed_memory()

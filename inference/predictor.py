@@ -13,7 +13,7 @@ A Predictor may be asked from several threads: they take turns at the network.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, overload
+from typing import Any, TypedDict, Unpack, overload
 
 import numpy as np
 from torch import Tensor
@@ -38,7 +38,25 @@ from .reading import Context, merge
 
 Pictures = PictureSource | Sequence[PictureSource]
 Texts = list[str] | tuple[str, ...]
+_Answering = Callable[[Sequence[Row]], list[Answer]]
 Box = Sequence[float] | np.ndarray
+
+
+class _Refer(TypedDict, total=False):
+    """Keywords of `Predictor.refer`."""
+
+    keypoints: bool
+    parsing: bool
+    parallel: bool
+    caption: bool
+
+
+class _Chain(TypedDict, total=False):
+    """Keywords of `Predictor.chain`."""
+
+    keypoints: bool
+    parsing: bool
+    generation: GenerationSettings | None
 
 
 class Predictor:
@@ -64,27 +82,9 @@ class Predictor:
         self._tasks: dict[str, Task] = {}
 
     @overload
-    def refer(
-        self,
-        image: PictureSource,
-        expression: str,
-        *,
-        keypoints: bool = ...,
-        parsing: bool = ...,
-        parallel: bool = ...,
-        caption: bool = ...,
-    ) -> Answer: ...
+    def refer(self, image: PictureSource, expression: str, **wanted: Unpack[_Refer]) -> Answer: ...
     @overload
-    def refer(
-        self,
-        image: Pictures,
-        expression: Texts,
-        *,
-        keypoints: bool = ...,
-        parsing: bool = ...,
-        parallel: bool = ...,
-        caption: bool = ...,
-    ) -> list[Answer]: ...
+    def refer(self, image: Pictures, expression: Texts, **wanted: Unpack[_Refer]) -> list[Answer]: ...
     def refer(
         self,
         image: Pictures,
@@ -148,25 +148,9 @@ class Predictor:
         return self._ask(image, instruction, answer, name="instruction", check=task.check)
 
     @overload
-    def chain(
-        self,
-        image: PictureSource,
-        text: str,
-        *,
-        keypoints: bool = ...,
-        parsing: bool = ...,
-        generation: GenerationSettings | None = ...,
-    ) -> Answer: ...
+    def chain(self, image: PictureSource, text: str, **wanted: Unpack[_Chain]) -> Answer: ...
     @overload
-    def chain(
-        self,
-        image: Pictures,
-        text: Texts,
-        *,
-        keypoints: bool = ...,
-        parsing: bool = ...,
-        generation: GenerationSettings | None = ...,
-    ) -> list[Answer]: ...
+    def chain(self, image: Pictures, text: Texts, **wanted: Unpack[_Chain]) -> list[Answer]: ...
     def chain(
         self,
         image: Pictures,
@@ -187,14 +171,7 @@ class Predictor:
         return self._ask(image, text, answer, name="text", check=self._instruction.check_expression)
 
     def _ask(
-        self,
-        image: Any,
-        question: Any,
-        answer: Callable[[Sequence[Row]], list[Answer]],
-        *,
-        name: str,
-        check: Check,
-        many: bool | None = None,
+        self, image: Any, question: Any, answer: _Answering, *, name: str, check: Check, many: bool | None = None
     ) -> Answer | list[Answer]:
         """Answers all questions, `batch_size` at a time; only the pictures of one batch are held.
 
@@ -215,7 +192,6 @@ class Predictor:
         return answers if many else answers[0]
 
     def _with_captions(self, rows: Sequence[Row], answers: Sequence[Answer]) -> list[Answer]:
-        """The answers with a caption of each box that was found."""
         with_captions = list(answers)
         boxed = [k for k, answer in enumerate(answers) if answer.box_xyxy is not None]
         asked = [replace(rows[k], question=replace(rows[k].question, box_xyxy=answers[k].box_xyxy)) for k in boxed]

@@ -49,17 +49,14 @@ def pair(image: Any, question: Any, *, name: str, check: Check, many: bool) -> Q
     elif many and len(image) == len(items):
         pictures, names = list(image), [f"images[{k}]" for k in range(len(image))]
         first: dict[Any, int] = {}
-        numbers = [first.setdefault(_identity(source), k) for k, source in enumerate(image)]
+        # arrays and Pillow pictures are not compared by their pixels
+        keys = [source if isinstance(source, str | bytes) else id(source) for source in image]
+        numbers = [first.setdefault(key, k) for k, key in enumerate(keys)]
     else:
         got = f"{len(items)} {plural}" if many else f"one {name}"
         raise UserError(f"image: a list of pictures needs as many {plural}, got {len(image)} pictures and {got}")
     asked = [Question(k, where, **check(item, where)) for k, where, item in zip(numbers, wheres, items, strict=True)]
     return Questions(pictures, names, asked)
-
-
-def _identity(source: Any) -> Any:
-    """Equal for one picture; arrays and Pillow pictures are not compared by their pixels."""
-    return source if isinstance(source, str | bytes) else id(source)
 
 
 def is_list_of_boxes(boxes: Any) -> bool:

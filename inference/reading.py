@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -46,7 +46,8 @@ def split(ids: Sequence[int], text: TextEncoder) -> Parts:
 
     Before the codes the box may come again (S1 decoding): then four more bins follow the last name's two.
     """
-    kinds = "".join(_kind(symbol, text) for symbol in _up_to_eos(ids, text))
+    eos = text.vocabulary.eos()
+    kinds = "".join(_kind(symbol, text) for symbol in takewhile(lambda symbol: symbol != eos, ids))
     if not set(kinds) & {"b", "c"}:
         return _parts(kinds, caption=[k for k, kind in enumerate(kinds) if kind == "w"])
     box = list(range(BOX_SYMBOLS)) if kinds.startswith("b" * BOX_SYMBOLS) else []
@@ -69,11 +70,6 @@ def _kind(symbol: int, text: TextEncoder) -> str:
     if symbol in text.vocabulary.code_ids:
         return "c"
     return "w" if text.is_piece(symbol) else "x"
-
-
-def _up_to_eos(ids: Sequence[int], text: TextEncoder) -> Sequence[int]:
-    eos = text.vocabulary.eos()
-    return ids[: ids.index(eos)] if eos in ids else ids
 
 
 def keypoints_problem(ids: Sequence[int], parts: Parts, text: TextEncoder) -> str | None:
@@ -121,7 +117,8 @@ def read(task: Task, generated: Generated, prediction: Prediction, *, context: C
     if box is not None and prediction.keypoints is not None:
         problem = keypoints_problem(ids, parts, task.text)
         problems += [f"keypoints: {problem}"] if problem else []
-        points = None if problem else _keypoints(task.in_image(prediction.keypoints, ratios))
+        xy = task.in_image(prediction.keypoints, ratios).reshape(-1, 2)
+        points = None if problem else Keypoints(xy, visible_keypoints(xy))
     if box is not None and prediction.codes is not None:
         problem = parsing_problem(ids, parts, task)
         problems += [f"parsing map: {problem}"] if problem else []
@@ -156,11 +153,6 @@ def _box(box_xyxy: np.ndarray | None, size_wh: tuple[int, int]) -> tuple[np.ndar
     if (box_xyxy[2:] < box_xyxy[:2]).any():
         return None, "its second corner is left of or above its first"
     return clip_box(box_xyxy, size_wh), None
-
-
-def _keypoints(xy: np.ndarray) -> Keypoints:
-    xy = xy.reshape(-1, 2)
-    return Keypoints(xy, visible_keypoints(xy))
 
 
 def _score(log_probs: Tensor | None, positions: list[int]) -> float | None:

@@ -13,7 +13,7 @@ from fairseq.tasks import FairseqTask, register_task
 from ..data.dataset import BadRowCounter, ReferringDataset
 from ..data.vocabulary import Vocabulary
 from ..models.generation import GenerationSettings
-from ..utils.errors import UserError
+from ..utils.errors import DataError, UserError
 from ..utils.flags import add_flags, from_namespace
 from . import TRAINABLE
 from .base import Task
@@ -141,12 +141,25 @@ class ReferringTask(FairseqTask):
         return batch
 
     def stand_in(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """A batch to compute where a rank has no rows: `batch`, or a good row if it has none."""
+        """A batch to compute where a rank has no rows: `batch`, or a good row if it has none.
+
+        DataError if an open table begins with more bad rows than may be skipped, or has no good one.
+        """
         if "target" not in batch:
-            singles = (rows.collater([rows[i]]) for rows in self.datasets.values() for i in range(len(rows)))
-            batch = next((single for single in singles if "target" in single), batch)
+            batch, *_ = [self._good_row(rows) for rows in self.datasets.values()]
         counted = ("bad_rows", "clipped_rows", "remarks")
         return {name: value for name, value in batch.items() if name not in counted} | {"stands_in": True}
+
+    def _good_row(self, rows: Rows) -> dict[str, Any]:
+        first = []
+        for i in range(min(len(rows), self.counter.limit + 1)):
+            single = rows.collater([rows[i]])
+            if "target" in single:
+                return single
+            first += single["bad_rows"]
+        if len(rows) > self.counter.limit:
+            raise DataError(f"{first[-1]}: bad row {len(first)}, --skip-bad-rows allows {self.counter.limit}")
+        raise DataError(f"{rows.path}: no row can be used; the first: {first[0]}")
 
     def train_step(
         self, sample: Any, model: Any, criterion: Any, optimizer: Any, update_num: int, ignore_grad: bool = False
@@ -180,6 +193,8 @@ class ReferringTask(FairseqTask):
         if not self.scores_answers:
             return {}
         metrics, _ = summarize(self.plain, answers)
+        if metrics["count"] == 0:
+            raise DataError("validation: no row can be used (--skip-bad-rows): there is nothing to score")
         return {name: value for name, value in metrics.items() if isinstance(value, int | float)}
 
 

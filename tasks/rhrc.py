@@ -52,9 +52,7 @@ class ReferringCaption(Task):
         text = parse_caption(row["caption"], where)
         caption = without_blanks(clean_caption(text))
         if not caption:
-            raise DataError(
-                f"{where}: column caption: needs a caption, or several with && between, got {shorten(text)}"
-            )
+            raise DataError(f"{where}: column caption: needs a caption with a word in it, got {shorten(text)}")
         return replace(super().annotation(row, where), expression=caption)
 
     def sample(self, annotation: Annotation, *, training: bool) -> dict[str, Any]:
@@ -71,13 +69,13 @@ class ReferringCaption(Task):
 
     def target(self, annotation: Annotation, placed: Placed, *, training: bool) -> Tensor:
         """The caption, cut to `max_tgt_length` words, in training; all references in evaluation."""
-        caption = annotation.expression
+        caption = clean_caption(annotation.expression)
         caption = first_words(caption, self.settings.max_tgt_length) if training else self._references(annotation)
         return self.text.encode(" " + caption)
 
     @staticmethod
     def _references(annotation: Annotation) -> str:
-        return REFERENCE_SEPARATOR.join(split_references(annotation.expression))
+        return REFERENCE_SEPARATOR.join(split_references(clean_caption(annotation.expression)))
 
     def parse(self, ids: Tensor) -> Prediction:
         """Inverse of `target`."""

@@ -81,7 +81,7 @@ class ReferringParsing(Task):
             return Prediction(valid=False, box_xyxy=self.parse_box(ids), codes=np.zeros(NUM_CODES, np.int64))
         codes = codes - self.vocabulary.code_ids.start
         known = bool(((codes >= 0) & (codes < self.settings.vq_n_embed)).all())
-        coordinates = self.vocabulary.coordinates(box, self.canvas_size).numpy()
+        coordinates = self.vocabulary.positions(box, self.canvas_size).numpy()
         return Prediction(self.parse_box(ids) is not None and known, coordinates, codes=codes.numpy())
 
     def parse_batch(self, answers: Sequence[Generated], device: torch.device) -> list[Prediction]:

@@ -3,8 +3,11 @@
 import argparse
 from dataclasses import dataclass
 
+from ..models.refhcm.config import PATCH, NetworkConfig
+from ..models.refhcm.loading import vocabulary_rows
 from ..utils.checkpoints import Checkpoint
-from ..utils.flags import from_namespace, option
+from ..utils.errors import CheckpointError, UserError
+from ..utils.flags import check_fields, from_namespace, option
 
 # Settings of the training run that say nothing about the model.
 NOT_FROM_CHECKPOINT = {
@@ -16,6 +19,15 @@ NOT_FROM_CHECKPOINT = {
     "vq_ckpt",
     "eval_args",
     "eval_cider_cached_tokens",
+}
+BOUNDS = {
+    "int": (0, 2**20),
+    "num_bins": (2, 2**20),
+    "code_dict_size": (1, 2**20),
+    "patch_image_size": (1, 2**12),
+    "max_image_size": (1, 2**12),
+    "rows_together": (1, 2**20),
+    "vq_n_embed": (1, 2**20),
 }
 
 
@@ -47,6 +59,9 @@ class TaskSettings:
     vq_ckpt: str = option("", "model.ckpt of the parsing-map tokenizer")
     vq_n_embed: int = option(32, "number of codes of the parsing-map tokenizer")
 
+    def __post_init__(self) -> None:
+        check_fields(self, bounds=BOUNDS)
+
 
 @dataclass(frozen=True)
 class MultitaskSettings(TaskSettings):
@@ -70,6 +85,22 @@ class MultitaskSettings(TaskSettings):
 
 
 def settings_of(checkpoint: Checkpoint, given: argparse.Namespace) -> TaskSettings:
-    """Settings from the flags given, else from the model's training run, else the defaults."""
-    trained = {name: value for name, value in checkpoint.flags().items() if name not in NOT_FROM_CHECKPOINT}
-    return from_namespace(TaskSettings, given, default=from_namespace(TaskSettings, argparse.Namespace(**trained)))
+    """Settings from the flags given, else from the model's training run, else the defaults.
+
+    CheckpointError for settings that the weights do not bear out, which would only be found after much work.
+    """
+    where, flags = str(checkpoint.path), checkpoint.flags()
+    trained = {name: value for name, value in flags.items() if name not in NOT_FROM_CHECKPOINT and value is not None}
+    try:
+        stored: TaskSettings = from_namespace(TaskSettings, argparse.Namespace(**trained))
+    except UserError as error:
+        raise CheckpointError(f"{where}: {error}") from error
+    settings: TaskSettings = from_namespace(TaskSettings, given, default=stored)
+    rows = vocabulary_rows(checkpoint.weights, where)
+    if settings.num_bins + settings.code_dict_size > rows:
+        wanted = f"num_bins {settings.num_bins} and code_dict_size {settings.code_dict_size}"
+        raise CheckpointError(f"{where}: {wanted} do not fit into the {rows} symbols that its weights know")
+    side = NetworkConfig.from_args(flags, where=where).image_bucket_size * PATCH
+    if settings.patch_image_size > side:
+        raise CheckpointError(f"{where}: patch_image_size {settings.patch_image_size} is above the network's {side} px")
+    return settings

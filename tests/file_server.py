@@ -3,7 +3,7 @@
 import hashlib
 import json
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -17,6 +17,7 @@ class FileServer(ThreadingHTTPServer):
         self.files = {}
         self.hub = {}  # repository, such as "models/a/b" -> {path: content}
         self.redirects = {}  # path -> address
+        self.answers = {}  # path -> (status, headers, an iterable of bytes), sent as they are
         self.requests = []
         self.tokens = []  # what each request came with
         self.break_after = None  # bytes of the next answers, then the connection is closed
@@ -41,6 +42,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(302)
             self.send_header("Location", self.server.redirects[path])
             return self.end_headers()
+        if path in self.server.answers:
+            return self.exactly(*self.server.answers[path])
         for name, files in self.server.hub.items():
             repository = name.removeprefix("models/")
             if path in (f"api/{name}", f"api/{name}/revision/main"):
@@ -55,6 +58,16 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("X-Error-Code", "RepoNotFound")
         self.send_header("Content-Length", "0")
         self.end_headers()
+
+    def exactly(self, status, headers, body):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.close_connection = True
+        with suppress(ConnectionError):  # the reader has enough
+            for piece in body:
+                self.wfile.write(piece)
 
     def listing(self, name, files):
         siblings = []

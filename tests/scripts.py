@@ -8,6 +8,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# Of results.json, which scores the small model.
+KEYS = {
+    "rec.acc", "rec.invalid", "rkpt.box_acc", "rkpt.oks_share", "rkpt.oks_ap", "rpar.miou", "rpar.tokenizer_miou",
+    "rpar_full_mask.miou", "rhrc.cider_d", "unseen.rec_acc",
+}  # fmt: skip
 TINY = ["--encoder-embed-dim=32", "--encoder-ffn-embed-dim=32", "--resnet-width=8"]
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 
 import pytest
 import torch
@@ -202,3 +203,31 @@ def coded_table(world, tmp_path):
     cells[3] = ",".join(["1"] * 48)
     (tmp_path / "coded.tsv").write_text("\t".join(cells) + "\n", encoding="utf-8")
     return tmp_path / "coded.tsv"
+
+
+@pytest.mark.parametrize(("value", "flag"), [(math.nan, "--cpu"), (math.inf, "--cpu"), (1e5, "--fp16")])
+def test_weights_that_are_not_finite(command, checkpoint, tmp_path, value, flag):
+    """Their answers would be empty, and score 0."""
+    stored = torch.load(checkpoint)
+    stored["model"]["decoder.layers.0.fc1.weight"][3, 4] = value
+    torch.save(stored, tmp_path / "bad.pt")
+    name = f"{tmp_path / 'bad.pt'}: decoder.layers.0.fc1.weight is not finite in float"
+    assert name in only_error(command(flag, path=tmp_path / "bad.pt"))
+
+
+@pytest.mark.parametrize("flag", ["--batch-size=0", "--batch-size=-3", "--batch-size=x", "--num-workers=-1"])
+def test_numbers_below_the_least(command, capsys, flag):
+    with pytest.raises(SystemExit, match="2"):
+        command(flag)
+    assert "needs a whole number of at least" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("task", ["refcoco", "rkpt"])
+@pytest.mark.parametrize("limit", [4, 3, 0])
+def test_only_bad_rows(command, table, task, limit):
+    """Skipped, they would leave metrics of nothing."""
+    rows = [line.split("\t") for line in table.read_text(encoding="utf-8").splitlines()]
+    table.write_text("".join("\t".join([*row[:3], "1,2,x,y", *row[4:]]) + "\n" for row in rows), encoding="utf-8")
+    columns = [] if task == "refcoco" else ["--selected-cols=0,5,2,3,4"]
+    message = "no row can be used" if limit == 4 else "column box: needs 4 finite numbers"
+    assert message in only_error(command(f"--skip-bad-rows={limit}", *columns, task=task, data=table))

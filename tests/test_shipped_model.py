@@ -7,8 +7,7 @@ from itertools import count, islice
 import numpy as np
 import pytest
 import torch
-from scripts import ROOT
-from test_synthetic_scripts import KEYS
+from scripts import KEYS, ROOT
 
 import refhcm
 from refhcm.data.synthetic.language.expressions import expressions_for, names_in
@@ -60,7 +59,7 @@ def asked():
 
 
 def test_answers_are_near_the_truth(model):
-    """Of 24 people: a broken model, or a broken reading of it, can not pass."""
+    """Of 24 people: a broken model, or a broken reading of it, cannot pass."""
     pictures, texts, people = zip(*islice(asked(), 24), strict=True)
     answers = model.refer(pictures, texts, keypoints=True, parsing=True)
     boxes = np.array([person.box_xyxy for person in people])

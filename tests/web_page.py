@@ -1,7 +1,10 @@
 """A served page, a browser's options and broken pictures, shared by the tests of the page."""
 
+import http.client
 import io
+import json
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -28,15 +31,22 @@ BROWSER = {
 
 
 class Server:
-    """`python gradio_demo.py` on a free port of this machine, started outside the project's folder."""
+    """`python gradio_demo.py` on a free port of this machine, started outside the project's folder.
 
-    def __init__(self, *arguments, log, python=sys.executable):
+    temporary: the folder for its uploads, which is empty when it has ended.
+    """
+
+    def __init__(self, *arguments, log, python=sys.executable, temporary=None):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
+        self.temporary = temporary or log.with_suffix(".uploads")
+        self.temporary.mkdir(exist_ok=True)
         command = [str(python), str(ROOT / "gradio_demo.py"), *map(str, arguments), f"--port={self.port}"]
         with log.open("wb") as out:
-            environment = os.environ | {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+            environment = os.environ | {
+                "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2", "TMPDIR": str(self.temporary)
+            }  # fmt: skip
             self.process = subprocess.Popen(command, stdout=out, stderr=out, env=environment, cwd=log.parent)
         end = time.monotonic() + PATIENCE
         while not self.answers():
@@ -55,9 +65,44 @@ class Server:
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
-    def stop(self):
-        """Ends it as a service manager does (SIGTERM): the exit status."""
-        self.process.terminate()
+    def most_memory(self):
+        """The most resident bytes since the start, or since `forget_most_memory`."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+
+    def forget_most_memory(self):
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+
+    def send(self, method, path, body=None, headers=None):
+        """Sends one request as it is: status, headers and body of the response."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        try:
+            connection.request(method, path, body, headers or {})
+            response = connection.getresponse()
+            try:
+                return response.status, response.headers, response.read()
+            except http.client.IncompleteRead as answer:  # a stream that the server has ended
+                return response.status, response.headers, answer.partial
+        finally:
+            connection.close()
+
+    def ask(self, endpoint, data):
+        """Asks as a program without gradio's client does: the last event of the answer."""
+        kind = {"Content-Type": "application/json"}
+        status, _, body = self.send("POST", f"/gradio_api/call/{endpoint}", json.dumps({"data": data}), kind)
+        assert status == 200, body
+        return self.send("GET", f"/gradio_api/call/{endpoint}/{json.loads(body)['event_id']}")[2].decode()
+
+    def uploads(self):
+        """Files that are not the examples of the page."""
+        files = [path for path in self.temporary.rglob("*") if path.is_file()]
+        return [path for path in files if path.name != "lock" and not (ROOT / "examples" / path.name).exists()]
+
+    def stop(self, *signals):
+        """Ends it as a service manager does (SIGTERM), or by these signals, one right after the other: its status."""
+        for number in signals or (signal.SIGTERM,):
+            self.process.send_signal(number)
+            time.sleep(0.05)
         return self.process.wait(PATIENCE)
 
 

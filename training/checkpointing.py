@@ -1,6 +1,7 @@
 """Checkpoint files under fairseq's names, written atomically (docs/training.md, "Checkpoints")."""
 
 import logging
+import math
 import os
 import re
 import shutil
@@ -22,15 +23,15 @@ class Saver:
     best: the best value of the chosen metric so far. owed: whether the last checkpoint still has to be validated.
     """
 
-    def __init__(self, options: CheckpointConfig, trainer: Trainer, *, batches: Mapping[str, int]) -> None:
-        """batches: the unit in which a place in an epoch is counted, from `resuming.batches`."""
+    def __init__(self, options: CheckpointConfig, trainer: Trainer, *, run: Mapping[str, Any]) -> None:
+        """run: what checkpoints tell of their run: `batches` (`resuming.batches`) and `data` (`run_data.run_data`)."""
         if options.write_checkpoints_asynchronously or options.keep_interval_updates_pattern != -1:
             raise UserError("--write-checkpoints-asynchronously and --keep-interval-updates-pattern are not supported")
         if options.checkpoint_suffix:
             raise UserError(
                 "--checkpoint-suffix is not supported: the run could not find its own files when it resumes"
             )
-        self.options, self.trainer, self.batches = options, trainer, dict(batches)
+        self.options, self.trainer, self.run = options, trainer, dict(run)
         self.folder = Path(options.save_dir)
         self.best: float | None = None
         self.without_improvement = 0  # validations since the best one
@@ -39,11 +40,15 @@ class Saver:
     def restore(self, state: dict[str, Any]) -> None:
         """Takes over a checkpoint's extra state."""
         self.best, self.without_improvement = state.get("best"), state.get("without_improvement", 0)
+        if self.best is not None and not math.isfinite(self.best):  # from an earlier version
+            self.best = None
         self.owed = state.get("owed", False)
 
     def note(self, value: float) -> bool:
-        """Records the chosen metric of a validation; returns whether it is the best so far."""
-        improved = self.best is None or self.better(value, self.best)
+        """Records the chosen metric of a validation; returns whether it is the best so far: never NaN or infinity."""
+        if not math.isfinite(value):
+            logger.warning("validation: %s is %s, which is never the best", self.options.best_checkpoint_metric, value)
+        improved = math.isfinite(value) and (self.best is None or self.better(value, self.best))
         self.best = value if improved else self.best
         self.without_improvement = 0 if improved else self.without_improvement + 1
         return improved
@@ -68,7 +73,7 @@ class Saver:
             self.folder.mkdir(parents=True, exist_ok=True)
             first, *others = (self.folder / name for name in names)
             state = {"train_iterator": epochs.state_dict(), "val_loss": value, "best": self.best}
-            state |= {"without_improvement": self.without_improvement, "batches": self.batches, "owed": owed}
+            state |= {"without_improvement": self.without_improvement, "owed": owed} | self.run
             for left in self.folder.glob("checkpoint*.part"):  # left by a run that was killed
                 left.unlink()
             self.trainer.save_checkpoint(str(first), state)
@@ -89,7 +94,7 @@ class Saver:
             f"checkpoint_best{suffix}.pt": improved,
             f"checkpoint_last{suffix}.pt": not options.no_last_checkpoints,
         }
-        if value is not None and options.keep_best_checkpoints > 0:
+        if value is not None and math.isfinite(value) and options.keep_best_checkpoints > 0:
             names[f"checkpoint.best_{options.best_checkpoint_metric}_{value:.4f}_{updates}{suffix}.pt"] = True
         return [name for name, wanted in names.items() if wanted]
 

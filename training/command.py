@@ -32,6 +32,10 @@ from .loop import train
 logger = logging.getLogger("refhcm.train")
 # fairseq's names for torch's wrapper, which demands a gradient for every weight; no task uses all of them.
 TORCH_DDP = ("c10d", "pytorch_ddp")
+# of fairseq's flags, which it does not check
+LEAST = {"num_workers": 0, "data_buffer_size": 0, "max_epoch": 0, "max_update": 0} | dict.fromkeys(
+    ("batch_size", "update_freq", "log_interval", "save_interval", "validate_interval"), 1
+)
 
 
 def add_training_flags(parser: argparse.ArgumentParser) -> None:
@@ -64,6 +68,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         raise UserError("--max-tokens: batches are counted in rows; use --batch-size")
     if args.fp16 and args.bf16:
         raise UserError("--fp16 and --bf16 exclude each other")
+    if args.fp16 and (args.cpu or not torch.cuda.is_available()):
+        raise UserError("--fp16 needs a GPU; use --bf16 or --autocast-bf16")
+    for name, least in LEAST.items():
+        given = getattr(args, name)
+        for number in given if isinstance(given, list) else [given]:
+            if number is not None and number < least:
+                raise UserError(f"--{name.replace('_', '-')}: needs a whole number of at least {least}, got {number}")
     return args
 
 

@@ -21,6 +21,7 @@ from ..utils.errors import UserError
 from .checkpointing import Saver
 from .reading import reading
 from .resuming import batches, check_ranks, resume, start_from, starting_weights
+from .run_data import run_data
 from .trainer import ReferringTrainer
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,8 @@ def train(cfg: FairseqConfig, args: argparse.Namespace) -> None:
     if start is not None:
         start_from(start, model, ema=args.use_ema_weights_to_init_param)
     trainer = ReferringTrainer(cfg, task, model, criterion)
-    saver = Saver(cfg.checkpoint, trainer, batches=batches(cfg))
+    data = run_data(task, validated=bool(subsets))
+    saver = Saver(cfg.checkpoint, trainer, run={"batches": batches(cfg), "data": data})
     epochs = resume(cfg, trainer, saver, fresh=start is not None)
     check_ranks(cfg, trainer.get_num_updates(), epochs.epoch)
     if cfg.ema.store_ema and args.use_latest_weights_to_init_ema:
@@ -224,7 +226,7 @@ class Run:
                 f"--best-checkpoint-metric {name}: validation gives {known} (other metrics need --eval-acc)"
             )
         progress.print(stats, tag=subset, step=self.trainer.get_num_updates())
-        return float(stats[name])
+        return float(stats[name]) if stats.get("sample_size", 1) else math.nan  # NaN: no row could be used
 
     def _progress(self, itr: Any, epoch: int, prefix: str | None = None) -> Any:
         common, first = self.cfg.common, self.trainer.is_data_parallel_master

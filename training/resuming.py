@@ -15,6 +15,7 @@ from ..utils.checkpoints import read_checkpoint
 from ..utils.devices import gather
 from ..utils.errors import CheckpointError, UserError
 from .checkpointing import Saver
+from .run_data import check_training_data, check_validation_data
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,10 @@ def start_from(path: str, model: torch.nn.Module, *, ema: bool) -> None:
 
 
 def resume(cfg: FairseqConfig, trainer: Trainer, saver: Saver, *, fresh: bool) -> iterators.EpochBatchIterator:
-    """Restores weights, optimiser, schedule, meters and the place in the data; starts anew when there is nothing."""
+    """Restores weights, optimiser, schedule, meters and the place in the data; starts anew when there is nothing.
+
+    CheckpointError for a run of another task, on other data, or of another network.
+    """
     options, state = cfg.checkpoint, None
     begun = _weights_alone(cfg) and not fresh  # a resumed run: what was reset at its start stays
     path = last(cfg) if begun or options.restore_file == LAST else options.restore_file
@@ -64,6 +68,11 @@ def resume(cfg: FairseqConfig, trainer: Trainer, saver: Saver, *, fresh: bool) -
     if not fresh and os.path.isfile(path):
         if path == last(cfg):
             check_run(trainer.task, path, other_data=data)
+        stored = (read_checkpoint(path, mmap=True).rest.get("extra_state") or {}).get("data") or {}
+        if not data:
+            check_training_data(saver.run["data"], stored, where=path)
+        if not meters:
+            check_validation_data(saver.run["data"], stored, where=path)
         overrides = ast.literal_eval(options.optimizer_overrides)
         state = trainer.load_checkpoint(path, optimizer, schedule, overrides, reset_meters=meters)
     if state is not None and not (optimizer or meters):
@@ -71,16 +80,26 @@ def resume(cfg: FairseqConfig, trainer: Trainer, saver: Saver, *, fresh: bool) -
     place = place_of(batches(cfg), state, path) if state is not None and not data else {"epoch": 1}
     epochs = trainer.get_train_iterator(epoch=place["epoch"], load_dataset=True, disable_iterator_cache=True)
     if len(place) > 1:
-        epochs.load_state_dict(place)
+        _go_to(epochs, place, path)
     trainer.lr_step(epochs.epoch)
     return epochs
 
 
+def _go_to(epochs: iterators.EpochBatchIterator, place: dict[str, Any], path: str) -> None:
+    try:
+        epochs.load_state_dict(place)
+    except RuntimeError as error:  # fairseq's, for an epoch that is shorter now
+        stopped = f"stopped after {place['iterations_in_epoch']} batches of an epoch, which the data do not have"
+        raise CheckpointError(f"{path}: {stopped}: start an epoch anew with --reset-dataloader") from error
+
+
 def check_run(task: ReferringTask, path: str, *, other_data: bool) -> None:
     """CheckpointError unless the checkpoint is of this task and (without --reset-dataloader) of the same files."""
-    flags, name = read_checkpoint(path, mmap=True).flags(), task.plain.name
+    checkpoint = read_checkpoint(path, mmap=True)
+    flags, name = checkpoint.flags(), task.plain.name
     if flags.get("task", name) != name:
         raise CheckpointError(f"{path}: belongs to --task {flags['task']}, not {name}: give another --save-dir")
+    checkpoint.check_vocabulary(task.plain.text.digest)
     given = str(flags.get("data", task.args.data)), task.args.data
     was, asked = (list(map(os.path.basename, task.plain.training_files(data.split(",")))) for data in given)
     if was != asked and not other_data:

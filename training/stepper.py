@@ -90,13 +90,16 @@ class Stepper(ABC, Generic[Batch]):
 
         Ctrl-C saves after the running update, then raises KeyboardInterrupt: a script must not take the run for done.
         """
-        claimed = claim(checkpoint.parent)
+        with claim(checkpoint.parent):
+            self._run(checkpoint, save_every)
+
+    def _run(self, checkpoint: Path, save_every: int) -> None:
         if checkpoint.exists():
             self.resume(checkpoint)
             logger.info("%s: resumes at update %d of %d", checkpoint, self.step, self.updates)
         recent: list[dict[str, float]] = []
         progress = tqdm(total=self.updates, initial=self.step, desc=self.name, unit="update")
-        with claimed, Interrupt() as interrupt, progress:
+        with Interrupt() as interrupt, progress:
             for batch in self.batches():
                 recent.append(self.update(batch))
                 progress.set_postfix(recent[-1], refresh=False)

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
+import torch.distributed as dist
 from fairseq import utils as fairseq_utils
 from fairseq.models.ema.ema import EMA
 from fairseq.trainer import Trainer
@@ -12,6 +13,7 @@ from omegaconf import open_dict
 from torch import Tensor, nn
 
 from ..utils.checkpoints import ALLOWED_GLOBALS, read_checkpoint, save_file
+from ..utils.errors import CheckpointError, UserError
 
 SEED_STEP = 1_000_003  # between the seeds of two ranks
 
@@ -73,8 +75,9 @@ class ReferringTrainer(Trainer):
         fairseq_utils.set_torch_seed(self.cfg.common.seed + self.get_num_updates() + of_rank)
 
     def state_dict(self) -> dict[str, Any]:
-        """With float32 weights even when the network trains in half precision."""
+        """With float32 weights even when the network trains in half precision, and the vocabulary's digest."""
         state = super().state_dict()
+        state["vocabulary"] = self.task.plain.text.digest()
         state["model"] = dict(state["model"]) | self._masters()
         return state
 
@@ -85,13 +88,60 @@ class ReferringTrainer(Trainer):
             state["extra_state"].update(extra_state)
             save_file(state, Path(filename))
 
+    def begin_valid_epoch(self, epoch: int) -> None:
+        """Gives all ranks the batch-norm statistics of the first, which are those of checkpoints."""
+        if self.data_parallel_world_size > 1:
+            network = self.get_model()
+            stored = network.state_dict().keys()
+            for buffer in (buffer for name, buffer in network.named_buffers() if name in stored):
+                dist.broadcast(buffer, src=0, group=self.data_parallel_process_group)
+        super().begin_valid_epoch(epoch)
+
+    def clip_grad_norm(self, clip_norm: float) -> Tensor:
+        """fairseq's, with one line where fp16 finds no loss scale that works."""
+        try:
+            return super().clip_grad_norm(clip_norm)
+        except FloatingPointError as error:
+            self._give_up(f"--fp16: {str(error).split('. ')[0]}", hint="try --bf16, or a lower --lr")
+
+    def _check_grad_norms(self, grad_norm: Tensor) -> None:
+        """One line for gradients that no update can use; fairseq would look for their module, and fail at ours."""
+        differ = False
+        try:
+            super()._check_grad_norms(grad_norm)
+        except FloatingPointError:
+            differ = True
+        if not bool(torch.isfinite(grad_norm).all()):
+            self._give_up("the gradients are not finite (NaN or infinity)")
+        if differ:
+            self._give_up("the ranks have different gradients", hint="use one kind of GPU, or --ddp-backend=legacy_ddp")
+
+    def _give_up(self, why: str, *, hint: str = "try a lower --lr") -> NoReturn:
+        """UserError, after writing the weights before this update to crash.pt."""
+        path, kept = Path(self.cfg.checkpoint.save_dir, "crash.pt"), ""
+        if not self.cfg.checkpoint.no_save:
+            self.consolidate_optimizer()
+            try:
+                self.save_checkpoint(str(path), {})
+                kept = f"; the weights before it are in {path}"
+            except UserError as error:
+                kept = f"; {error}"
+        raise UserError(f"update {self.get_num_updates() + 1}: {why}{kept}: {hint}")
+
     def load_checkpoint(self, filename: str, *given: Any, **named: Any) -> Any:
         """Restores float32 weights, and starts an average that the stored run did not have."""
         stored, average = read_checkpoint(filename, mmap=True), self.cfg.ema  # for its clear errors
+        if "train_iterator" not in (stored.rest.get("extra_state") or {}):
+            raise CheckpointError(f"{filename}: no run can resume from it; use --finetune-from-model for its weights")
         begins = average.store_ema and "ema" not in (stored.rest.get("extra_state") or {})
         with open_dict(self.cfg), torch.serialization.safe_globals([*ALLOWED_GLOBALS]):
             average.store_ema = average.store_ema and not begins  # fairseq would look for an average that is not stored
-            extra = super().load_checkpoint(filename, *given, **named)
+            try:
+                extra = super().load_checkpoint(filename, *given, **named)
+            except Exception as error:  # fairseq's own, of many kinds: other sizes, another optimiser or criterion
+                reason = error.__context__ if isinstance(error.__context__, UserError) else error
+                hint = "resume with the flags of its run, or give another --save-dir"
+                raise CheckpointError(f"{filename}: does not fit: {str(reason).splitlines()[0]}: {hint}") from error
             average.store_ema = average.store_ema or begins
         for name, master in self._masters().items():
             if name in stored.weights and stored.weights[name].shape == master.shape:

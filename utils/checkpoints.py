@@ -6,8 +6,9 @@ import re
 import warnings
 import zipfile
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,12 @@ class Checkpoint:
             if isinstance(name, str)
         }
 
+    def check_vocabulary(self, digest: Callable[[], str]) -> None:
+        """CheckpointError if the file names another vocabulary than `digest()`, as files of training and export do."""
+        if (own := self.rest.get("vocabulary")) is not None and own != digest():
+            hint = "give the one that it was trained with (--bpe-dir, --num-bins, --code-dict-size)"
+            raise CheckpointError(f"{self.path}: was trained with another vocabulary: {hint}")
+
     def ema_weights(self) -> dict[str, Tensor]:
         """The averaged weights. Raises CheckpointError if training kept none."""
         extra = self.rest.get("extra_state")
@@ -68,6 +75,7 @@ def load_file(path: str | Path, *, mmap: bool = False) -> Any:
             zipped = file.read(len(ZIP)) == ZIP
         if zipped:
             _check_records(path)
+            _check_sums(path, path.stat().st_mtime_ns)
         with warnings.catch_warnings(), torch.serialization.safe_globals(ALLOWED_GLOBALS):
             warnings.simplefilter("ignore")  # torch's, about odd files that it refuses next
             mmap = mmap and zipped  # torch's old format cannot be mapped
@@ -95,6 +103,14 @@ def _check_records(path: Path) -> None:
         raise CheckpointError(f"{path}: is damaged: its records are larger than they can be")
 
 
+@lru_cache(maxsize=8)  # a training reads its checkpoint several times
+def _check_sums(path: Path, mtime_ns: int) -> None:
+    """CheckpointError for flipped bits, which torch would take for weights: torch.save writes a sum of each record."""
+    with zipfile.ZipFile(path) as archive:
+        if (record := archive.testzip()) is not None:
+            raise CheckpointError(f"{path}: is damaged: {record} does not fit its checksum: copy or download it again")
+
+
 def read_checkpoint(path: str | Path, *, mmap: bool = False) -> Checkpoint:
     """A fairseq checkpoint, `{"cfg" or "args", "model", ...}`: the published ones, OFA's, and our own."""
     path = Path(path)
@@ -105,7 +121,8 @@ def read_checkpoint(path: str | Path, *, mmap: bool = False) -> Checkpoint:
         )
     cfg = content.get("cfg")
     args = cfg.get("model") if isinstance(cfg, Mapping) else None
-    args = args or content.get("args")
+    if args is None or (isinstance(args, Mapping) and not args):
+        args = content.get("args")
     if args is None:
         raise CheckpointError(f"{path}: holds no `cfg.model` and no `args`, so the network's sizes are unknown")
     if not isinstance(args, Mapping | argparse.Namespace):
@@ -115,10 +132,10 @@ def read_checkpoint(path: str | Path, *, mmap: bool = False) -> Checkpoint:
 
 
 def kinds_of(content: Any) -> str:
-    """What a file holds in the place of what was expected: the first names, or the type."""
-    return (
-        ", ".join(str(name)[:40] for name in list(content)[:6]) if isinstance(content, dict) else type(content).__name__
-    )
+    """What a file holds instead of what was expected: its first names, or its type."""
+    if not isinstance(content, dict):
+        return type(content).__name__
+    return ", ".join(shown(name).strip("'") for name in list(content)[:6]) or "nothing"
 
 
 def named_weights(found: Mapping[Any, Any], *, where: str) -> dict[str, Tensor]:
@@ -130,10 +147,11 @@ def named_weights(found: Mapping[Any, Any], *, where: str) -> dict[str, Tensor]:
     for key, value in found.items():
         if not isinstance(value, Tensor):
             continue
-        if not isinstance(key, str) or (name := WRAPPERS.sub("", key)) in weights:
-            raise CheckpointError(
-                f"{where}: weight {shown(key)}: {'comes twice' if isinstance(key, str) else 'no name'}"
-            )
+        if not isinstance(key, str):
+            raise CheckpointError(f"{where}: weight {shown(key)} needs a name")
+        name = WRAPPERS.sub("", key)
+        if name in weights:
+            raise CheckpointError(f"{where}: weight {shown(name)} comes twice")
         if not _is_plain(value):
             kind = f"{value.dtype}, {value.layout}".replace("torch.", "")
             raise CheckpointError(f"{where}: weight {shown(key)} ({kind}) is not stored as plain numbers")

@@ -33,6 +33,13 @@ def reason_of(error: BaseException) -> str:
     return line[:200] or type(error).__name__
 
 
+def printable(text: str) -> str:
+    """The text on one line, with an escape for all that is no visible letter: names from outside cannot steer a
+    terminal.
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.splitlines()))
+
+
 def exit_status(run: Callable[[], int | None]) -> int:
     """Runs a command: its status, or 0; 2 after a user's mistake, 130 after Ctrl-C, each with one line on stderr.
 
@@ -46,7 +53,7 @@ def exit_status(run: Callable[[], int | None]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(printable(f"error: {error}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         print(str(stop) or "interrupted", file=sys.stderr)

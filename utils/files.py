@@ -4,7 +4,7 @@ import hashlib
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -37,6 +37,20 @@ def readable(size: int) -> str:
             break
         value /= 1000
     return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+
+
+def files_below(folder: Path, *, onerror: Callable[[OSError], object] | None = None) -> Iterator[Path]:
+    """All files in a folder at any depth, through links, too; not through a link to a folder that it lies in.
+
+    onerror: gets the error of a folder that cannot be listed; None: it is passed over.
+    """
+    above = {os.fspath(folder): {os.path.realpath(folder)}}  # the real folders on the way to each folder
+    for place, inner, names in os.walk(folder, followlinks=True, onerror=onerror):
+        way = above.pop(place)
+        real = {name: os.path.realpath(os.path.join(place, name)) for name in inner}
+        inner[:] = [name for name in inner if real[name] not in way]
+        above |= {os.path.join(place, name): way | {real[name]} for name in inner}
+        yield from (path for name in names if (path := Path(place, name)).is_file())
 
 
 def lock(file: IO[Any]) -> None:
@@ -74,3 +88,11 @@ def claim(folder: Path) -> IO[Any]:
         file.close()
         raise UserError(f"{folder}: another run writes there; end it first, or give another folder") from error
     return file
+
+
+def check_small(path: Path, *, largest: int) -> None:
+    """UserError unless it is a file of at most `largest` bytes: what it is said to be is never larger."""
+    if not path.is_file():
+        raise UserError(f"{path}: {'no such file' if not path.exists() else 'is no regular file'}")
+    if path.stat().st_size > largest:
+        raise UserError(f"{path}: is {readable(path.stat().st_size)} large, expected at most {readable(largest)}")

@@ -3,10 +3,13 @@
 import argparse
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import MISSING, field, fields, replace
 from typing import Any
 
-from .errors import UserError
+from .errors import UserError, shown
+
+Bounds = Mapping[str, tuple[float, float]]
 
 
 def option(default: Any, text: str) -> Any:
@@ -34,6 +37,25 @@ def from_namespace(config: type, args: argparse.Namespace, *, default: Any = Non
     """The dataclass with the fields that `args` has; the others are taken from `default`."""
     given = {f.name: getattr(args, f.name) for f in fields(config) if hasattr(args, f.name)}
     return config(**given) if default is None else replace(default, **given)
+
+
+def check_fields(config: Any, *, bounds: Bounds) -> None:
+    """Checks the fields of a dataclass, whose values may come from a file. UserError names the first that is wrong.
+
+    bounds: least and largest number by field; under "int", those of other whole numbers, and under "float" alike.
+    """
+    for name, hint in typing.get_type_hints(type(config)).items():
+        value, kind = getattr(config, name), _plain_type(hint)
+        if value is None and kind is not hint:
+            continue
+        valid, expected = isinstance(value, kind), {str: "a text", bool: "yes or no"}.get(kind, "")
+        if kind in (int, float):
+            least, largest = bounds.get(name, bounds[kind.__name__])
+            numbers = int if kind is int else (int, float)
+            valid = isinstance(value, numbers) and not isinstance(value, bool) and least <= value <= largest
+            expected = f"a {'whole ' if kind is int else ''}number from {least} to {largest}"
+        if not valid:
+            raise UserError(f"{name} is {shown(value)}, expected {expected}")
 
 
 def _plain_type(hint: Any) -> Any:

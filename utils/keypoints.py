@@ -81,15 +81,10 @@ def oks_average_precision(
     """
     label, box = np.asarray(label, np.float64), np.asarray(box_xyxy, np.float64)
     sizes_wh = box[:, 2:] - box[:, :2]
+    labelled = np.concatenate([label, 2.0 * visible_keypoints(label)[..., None]], axis=-1)  # [N, 17, 3]
     annotations = [
-        {
-            "image_id": k,
-            "keypoints": np.column_stack([points, 2 * visible_keypoints(points)]).ravel(),
-            "bbox": [*corners[:2], *size],
-            "area": size.prod(),
-            "iscrowd": 0,
-        }
-        for k, (points, corners, size) in enumerate(zip(label, box, sizes_wh, strict=True))
+        {"image_id": k, "keypoints": numbers.ravel(), "bbox": [*corners[:2], *size], "area": size.prod(), "iscrowd": 0}
+        for k, (numbers, corners, size) in enumerate(zip(labelled, box, sizes_wh, strict=True))
     ]
     return _coco_average_precision(annotations, range(len(label)), prediction=prediction, scores=scores)
 
@@ -103,27 +98,38 @@ def evaluate_coco_json(
     """`oks_average_precision` against a COCO-style file with one image entry per expression, as RefHuman has.
 
     predictions: the file's image id -> [17, 2] image px, one for each image entry; scores: image id -> confidence.
+    An id 7 of the file may also be given as "7", as result files have it, and the other way round.
     Raises DataError for any other file, and for predictions that do not match its entries.
     """
     ids, annotations = _read_coco_json(Path(annotation_json_path))
-    for name, given in (("predictions", predictions), ("scores", scores)):
-        if given is not None and set(given) != set(ids):
-            missing, unknown = list(set(ids) - set(given)), list(set(given) - set(ids))
-            raise DataError(
-                f"{annotation_json_path}: {name} must name each image entry once: "
-                f"{len(missing)} missing (such as {missing[:3]}), {len(unknown)} unknown (such as {unknown[:3]})"
-            )
-    points = np.array([predictions[i] for i in ids], np.float64)
-    ordered = None if scores is None else [scores[i] for i in ids]
-    return _coco_average_precision(annotations, ids, prediction=points, scores=ordered)
+    points = _matched(predictions, ids, where=f"{annotation_json_path}: predictions")
+    ranks = None if scores is None else _matched(scores, ids, where=f"{annotation_json_path}: scores")
+    return _coco_average_precision(annotations, range(len(ids)), prediction=points, scores=ranks)
+
+
+def _matched(given: Mapping[ImageId, Any], ids: Sequence[ImageId], *, where: str) -> np.ndarray:
+    """The values in the order of `ids`, float64. DataError unless each id is given once, and no other."""
+    by_text, known = {str(i): value for i, value in given.items()}, {str(i) for i in ids}
+    missing, unknown = [i for i in ids if str(i) not in by_text], [i for i in given if str(i) not in known]
+    if missing or unknown or len(given) != len(ids):
+        raise DataError(
+            f"{where} must name each image entry once, by its id: got {len(given)} for {len(ids)}; "
+            f"{len(missing)} missing (such as {missing[:3]}), {len(unknown)} unknown (such as {unknown[:3]})"
+        )
+    return np.array([by_text[str(i)] for i in ids], np.float64)
 
 
 def _read_coco_json(path: Path) -> tuple[list[ImageId], list[dict[str, Any]]]:
-    """Image ids, sorted as COCO sorts them, and annotations with the fields that keypoint evaluation needs."""
+    """Image ids, sorted as COCO sorts them, and annotations with the fields that keypoint evaluation needs.
+
+    The `image_id` of an annotation becomes the place of its image among the ids.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         ids, annotations = sorted(image["id"] for image in content["images"]), list(content["annotations"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if {type(i) for i in ids} not in ({int}, {str}):
+            raise TypeError("ids must be whole numbers, or all of them texts")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
             f"{path}: expected COCO-style JSON with 'images', each with an 'id', and 'annotations' ({error!r})"
         ) from error
@@ -134,7 +140,8 @@ def _read_coco_json(path: Path) -> tuple[list[ImageId], list[dict[str, Any]]]:
             f"{path}: expected different image ids, each with an annotation: got {len(ids)} image entries, "
             f"{len(set(ids))} ids, {len(set(ids) - labelled)} without an annotation, {len(labelled - set(ids))} unknown"
         )
-    return ids, rows
+    place_of = {i: k for k, i in enumerate(ids)}
+    return ids, [row | {"image_id": place_of[row["image_id"]]} for row in rows]
 
 
 def _checked_annotation(annotation: Any, where: str) -> dict[str, Any]:
@@ -147,6 +154,8 @@ def _checked_annotation(annotation: Any, where: str) -> dict[str, Any]:
         }
         if not all(np.isfinite(array).all() for array in numbers.values()):
             raise ValueError("a number is not finite")
+        if type(annotation["image_id"]) not in (int, str):
+            raise TypeError("image_id is neither a whole number nor a text")
         return numbers | {"image_id": annotation["image_id"], "iscrowd": int(bool(annotation.get("iscrowd", 0)))}
     except (KeyError, TypeError, ValueError) as error:
         expected = f"'image_id', {3 * NUM_KEYPOINTS} numbers of 'keypoints', 4 of 'bbox', and 'area'"
@@ -154,7 +163,7 @@ def _checked_annotation(annotation: Any, where: str) -> dict[str, Any]:
 
 
 def _coco_average_precision(
-    annotations: list[dict[str, Any]], ids: Sequence[ImageId], *, prediction: ArrayLike, scores: ArrayLike | None
+    annotations: list[dict[str, Any]], ids: Sequence[int], *, prediction: ArrayLike, scores: ArrayLike | None
 ) -> dict[str, float]:
     """pycocotools' keypoint evaluation of one prediction for each image id, without its prints."""
     from pycocotools.coco import COCO  # compiled, and only evaluation needs it
@@ -178,16 +187,13 @@ def _coco_average_precision(
     return dict(zip(("oks_ap", "oks_ap50", "oks_ap75"), evaluation.stats[:3].tolist(), strict=True))
 
 
-def _filled(coco: "COCO", rows: list[dict[str, Any]], ids: Sequence[ImageId]) -> "COCO":
+def _filled(coco: "COCO", rows: list[dict[str, Any]], ids: Sequence[int]) -> "COCO":
     """A COCO object over these rows. Their ids count from 1: COCOeval reads id 0 as "not matched"."""
     annotations = [
         {**row, "id": k, "category_id": _PERSON, "num_keypoints": int((row["keypoints"][2::3] > 0).sum())}
         for k, row in enumerate(rows, start=1)
     ]
-    coco.dataset = {
-        "images": [{"id": i} for i in ids],
-        "categories": [{"id": _PERSON}],
-        "annotations": annotations,
-    }
+    images = [{"id": i} for i in ids]
+    coco.dataset = {"images": images, "categories": [{"id": _PERSON}], "annotations": annotations}
     coco.createIndex()
     return coco

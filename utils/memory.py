@@ -29,6 +29,13 @@ def keep_freed_memory() -> None:
             mallopt(parameter, value)
 
 
+def return_freed_memory() -> None:
+    """Gives the system back what this process has freed, `keep_freed_memory` or not."""
+    trim = getattr(_libc(), "malloc_trim", None)  # not in musl
+    if trim is not None:
+        trim(0)
+
+
 def page_out(tensor: Tensor) -> None:
     """Frees the memory of a tensor that was read from a mapped file, which is read again when needed.
 

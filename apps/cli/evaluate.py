@@ -13,13 +13,15 @@ from pathlib import Path
 
 from ...models.generation import GenerationSettings
 from ...models.refhcm.loading import load_network
+from ...models.refhcm.network import Network
 from ...tasks import TASKS
 from ...tasks.evaluation import evaluate, write_json
 from ...tasks.settings import TaskSettings, settings_of
 from ...utils.checkpoints import read_checkpoint
 from ...utils.devices import pick_device, pick_dtype, start_ranks
+from ...utils.errors import CheckpointError, DataError
 from ...utils.files import check_writable
-from ...utils.flags import add_flags, from_namespace
+from ...utils.flags import add_flags, from_namespace, positive, whole
 from ...utils.memory import keep_freed_memory
 
 logger = logging.getLogger("refhcm.evaluate")
@@ -33,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gen-subset", metavar="NAME", help="NAME of the result file (default: the table's)")
     parser.add_argument("--results-path", help="folder to write the result file to (default: results/TASK)")
     parser.add_argument("--metrics-path", help="JSON file to write the metrics to, besides printing them")
-    parser.add_argument("--batch-size", type=int, default=32, help="rows answered together (default: 32)")
-    parser.add_argument("--num-workers", type=int, default=0, help="processes that read rows (default: 0, no others)")
+    parser.add_argument("--batch-size", type=positive, default=32, help="rows answered together (default: 32)")
+    parser.add_argument("--num-workers", type=whole, default=0, help="processes that read rows (default: 0, no others)")
     parser.add_argument("--fp16", action="store_true", help="answer in float16")
     parser.add_argument("--bf16", action="store_true", help="answer in bfloat16")
     parser.add_argument("--cpu", action="store_true", help="use the CPU even if there is a GPU")
@@ -55,6 +57,8 @@ def run(args: argparse.Namespace) -> None:
     checkpoint = read_checkpoint(args.path, mmap=True)
     task = TASKS[args.task].from_settings(settings_of(checkpoint, args))
     network = load_network(checkpoint, len(task.vocabulary), device=device, dtype=dtype, ema=args.ema_eval)
+    check_finite(network, where=args.path)
+    checkpoint.check_vocabulary(task.text.digest)
     network.for_answers()
     if device.type == "cpu":
         keep_freed_memory()
@@ -70,9 +74,18 @@ def run(args: argparse.Namespace) -> None:
         rank=rank,
         world=world,
     )
+    if not records:
+        raise DataError(f"{args.data}: no row can be used (--skip-bad-rows): there is nothing to score")
     if rank == 0:
         print(json.dumps(metrics), flush=True)  # first: a disk that is full now must not lose them
         write_json(records, results)
         logger.info("%d answers written to %s", len(records), results)
         if args.metrics_path:
             write_json(metrics, args.metrics_path)
+
+
+def check_finite(network: Network, *, where: str) -> None:
+    """CheckpointError if a weight is NaN or infinite: every answer would be empty, and score 0."""
+    for name, value in network.state_dict().items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise CheckpointError(f"{where}: {name} is not finite in {str(value.dtype).removeprefix('torch.')}")

@@ -52,7 +52,8 @@ def export(
     shared = [name for name in EMBEDDINGS if name in small]
     for name in shared:
         small[name] = small[shared[0]]
-    return save_file({"args": None, "cfg": {"model": argparse.Namespace(**flags)}, "model": small}, Path(out))
+    own = {name: first.rest[name] for name in ("vocabulary",) if name in first.rest}
+    return save_file({"args": None, "cfg": {"model": argparse.Namespace(**flags)}, "model": small} | own, Path(out))
 
 
 def export_tokenizer(checkpoints: Sequence[str | Path], out: str | Path, *, dtype: torch.dtype = torch.float16) -> int:
@@ -106,8 +107,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Writes the file and prints its size."""
     paths, dtype = args.checkpoints, getattr(torch, args.dtype)
-    if len(set(paths)) < len(paths):
-        raise UserError(f"{max(paths, key=paths.count)}: is named twice")
+    real = [Path(path).resolve() for path in paths]
+    if len(set(real)) < len(real):
+        raise UserError(f"{max(real, key=real.count)}: is named twice")
+    if args.out.exists() and any(args.out.samefile(path) for path in real if path.exists()):
+        raise UserError(f"{args.out}: is one of the checkpoints, which would be lost; name another file to write")
     if paths[0].endswith(".ckpt"):
         size = export_tokenizer(paths, args.out, dtype=dtype)
     else:

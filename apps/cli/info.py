@@ -16,16 +16,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ...data.vocabulary import Vocabulary
 from ...models.refhcm.config import NetworkConfig
-from ...models.refhcm.loading import EMBEDDINGS, fit_weights
-from ...models.refhcm.network import Network
+from ...models.refhcm.loading import check_symbols, fit_weights, network_without_values, vocabulary_rows
 from ...models.vqgan.tokenizer import load_tokenizer, read_lightning_checkpoint
 from ...tasks.settings import settings_of
-from ...utils.checkpoints import load_file, read_checkpoint
+from ...utils.checkpoints import kinds_of, load_file, read_checkpoint
 from ...utils.errors import CheckpointError, UserError
 from ...utils.files import readable
 
@@ -52,7 +50,7 @@ def describe(path: Path, *, bpe_dir: Path | None = None, yaml: Path | None = Non
     try:
         for more in _inspect(path, bpe_dir=bpe_dir, yaml=yaml or path.with_suffix(".yaml")):
             facts |= more
-    except (UserError, TypeError, ValueError, KeyError) as error:  # the last three: settings of a wrong type
+    except UserError as error:
         problem = str(error).removeprefix(str(path)).removeprefix(":").strip()
     return facts | {"loads": problem is None} | ({"problem": problem} if problem else {})
 
@@ -81,8 +79,7 @@ def _inspect(path: Path, *, bpe_dir: Path | None, yaml: Path) -> Iterator[Facts]
         yield {"kind": "bare weights"} | _weights(content)
         raise CheckpointError("holds neither `cfg` nor `args`, so the network's sizes are unknown")
     else:
-        names = textwrap.shorten(", ".join(map(str, content)), 200)
-        raise CheckpointError(f"expected `model` or `state_dict`, found {names or 'nothing'}")
+        raise CheckpointError(f"expected `model` or `state_dict`, found {kinds_of(content)}")
 
 
 def _read(path: Path) -> Any:
@@ -98,44 +95,49 @@ def _read(path: Path) -> Any:
 
 def _network(path: Path, content: Mapping[str, Any], bpe_dir: Path | None) -> Iterator[Facts]:
     """A fairseq checkpoint: the released ones, OFA's, and our own."""
-    history, state = content.get("optimizer_history") or [{}], content.get("extra_state") or {}
+    history = content.get("optimizer_history")
     yield {"kind": "fairseq checkpoint"} | _weights(content["model"])
     yield {
         "optimizer_state": bool(content.get("last_optimizer_state")),
-        "updates": history[-1].get("num_updates"),
-        "epoch": (state.get("train_iterator") or {}).get("epoch"),
-        "averaged_weights": bool(state.get("ema")),
+        "updates": _at({"last": history[-1]}, "last", "num_updates") if isinstance(history, list) and history else None,
+        "epoch": _at(content, "extra_state", "train_iterator", "epoch"),
+        "averaged_weights": bool(_at(content, "extra_state", "ema")),
     }
-    rows = next((len(content["model"][name]) for name in EMBEDDINGS if name in content["model"]), None)
-    yield {"vocabulary_rows": rows}
-    checkpoint = read_checkpoint(path, mmap=True)
+    checkpoint, where = read_checkpoint(path, mmap=True), str(path)
     flags = checkpoint.flags()
     yield {"arch": flags.get("arch") or flags.get("_name"), "task": flags.get("task")}
+    rows = vocabulary_rows(checkpoint.weights, where)
+    yield {"vocabulary_rows": rows}
     settings = settings_of(checkpoint, argparse.Namespace())
     yield {"num_bins": settings.num_bins, "patch_image_size": settings.patch_image_size}
-    if rows is None:
-        raise CheckpointError(f"holds no embedding, such as {EMBEDDINGS[0]}")
-    if bpe_dir is not None:
-        rows = len(Vocabulary.load(bpe_dir, num_bins=settings.num_bins, code_dict_size=settings.code_dict_size))
-    config = NetworkConfig.from_args(flags, where=str(path))
-    with torch.device("meta"):
-        network = Network(config, rows)
-    _, report = fit_weights(checkpoint.weights, network, where=str(path))
+    config = NetworkConfig.from_args(flags, where=where)
+    network = network_without_values(config, rows, weights=checkpoint.weights, where=where)
+    _, report = fit_weights(checkpoint.weights, network, where=where, draw=False)
     yield {
         "sizes": {name: getattr(config, name) for name in SIZES},
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        # Batch norm's counters start at 0 where a file lacks them, and nothing depends on them.
-        "missing": [name for name in report.missing if not name.endswith("num_batches_tracked")],
+        "missing": [name for name in report.drawn if name not in report.extended],
         "dropped": report.dropped,
         "extended": report.extended,
     }
+    report.check_complete(where)
+    if bpe_dir is not None:
+        known = Vocabulary.load(bpe_dir, num_bins=settings.num_bins, code_dict_size=settings.code_dict_size)
+        check_symbols(checkpoint.weights, len(known), where=where)
+
+
+def _at(content: Any, *names: str) -> Any:
+    """A value within values; None where something else is in the way."""
+    for name in names:
+        content = content.get(name) if isinstance(content, Mapping) else None
+    return content
 
 
 def _tokenizer(path: Path, weights: Mapping[str, Any], yaml: Path) -> Iterator[Facts]:
     """A Lightning checkpoint, which this project knows as a parsing-map tokenizer."""
     yield {"kind": "Lightning checkpoint"} | _weights(weights)
     codebook = weights.get("quantize.embedding.weight")
-    if not isinstance(codebook, Tensor):
+    if not isinstance(codebook, Tensor) or codebook.dim() != 2:
         raise CheckpointError("is not a parsing-map tokenizer: it lacks quantize.embedding.weight")
     yield {"kind": "parsing-map tokenizer", "codes": len(codebook), "code_width": codebook.shape[-1], "yaml": str(yaml)}
     if not yaml.is_file():
@@ -155,8 +157,6 @@ def _weights(named: Mapping[str, Any]) -> Facts:
 def as_text(facts: Facts) -> str:
     """The facts for people, one a line."""
     usable = "yes" if facts["loads"] else f"no: {facts['problem']}"
-    if facts.get("missing"):
-        usable += f", but {len(facts['missing'])} weights are missing and keep random values"
     said = ("path", "kind", "bytes", "loads", "problem")
     rest = {name: value for name, value in facts.items() if value is not None and name not in said}
     words = {name: value if isinstance(value, str) else json.dumps(value) for name, value in rest.items()}

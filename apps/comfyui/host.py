@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ...inference.loading import ROOT, SHIPPED
+from ...utils.files import files_below
 
 FOLDER = "refhcm"  # in ComfyUI's models folder
 
@@ -25,8 +26,8 @@ def weights() -> dict[str, Path]:
     """Weights files by their path inside their folder; where two share a name, the first folder's."""
     found: dict[str, Path] = {}
     for folder in folders():
-        for path in sorted(folder.rglob("*.pt")):
-            if path != SHIPPED:
+        for path in sorted(files_below(folder)):
+            if path.suffix == ".pt" and path != SHIPPED:
                 found.setdefault(path.relative_to(folder).as_posix(), path)
     return found
 

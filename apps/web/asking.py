@@ -1,7 +1,7 @@
 """What the page and its API do with a question: check it, ask the model, and put every failure into a sentence."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -111,24 +111,25 @@ class Asking:
             with readable_errors():
                 progress(0.05, desc="Reading the picture")
                 asks = KINDS[kind].asks
-                given = Given(
-                    expression=read_text("expression", expression) if asks == "expression" else "",
-                    box=read_box(box) if asks == "box" else (),
-                    instruction=read_text("instruction", instruction) if asks == "instruction" else "",
-                    wanted=wanted,
-                    generation=read_generation(*settings),
-                )
                 with opened(path) as picture:
+                    given = Given(
+                        picture,
+                        expression=read_text("expression", expression) if asks == "expression" else "",
+                        box=read_box(box) if asks == "box" else (),
+                        instruction=read_text("instruction", instruction) if asks == "instruction" else "",
+                        wanted=wanted,
+                        generation=read_generation(*settings),
+                    )
                     progress(0.2, desc="The model is answering")
-                    answer = KINDS[kind].answer(self.model, picture, given)
+                    answer = KINDS[kind].answer(self.model, given)
                     progress(0.9, desc="Drawing")
-                    return self._show(picture, answer, given.box, Path(path).name)
+                    return self._shown(given, answer, Path(path).name)
         except gr.Error as error:
             hidden = [gr.update(value=None, visible=False) for _ in showing.DOWNLOADS]
             return showing.problem(error.message), None, [], [], None, None, *hidden
 
-    def _show(self, picture: Image.Image, answer: Answer, asked_box: Sequence[float], name: str) -> tuple[Any, ...]:
-        shown = showing.prepare(picture, answer, asked_box=asked_box)
+    def _shown(self, given: Given, answer: Answer, name: str) -> tuple[Any, ...]:
+        shown = showing.prepare(given.picture, answer, asked_box=given.box)
         files = showing.write_downloads(answer, name)
         buttons = [gr.update(value=file, visible=file is not None) for file in files]
         rows, legend, drawn = showing.table(answer), showing.legend(shown), showing.draw(shown)

@@ -7,14 +7,16 @@ Without `--checkpoint` it uses the small model that comes with the project. Only
 """
 
 import argparse
+import logging
 import os
-import signal
-import tempfile
-from contextlib import suppress
+import sys
+from typing import NoReturn
 
 from ...inference.predictor import Predictor
 from ...utils.errors import UserError
 from ..cli.model_flags import add_model_flags, load_model
+from .folder import Folder, page_folder
+from .stopping import Stop
 
 RANGES = {"port": (1, 65535), "queue_size": (1, 100_000), "concurrency": (1, 1000)}
 
@@ -29,33 +31,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--concurrency", type=int, default=2, help="questions processed at once (default: 2)")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> NoReturn:
     """Loads the model and serves the page until it is interrupted, which is its normal end (status 0)."""
-    for name in ("SIGTERM", "SIGHUP"):  # SIGHUP: the terminal was closed; Windows has none
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # ignored under nohup
-            signal.signal(number, signal.default_int_handler)
-    with tempfile.TemporaryDirectory(prefix="refhcm-page-") as folder, suppress(KeyboardInterrupt):
-        os.environ["GRADIO_TEMP_DIR"] = folder  # uploads and answers
+    stop = Stop()
+    with page_folder() as folder:
+        os.environ["GRADIO_TEMP_DIR"] = str(folder.path)  # uploads and answers
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-        _serve(args)
+        stop.during(lambda: _serve(args, folder))
+    # Not by the interpreter's own end: a question may still run, and PyTorch aborts when its thread is ended.
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
-def _serve(args: argparse.Namespace) -> None:
+def _serve(args: argparse.Namespace, folder: Folder) -> None:
     for name, (low, high) in RANGES.items():
         if not low <= (number := getattr(args, name)) <= high:
             raise UserError(f"--{name.replace('_', '-')}: needs a number from {low} to {high}, got {number}")
     try:
-        from .page import launch_options, make_page
+        from .page import make_page
+        from .serving import serve
     except ModuleNotFoundError as error:
         if error.name != "gradio":
             raise
         raise UserError("the page needs gradio. Run: pip install 'gradio>=6.24,<7'") from error
     model = load_model(args)
     page = make_page(model, about=_about(args.checkpoint, model), concurrency=args.concurrency)
-    page.queue(max_size=args.queue_size)
+    page.queue(max_size=args.queue_size, api_open=False)  # nobody passes the queue by
     try:
-        page.launch(server_name=args.host, server_port=args.port, share=args.share, **launch_options())
+        serve(page, folder, host=args.host, port=args.port, share=args.share)
     except OSError as error:
         where = f"--host {args.host} --port {args.port}"
         raise UserError(f"{where}: cannot listen there; another program may be using the port") from error

@@ -1,5 +1,6 @@
 """The page's own components: fields that hand over what was sent, a box to draw, a legend to click."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,10 @@ import gradio as gr
 from gradio.data_classes import GradioRootModel, ImageData
 from gradio_client.utils import is_http_url_like
 
+from .logs import log_refused
+
+logger = logging.getLogger(__name__)
+REFUSED = "The server cannot take this request: it needs the fields that the page's API names, and uploaded files only."
 FOLDER = Path(__file__).resolve().parent
 
 
@@ -14,6 +19,21 @@ class Anything(GradioRootModel):
     """A value that gradio does not check, so that our own check can say what is wrong with it."""
 
     root: Any
+
+
+class Page(gr.Blocks):
+    """Blocks whose failures are a sentence for the visitor and a line of the log, without what visitors wrote in it."""
+
+    async def process_api(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """One call of one of the page's functions."""
+        try:
+            return await super().process_api(*args, **kwargs)
+        except gr.Error as error:
+            error.print_exception = False
+            raise
+        except Exception as error:  # what gradio finds wrong with a request: its text names folders of the server
+            log_refused(logger, "a request failed", error)
+            raise gr.Error(REFUSED, print_exception=False) from error
 
 
 class Picture(gr.Image):

@@ -16,6 +16,7 @@ from ...utils.files import lock
 
 logger = logging.getLogger(__name__)
 PREFIX = "refhcm-page-"
+KEPT_SECONDS = 3600  # how long uploads and answers are kept
 LOCK = "lock"  # locked as long as the page runs: the system unlocks it even after SIGKILL
 BUDGET = 2 * 2**30  # bytes of all uploads and answers
 FILE_COST = 2**16  # bytes that count for each file beside its own: many small ones are a burden, too
@@ -25,7 +26,7 @@ UPLOAD_SECONDS = 900  # an upload must arrive within this time
 
 
 @contextmanager
-def page_folder(kept_seconds: float) -> Iterator["Folder"]:
+def page_folder() -> Iterator["Folder"]:
     """A folder for a page, removed at the end. Also removes what pages that were killed have left behind."""
     remove_abandoned(Path(tempfile.gettempdir()))
     root = Path(tempfile.mkdtemp(prefix=PREFIX))
@@ -34,7 +35,7 @@ def page_folder(kept_seconds: float) -> Iterator["Folder"]:
             lock(file)
             os.rename(file.name, root / LOCK)  # there is no moment at which the lock is there but free
             (root / "files").mkdir()
-            yield Folder(root / "files", kept_seconds)
+            yield Folder(root / "files")
     finally:
         _remove(root)
 
@@ -66,8 +67,8 @@ def _remove(root: Path) -> None:
 class Folder:
     """Uploads and answers. Uploads that have not fully arrived lie at the top, all other files in folders."""
 
-    def __init__(self, path: Path, kept_seconds: float) -> None:
-        self.path, self.kept_seconds = path, kept_seconds
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self.budget = min(BUDGET, shutil.disk_usage(path).free // 2)
         self._taken = 0  # bytes on the disk at the last sweep, and of all uploads since
         self._arriving = 0  # bytes of uploads that have not fully arrived
@@ -78,6 +79,7 @@ class Folder:
     def swept(self) -> Iterator[None]:
         """Keeps the files that are there now (the page's examples), and sweeps all others from time to time."""
         self._kept = frozenset(file for _, _, file in self._files())
+        self.sweep()
         ended = threading.Event()
 
         def sweep() -> None:
@@ -121,7 +123,7 @@ class Folder:
         limit = self.budget if total <= self.budget else FULL * self.budget
         for changed, size, file in files:
             arriving = os.path.dirname(file) == str(self.path)
-            old = now - changed > (UPLOAD_SECONDS if arriving else self.kept_seconds)
+            old = now - changed > (UPLOAD_SECONDS if arriving else KEPT_SECONDS)
             if file not in self._kept and (old or (total > limit and not arriving)):
                 with suppress(OSError):
                     os.unlink(file)

@@ -39,7 +39,7 @@ HEADERS = {
 }
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A request that does not reach gradio. status: HTTP's."""
 
     def __init__(self, status: int, reason: str) -> None:
@@ -59,7 +59,6 @@ class Gate:
         self.app, self.page, self.folder = app, page, folder
         name = socket.gethostname().lower()
         self.names = {"localhost", name, f"{name}.local", host.lower()}
-        self.closing = False
         self._listeners: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,10 +77,10 @@ class Gate:
 
         try:
             if scope["type"] != "http":
-                raise Refused(403, "this page has no such connections")
+                raise RefusedError(403, "this page has no such connections")
             await self._pass_on(scope, receive, send_with_headers)
             return
-        except Refused as error:
+        except RefusedError as error:
             status, reason = error.status, str(error)
         except Exception as error:  # uvicorn would log its text, of which visitors write a part, as it is
             log_refused(logger, f"{scope['method']} {scope['path']}", error)
@@ -93,8 +92,6 @@ class Gate:
         headers, path = Headers(scope=scope), scope["path"]
         self._check_names(headers)
         self._check_path(scope["method"], path)
-        if self.closing:
-            raise Refused(503, "this page is being closed")
         if path.startswith(ASKING) and scope["method"] == "POST":
             await self._drop_abandoned()
         limit = MAX_UPLOAD if path.startswith(UPLOAD) else MAX_REQUEST
@@ -102,14 +99,14 @@ class Gate:
         body = Body(receive, limit)
         with self._listening(scope), self.folder.room(size) if path == UPLOAD else nullcontext(True) as granted:
             if not granted:
-                raise Refused(503, "the server has no room for uploads; try again later")
+                raise RefusedError(503, "the server has no room for uploads; try again later")
             await self.app(scope, body.receive, send)
 
     def _check_names(self, headers: Headers) -> None:
         """Refuses requests that came by a name that is not this page's, or from another site's page."""
         host, origin = headers.get("host", ""), headers.get("origin")
         if not self._is_ours(_name(host)):
-            raise Refused(
+            raise RefusedError(
                 421, "this page does not go by that name: use its IP address, or set GRADIO_ROOT_PATH to its address"
             )
         if (
@@ -117,7 +114,7 @@ class Gate:
             and _authority(origin) != host.lower()
             and _name(_authority(origin)) not in self._public()
         ):
-            raise Refused(403, "another site cannot use this page")
+            raise RefusedError(403, "another site cannot use this page")
 
     def _is_ours(self, name: str) -> bool:
         try:
@@ -132,9 +129,9 @@ class Gate:
 
     def _check_path(self, method: str, path: str) -> None:
         if path.startswith(CLOSED):
-            raise Refused(404, "this page has no such path")
+            raise RefusedError(404, "this page has no such path")
         if method not in ("GET", "HEAD", "OPTIONS") and not (method == "POST" and path.startswith(POSTS)):
-            raise Refused(404, "this page takes uploads and questions only")
+            raise RefusedError(404, "this page takes uploads and questions only")
 
     @contextmanager
     def _listening(self, scope: Scope) -> Iterator[None]:
@@ -199,7 +196,7 @@ def _content_length(headers: Headers, limit: int) -> int:
     if length is None:
         return limit
     if length > limit:
-        raise Refused(413, f"the request exceeded the maximum allowed size of {limit} bytes")
+        raise RefusedError(413, f"the request exceeded the maximum allowed size of {limit} bytes")
     return length
 
 

@@ -1,7 +1,8 @@
 """Checks what a browser or a program sent, and converts it to Python values."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,19 +11,25 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from ...data.columns import shorten
-from ...data.pictures import MAX_BYTES, open_picture
+from ...data.pictures import MAX_BYTES, MAX_PIXELS, open_picture, reading, upright_size
 from ...inference.questions import check_box, check_text
 from ...models.generation import GenerationSettings
 from ...utils.errors import UserError
+from ...utils.memory import return_freed_memory
+from .turns import Turns
 
 # Upper limits of the generation settings, so that one question cannot occupy the server.
 LONGEST, WIDEST, HOTTEST = 500, 20, 5.0
+# A pixel takes up to 16 bytes while a picture is opened and asked about.
+TURNS = Turns(MAX_PIXELS + 20_000_000)
+LARGE = 8_000_000  # px of a picture whose memory goes back to the system at once
 
 
 @dataclass(frozen=True)
 class Given:
     """A question. Fields that its kind does not ask for keep their defaults."""
 
+    picture: Image.Image
     expression: str = ""
     box: Sequence[float] = ()  # x0, y0, x1, y1 in image px
     instruction: str = ""
@@ -32,10 +39,24 @@ class Given:
 
 @contextmanager
 def opened(path: Any) -> Iterator[Image.Image]:
-    """The upright picture of an uploaded file. Pictures of `PIXELS` at most are open at once: others wait."""
-    checked = _uploaded(path)
-    with _GONE, open(checked, "rb") as file:
- is None:
+    """The upright picture of an uploaded file, closed at the end. It may have to wait until others are closed."""
+    data = _uploaded(path)
+    with reading("image"):
+        width, height = upright_size(data)
+    pixels = width * height
+    with TURNS.of(pixels):
+        picture = open_picture(data)
+        del data
+        try:
+            yield picture
+        finally:
+            picture.close()
+            if pixels > LARGE:
+                return_freed_memory()
+
+
+def _uploaded(path: Any) -> bytes:
+    if path is None:
         raise UserError("image: no picture yet; upload one or click an example")
     if not isinstance(path, str):
         raise UserError(f"image: needs an uploaded picture, got {shorten(str(path))}")
@@ -44,10 +65,9 @@ def opened(path: Any) -> Iterator[Image.Image]:
             # A program could name any file of this machine.
             raise UserError("image: needs an uploaded picture, got the path of another file")
         with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            return file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
         raise UserError("image: the uploaded picture is gone; upload it again") from error
-    return open_picture(data)
 
 
 def read_text(name: str, text: Any) -> str:

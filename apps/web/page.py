@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -11,13 +10,13 @@ from ...data.pictures import MAX_BYTES, MAX_PIXELS
 from ...inference.loading import ROOT
 from ...inference.predictor import Predictor
 from .asking import Asking
-from .components import Picture, Setting, Text, box_drawer, forbid_downloads, legend
+from .components import Page, Picture, Setting, Text, box_drawer, forbid_downloads, legend
+from .folder import KEPT_SECONDS
 from .given import HOTTEST, LONGEST, WIDEST
 from .kinds import DEFAULTS, KINDS, PARTS, TEMPLATES
 from .showing import DOWNLOADS
 
 EXAMPLES = ROOT / "examples"
-KEPT_SECONDS = 3600  # how long uploads, answers and their files are kept
 FIRST = KINDS["box"]
 SOMEONE = "the woman in the red coat"
 TITLE = "RefHCM: ask about the person you describe"
@@ -47,7 +46,7 @@ def make_page(model: Predictor, *, about: str, concurrency: int = 2) -> gr.Block
     """The page for a model. about: Markdown that says which model it is; concurrency: questions processed at once."""
     asking, bins = Asking(model), len(model.text.vocabulary.bin_ids)
     limit = {"concurrency_id": "model", "concurrency_limit": concurrency}
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(KEPT_SECONDS // 4, KEPT_SECONDS)) as page:
+    with Page(title=TITLE, analytics_enabled=False) as page:
         gr.Markdown(
             f"# {TITLE}\nGive a picture and say in plain words whom you mean: "
             "the model finds that person, or says what the person in your box looks like.",
@@ -252,18 +251,3 @@ def _endpoints(asking: Asking, settings: Sequence[gr.Slider], limit: dict[str, A
             (asking.instruct, [picture, instruction, *settings]),
         ):
             gr.Button().click(call, inputs, answer, api_name=call.__name__, **limit)
-
-
-def launch_options() -> dict[str, Any]:
-    """What `gr.Blocks.launch` needs for this page, wherever it listens."""
-    return {
-        "theme": THEME,
-        "css_paths": Path(__file__).with_name("page.css"),
-        "allowed_paths": [str(EXAMPLES)],
-        "max_file_size": MAX_BYTES,
-        "show_error": True,
-        "run_history": False,
-        "ssr_mode": False,
-        "footer_links": ["api"],
-        "state_session_capacity": 200,
-    }

@@ -123,10 +123,12 @@ def _numbers(values: Iterable[float]) -> str:
 def write_downloads(answer: Answer, name: str) -> list[str | None]:
     """The files of `DOWNLOADS` in their order, None where the answer has nothing for it.
 
-    name: the picture's, for COCO results. `Blocks(delete_cache=...)` says how long the files stay in gradio's folder.
+    name: the picture's, for COCO results.
     """
-    folder = Path(get_upload_folder()) / "answers" / uuid.uuid4().hex
-    folder.mkdir(parents=True)
+    answers = Path(get_upload_folder()) / "answers"
+    answers.mkdir(exist_ok=True)  # without its parents: they are gone when the page has ended
+    folder = answers / uuid.uuid4().hex
+    folder.mkdir()
     record, coco, pose, parts = paths = [folder / file for file in DOWNLOADS.values()]
     record.write_text(answer.to_json(indent=2), encoding="utf-8")
     results = {kind: rows for kind, rows in coco_results([answer], image_ids=[image_id(name)]).items() if rows}

@@ -76,9 +76,7 @@ def write_world(out: Path, world: World, *, workers: int) -> dict[str, int] | No
     if _holds(out, world):
         return None
     if out.is_mount():
-        raise UserError(
-            f"{out}: a disk is mounted there, so a finished world cannot take its place: name another folder"
-        )
+        raise UserError(f"{out}: a disk is mounted there, which a finished world cannot replace: name another folder")
     unfinished = out.with_name(f"{out.name}.unfinished-{os.getpid()}")
     shutil.rmtree(unfinished, ignore_errors=True)  # left by a killed process of the same id
     try:
@@ -118,7 +116,7 @@ def _holds(out: Path, world: World) -> bool:
 
 
 def _write_split(out: Path, world: World, split: str, pool: Executor | None) -> int:
-    """Writes the files of one split below `out`; returns the number of people."""
+    """Returns the number of people."""
     count, people = world.pictures[split], 0
     for folder in (*TABLES, f"rpar/annos/imgs/{split}", f"rpar/annos/gts/{split}"):
         (out / folder).mkdir(parents=True, exist_ok=True)

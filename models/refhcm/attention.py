@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .config import NetworkConfig
 from .cpu.attention_by_heads import attention_by_heads, faster_by_heads
 from .cpu.biased_attention import biased_attention
 from .cpu.linear import Linear
@@ -15,12 +16,11 @@ class Attention(nn.Module):
     `keys_values` is apart from `forward`, so that a decoder computes the keys and values of the encoder once.
     """
 
-    def __init__(self, width: int, heads: int, *, dropout: float, scale_factor: float, scale_heads: bool) -> None:
+    def __init__(self, config: NetworkConfig, heads: int) -> None:
         super().__init__()
-        self.heads = heads
-        self.scale = (width / heads * scale_factor) ** -0.5
-        self.dropout = dropout
-        self.c_attn = nn.Parameter(torch.ones(heads)) if scale_heads else None
+        width, self.heads, self.dropout = config.encoder_embed_dim, heads, config.attention_dropout
+        self.scale = (width / heads * config.attn_scale_factor) ** -0.5
+        self.c_attn = nn.Parameter(torch.ones(heads)) if config.scale_heads else None
         self.k_proj = Linear(width, width)
         self.v_proj = Linear(width, width)
         self.q_proj = Linear(width, width)
@@ -51,9 +51,7 @@ class Attention(nn.Module):
             if faster_by_heads(q, keys) and not dropout:
                 out = attention_by_heads(q, keys, values, bias, scale=self.scale)
             else:
-                out = F.scaled_dot_product_attention(
-                    q, keys, values, attn_mask=bias, dropout_p=dropout, scale=self.scale
-                )
+                out = F.scaled_dot_product_attention(q, keys, values, bias, dropout, scale=self.scale)
         if self.c_attn is not None:
             out = out * self.c_attn[:, None, None]
         return self.out_proj(out.transpose(1, 2).flatten(2))

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ...utils.errors import CheckpointError
-from ...utils.flags import option
+from ...utils.errors import CheckpointError, UserError, shown
+from ...utils.flags import check_fields, option
 
 # Switches of the published scripts that are on in every RefHCM and OFA checkpoint; other networks are not supported.
 ALWAYS_ON = (
@@ -20,6 +20,13 @@ ALWAYS_ON = (
     "add_type_embedding",
 )
 PATCH = 16  # px of a patch's side: the backbone's stride
+BOUNDS = {
+    "int": (1, 2**16),
+    "float": (0, 1),
+    "token_bucket_size": (2, 2045),  # from 2046 on, no bucket is logarithmic
+    "attn_scale_factor": (1e-3, 1e3),
+    "orig_patch_image_size": (PATCH, 2**16),
+}
 
 
 @dataclass(frozen=True)
@@ -62,9 +69,16 @@ class NetworkConfig:
     checkpoint_activations: bool = option(False, "save memory: recompute most activations in the backward pass")
 
     def __post_init__(self) -> None:
+        try:
+            check_fields(self, bounds=BOUNDS)
+        except UserError as error:
+            raise CheckpointError(str(error)) from error
         for heads in (self.encoder_attention_heads, self.decoder_attention_heads):
             if self.encoder_embed_dim % heads:
                 raise CheckpointError(f"encoder_embed_dim {self.encoder_embed_dim} is not a multiple of {heads} heads")
+        if self.interpolate_position and self.orig_patch_image_size > PATCH * self.image_bucket_size:
+            grid = f"image_bucket_size {self.image_bucket_size}"
+            raise CheckpointError(f"orig_patch_image_size {self.orig_patch_image_size} is larger than {grid} allows")
 
     @classmethod
     def from_args(
@@ -81,10 +95,15 @@ class NetworkConfig:
         for same in ("encoder_embed_dim", "encoder_ffn_embed_dim"):
             name = same.replace("encoder", "decoder")
             if given.get(name) not in (None, given.get(same, given.get(name))):
-                raise CheckpointError(f"{where}: {name} {given[name]} differs from {same} {given[same]}")
-        sizes = SIZES.get(str(given.get("arch") or given.get("_name")), {})
+                values = shown(given[name]), shown(given[same])
+                raise CheckpointError(f"{where}: {name} {values[0]} differs from {same} {values[1]}")
+        arch = given.get("arch") or given.get("_name")
+        sizes = SIZES.get(arch, {}) if isinstance(arch, str) else {}
         known = {f.name: given[f.name] for f in fields(cls) if given.get(f.name) is not None}
-        return cls(**{**sizes, **known})
+        try:
+            return cls(**{**sizes, **known})
+        except CheckpointError as error:
+            raise CheckpointError(f"{where}: {error}") from error
 
 
 def _size(width: int, ffn: int, layers: tuple[int, int], heads: int, resnet: str) -> dict[str, Any]:

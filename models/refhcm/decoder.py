@@ -104,12 +104,7 @@ class Decoder(nn.Module):
         return self.layer_norm(x)
 
     def start(
-        self,
-        encoder: EncoderOutput,
-        *,
-        beams: int,
-        capacity: int,
-        full_mask_position: tuple[int, int] | None = None,
+        self, encoder: EncoderOutput, *, beams: int, capacity: int, full_mask_position: tuple[int, int] | None = None
     ) -> DecodingState:
         """The state before the first step, for `beams` answers to each sample of up to `capacity` positions."""
         self_bias, cross_bias = self._biases(capacity, encoder.positions, full_mask_position)
@@ -148,9 +143,8 @@ class Decoder(nn.Module):
     ) -> tuple[list[Tensor], Tensor]:
         """Causal self-attention bias of each layer [1, H, T, T], and the cross-attention bias [1, H, T, S]."""
         if length > self.config.max_target_positions:
-            raise ValueError(
-                f"{length} target symbols, but --max-target-positions is {self.config.max_target_positions}"
-            )
+            limit = self.config.max_target_positions
+            raise ValueError(f"{length} target symbols, but --max-target-positions is {limit}")
         split = self.layers[0].self_attn.split
         positions = self.pos_ln(self.embed_positions.weight[:length])[None]  # [1, T, D]
         q = split(self.self_pos_q_linear(positions) * self.position_scale)

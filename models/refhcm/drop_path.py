@@ -15,7 +15,7 @@ class DropPath(nn.Module):
         """x itself in evaluation mode."""
         if not (self.training and self.drop_prob):
             return x
-        from timm.layers import drop_path  # here: answering needs no timm, which is slow to import
+        from timm.layers.drop import drop_path  # here: answering needs no timm, which is slow to import
 
         return drop_path(x, self.drop_prob, training=True)
 

@@ -78,14 +78,7 @@ class Encoder(nn.Module):
         self.embed_tokens = embed_tokens
         self.layernorm_embedding = nn.LayerNorm(width)
         self.type_embedding = nn.Embedding(2, width)  # row 0: text, row 1: image
-        self.embed_images = ResNet(
-            config.resnet_type,
-            width=config.resnet_width,
-            drop_path_rate=config.resnet_drop_path_rate,
-            frozen=config.freeze_resnet,
-            sync=config.sync_bn,
-            recompute=config.checkpoint_activations,
-        )
+        self.embed_images = ResNet(config)
         self.image_proj = nn.Linear(self.embed_images.channels, width)
         self.patch_layernorm_embedding = nn.LayerNorm(width)
         self.embed_positions = nn.Embedding(config.max_source_positions + 2, width)
@@ -135,9 +128,8 @@ class Encoder(nn.Module):
         """
         length, grid = src_tokens.shape[1], (0, 0)
         if length > self.config.max_source_positions:
-            raise ValueError(
-                f"{length} source symbols, but --max-source-positions is {self.config.max_source_positions}"
-            )
+            limit = self.config.max_source_positions
+            raise ValueError(f"{length} source symbols, but --max-source-positions is {limit}")
         text = self.embed_tokens(src_tokens) + self.type_embedding.weight[0]
         parts, padding = [self._dropout(self.layernorm_embedding(text))], [src_tokens.eq(self.padding_idx)]
         image_features = self.encode_image(patch_images) if patch_images is not None else image_features

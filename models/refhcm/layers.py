@@ -57,16 +57,6 @@ class Layer(nn.Module):
         self.w_resid = nn.Parameter(torch.ones(width)) if config.scale_resids else None
         self.final_layer_norm = nn.LayerNorm(width)
 
-    def attention(self, config: NetworkConfig, heads: int) -> Attention:
-        """A new attention block."""
-        return Attention(
-            config.encoder_embed_dim,
-            heads,
-            dropout=config.attention_dropout,
-            scale_factor=config.attn_scale_factor,
-            scale_heads=config.scale_heads,
-        )
-
     def residual(self, x: Tensor, branch: Tensor) -> Tensor:
         """x + branch; dropout and stochastic depth (per sample) apply to the branch."""
         return x + self.drop_path(F.dropout(branch, self.dropout, self.training))
@@ -85,7 +75,7 @@ class EncoderLayer(Layer):
     def __init__(self, config: NetworkConfig, drop_path: float) -> None:
         super().__init__(config, drop_path)
         width = config.encoder_embed_dim
-        self.self_attn = self.attention(config, config.encoder_attention_heads)
+        self.self_attn = Attention(config, config.encoder_attention_heads)
         self.self_attn_layer_norm = nn.LayerNorm(width)
         self.attn_ln = nn.LayerNorm(width) if config.scale_attn else nn.Identity()
 
@@ -102,11 +92,11 @@ class DecoderLayer(Layer):
     def __init__(self, config: NetworkConfig, drop_path: float) -> None:
         super().__init__(config, drop_path)
         width, heads = config.encoder_embed_dim, config.decoder_attention_heads
-        self.self_attn = self.attention(config, heads)
+        self.self_attn = Attention(config, heads)
         self.self_attn_ln = nn.LayerNorm(width) if config.scale_attn else nn.Identity()
         self.cross_attn_ln = nn.LayerNorm(width) if config.scale_attn else nn.Identity()
         self.self_attn_layer_norm = nn.LayerNorm(width)
-        self.encoder_attn = self.attention(config, heads)
+        self.encoder_attn = Attention(config, heads)
         self.encoder_attn_layer_norm = nn.LayerNorm(width)
 
     def forward(

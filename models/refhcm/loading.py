@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ...utils.checkpoints import Checkpoint
 from ...utils.errors import CheckpointError, shown
 from ...utils.memory import page_out
-from ..meta import without_values
+from ...utils.meta import without_values
 from .config import NetworkConfig
 from .network import Network
 
@@ -36,7 +36,7 @@ class LoadReport:
     def check_complete(self, where: str) -> None:
         """CheckpointError if a weight would be random."""
         if self.drawn:
-            lacks = f"lacks {len(self.drawn)} weights, or rows of them: {_some(self.drawn)}"
+            lacks = f"lacks all or part of {_some(self.drawn)} ({len(self.drawn)} in all)"
             raise CheckpointError(f"{where}: {lacks}: answers would be random; only training can start from it")
 
     def log(self, where: str) -> None:

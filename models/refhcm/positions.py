@@ -59,13 +59,6 @@ def sinusoids(positions: Tensor, width: int, *, longest: float) -> Tensor:
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
 
 
-def code_positions(bucket_size: int, code_image_size: int) -> Tensor:
-    """OFA's buffer `image_position_idx`, int64: "no position", the grid of a code image, then fillers."""
-    side = code_image_size // 8
-    grid = (torch.arange(side)[:, None] * bucket_size + torch.arange(side) + 1).flatten()
-    return torch.cat([torch.zeros(1, dtype=torch.long), grid, torch.full((769,), 1024)])
-
-
 def interpolate_grid(embeddings: Tensor, height: int, width: int) -> Tensor:
     """Image position interpolation: embeddings of a square grid [N, D], resized bilinearly -> [height * width, D]."""
     side = math.isqrt(len(embeddings))

@@ -7,7 +7,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ...utils.errors import CheckpointError
+from ...utils.errors import CheckpointError, shown
+from .config import NetworkConfig
 from .cpu.folded import FoldedBlock, FoldedConv
 from .drop_path import DropPath, drop_path_rates
 from .recompute import recomputed_blocks
@@ -26,21 +27,17 @@ class Bottleneck(nn.Module):
     """1 x 1 to fewer channels, 3 x 3 with the stride, 1 x 1 to four times as many; stochastic depth."""
 
     def __init__(
-        self,
-        channels: int,
-        planes: int,
-        *,
-        norm: Callable[[int], nn.Module],
-        stride: int = 1,
-        downsample: nn.Sequential | None = None,
-        drop_path: float = 0.0,
+        self, channels: int, planes: int, *, norm: Callable[[int], nn.Module], stride: int = 1, drop_path: float = 0.0
     ) -> None:
         super().__init__()
         self.conv1, self.bn1 = nn.Conv2d(channels, planes, 1, bias=False), norm(planes)
         self.conv2, self.bn2 = nn.Conv2d(planes, planes, 3, stride, padding=1, bias=False), norm(planes)
         self.conv3, self.bn3 = nn.Conv2d(planes, 4 * planes, 1, bias=False), norm(4 * planes)
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = downsample
+        self.downsample: nn.Sequential | None = None
+        if channels != 4 * planes:  # the first block of a stage
+            convolution = nn.Conv2d(channels, 4 * planes, 1, stride, bias=False)
+            self.downsample = nn.Sequential(convolution, norm(4 * planes))
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -68,47 +65,32 @@ class ResNet(nn.Module):
     layer2: nn.Sequential
     layer3: nn.Sequential
 
-    def __init__(
-        self,
-        kind: str,
-        *,
-        width: int = 64,
-        drop_path_rate: float = 0.0,
-        frozen: bool = False,
-        sync: bool = False,
-        recompute: bool = False,
-    ) -> None:
-        """frozen, sync: the kind of batch norm; recompute: in training, keep only every few blocks' input."""
+    def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
+        kind, width = config.resnet_type, config.resnet_width
         if kind not in BLOCKS:
-            raise CheckpointError(f"resnet_type {kind!r} is not one of {', '.join(BLOCKS)}")
+            raise CheckpointError(f"resnet_type {shown(kind)} is not one of {', '.join(BLOCKS)}")
         norm: Callable[[int], nn.Module] = nn.BatchNorm2d
-        if frozen:
+        if config.freeze_resnet:
             from torchvision.ops import FrozenBatchNorm2d  # here: torchvision is slow to import
 
             norm = FrozenBatchNorm2d
-        elif sync:
+        elif config.sync_bn:
             norm = partial(nn.SyncBatchNorm, momentum=0.1, eps=1e-3)
-        self.channels, self.folded, self.recompute = 16 * width, False, recompute
+        self.channels, self.folded = 16 * width, False
+        self.recompute = config.checkpoint_activations  # in training, keep only every few blocks' input
         self.conv1 = nn.Conv2d(3, width, kernel_size=7, stride=2, padding=3, bias=False)
         self.bn1 = norm(width)
         self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
         channels = width
         for stage, blocks in enumerate(BLOCKS[kind]):
             planes = width * 2**stage
-            layer = self._stage(channels, planes, blocks, norm=norm, stride=min(stage + 1, 2), drop_path=drop_path_rate)
-            self.add_module(f"layer{stage + 1}", layer)
+            # the first block never drops a path
+            rates = drop_path_rates(config.resnet_drop_path_rate, blocks)[1:]
+            layers = [Bottleneck(channels, planes, norm=norm, stride=min(stage + 1, 2))]
+            layers += [Bottleneck(4 * planes, planes, norm=norm, drop_path=rate) for rate in rates]
+            self.add_module(f"layer{stage + 1}", nn.Sequential(*layers))
             channels = 4 * planes
-
-    @staticmethod
-    def _stage(
-        channels: int, planes: int, blocks: int, *, norm: Callable[[int], nn.Module], stride: int, drop_path: float
-    ) -> nn.Sequential:
-        rates = drop_path_rates(drop_path, blocks)  # the first block never drops
-        downsample = nn.Sequential(nn.Conv2d(channels, 4 * planes, 1, stride, bias=False), norm(4 * planes))
-        layers = [Bottleneck(channels, planes, norm=norm, stride=stride, downsample=downsample)]
-        layers += [Bottleneck(4 * planes, planes, norm=norm, drop_path=rate) for rate in rates[1:]]
-        return nn.Sequential(*layers)
 
     @torch.no_grad()
     def fold(self) -> None:

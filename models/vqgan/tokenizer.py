@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...utils.checkpoints import load_file
-from ...utils.errors import CheckpointError, DataError
+from ...utils.checkpoints import kinds_of, load_file, named_weights
+from ...utils.errors import CheckpointError, DataError, shown
+from ...utils.meta import without_values
 from .config import GRID_HW, NUM_CODES, VQConfig, read_config
 from .layers import Decoder, Encoder, nearest_codes
 
@@ -118,13 +119,14 @@ class VQTokenizer(nn.Module):
     def forward(self, label_maps: Tensor, *, quantized: bool = True) -> TokenizerLoss:
         """Training loss of label maps, int64 [B, H, W]: mean BCE with logits against the one-hot map + codebook loss.
 
-        quantized: False decodes the latents without the codebook and its loss (the warm-up of training).
+        The codebook loss counts with `codebook_weight`. quantized: False decodes the latents without the codebook and
+        its loss (the warm-up of training).
         """
         z = self.latents(label_maps)
         found = self.quantize(z)
         logits = self.logits(found.vectors if quantized else z)
         bce = F.binary_cross_entropy_with_logits(logits.float(), self._one_hot(label_maps).float())
-        total = bce + found.loss if quantized else bce
+        total = bce + self.config.codebook_weight * found.loss if quantized else bce
         return TokenizerLoss(total=total, bce=bce, codebook=found.loss.detach(), codes=found.codes)
 
     def _one_hot(self, label_maps: Tensor) -> Tensor:
@@ -148,7 +150,8 @@ def load_tokenizer(yaml_path: str | Path, ckpt_path: str | Path, *, n_embed: int
         if not 0 < n_embed < config.n_embed:
             raise CheckpointError(f"{yaml_path}: has n_embed = {config.n_embed} codes, but --vq_n_embed is {n_embed}")
         logger.warning("%s: only the first %d of %d codes are used", yaml_path, n_embed, config.n_embed)
-    tokenizer = VQTokenizer(config, n_embed=n_embed)
+    with without_values():
+        tokenizer = VQTokenizer(config, n_embed=n_embed)
     load_weights(tokenizer, read_lightning_checkpoint(ckpt_path), where=f"{ckpt_path} does not match {yaml_path}")
     return tokenizer.eval()
 
@@ -157,18 +160,24 @@ def load_weights(tokenizer: VQTokenizer, checkpoint: dict[str, Any], *, where: s
     """Loads a checkpoint's `state_dict` strictly. CheckpointError gives the first name or shape that differs."""
     # Training also saves its loss network and the colours of its plots.
     weights = {k: value for k, value in checkpoint["state_dict"].items() if not k.startswith(("loss.", "colorize"))}
-    _check_matches(tokenizer.state_dict(), weights, where)
-    tokenizer.load_state_dict(weights)
+    expected = tokenizer.state_dict()
+    _check_matches(expected, weights, where)
+    without = next(iter(expected.values())).is_meta
+    tokenizer.load_state_dict(
+        {name: value.float().contiguous() if without else value for name, value in weights.items()}, assign=without
+    )
 
 
-def _check_matches(expected: dict[str, Tensor], found: dict[str, Any], where: str) -> None:
+def _check_matches(expected: dict[str, Tensor], found: dict[str, Tensor], where: str) -> None:
     for problem, keys in (("missing", expected.keys() - found.keys()), ("unexpected", found.keys() - expected.keys())):
         if keys:
-            raise CheckpointError(f"{where}: {len(keys)} {problem} names, first {min(keys)}")
+            raise CheckpointError(f"{where}: {len(keys)} {problem} names, first {shown(min(keys))[1:-1]}")
     for key, weight in expected.items():
-        shape, wanted = list(getattr(found[key], "shape", [])), list(weight.shape)
+        shape, wanted = list(found[key].shape), list(weight.shape)
         if shape != wanted:
             raise CheckpointError(f"{where}: {key} is {shape} in the checkpoint, expected {wanted} from the yaml")
+        if not found[key].is_floating_point():
+            raise CheckpointError(f"{where}: {key} is of {found[key].dtype}, expected floating-point numbers")
 
 
 class _Inert:
@@ -196,6 +205,7 @@ def read_lightning_checkpoint(path: str | Path) -> dict[str, Any]:
     with torch.serialization.safe_globals(_LIGHTNING):
         checkpoint = load_file(path)
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
-        found = ", ".join(map(str, list(checkpoint)[:6])) if isinstance(checkpoint, dict) else type(checkpoint).__name__
-        raise CheckpointError(f"{path}: not a tokenizer checkpoint: expected `state_dict`, found {found}")
-    return checkpoint
+        raise CheckpointError(
+            f"{path}: not a tokenizer checkpoint: expected `state_dict`, found {kinds_of(checkpoint)}"
+        )
+    return checkpoint | {"state_dict": named_weights(checkpoint["state_dict"], where=str(path))}

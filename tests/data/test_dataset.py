@@ -110,6 +110,19 @@ def test_clipped_rows_are_reported_once_per_file(caplog):
     assert [record.args for record in caplog.records] == [("a.tsv", 2, "a.tsv:4"), ("b.tsv", 1, "b.tsv:1")]
 
 
+def test_a_remark_is_made_once_for_each_file(caplog):
+    counter = BadRowCounter(0)
+    rows = [sample("a", where="a.tsv:3", remarks=("x", "y")), sample("b", where="a.tsv:4", remarks=("x",)), sample("c")]
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):  # epochs
+            batch = collate(rows, pad=PAD)
+            counter.check(batch)
+            counter.check({"remarks": [("b.tsv:9", "x")]})
+    assert "remarks" not in batch
+    said = [message.removesuffix(" (said once for this file)") for message in caplog.messages]
+    assert said == ["a.tsv:3: x", "a.tsv:3: y", "b.tsv:9: x"]
+
+
 def test_collate_by_hand():
     batch = collate([sample("a", length=3), sample("b", length=2)], pad=PAD)
     net_input = batch["net_input"]
@@ -121,8 +134,8 @@ def test_collate_by_hand():
     assert batch["target"].tolist() == [[11, 12], [11, PAD]]
     assert (batch["ntokens"], batch["nsentences"], batch["id"].tolist()) == (3, 2, ["a", "b"])
     assert set(net_input) == {"src_tokens", "src_lengths", "prev_output_tokens", "patch_images", "patch_masks"}
-    common = {"id", "nsentences", "ntokens", "net_input", "target", "region_coords", "bad_rows", "clipped_rows"}
-    assert set(batch) == common
+    common = {"id", "nsentences", "ntokens", "net_input", "target", "region_coords"}
+    assert set(batch) == common | {"bad_rows", "clipped_rows", "remarks"}
 
 
 def test_pad_inside_a_target_is_no_token():

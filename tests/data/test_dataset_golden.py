@@ -138,7 +138,7 @@ def test_batches(real_vocabulary, key):
     check_batch(batch, expected)
     assert batch["net_input"]["patch_masks"].tolist() == expected["patch_masks"]
     assert sorted(batch["net_input"]) == expected["net_input_keys"]
-    assert sorted(set(batch) - {"bad_rows", "clipped_rows"}) == expected["batch_keys"]
+    assert sorted(set(batch) - {"bad_rows", "clipped_rows", "remarks"}) == expected["batch_keys"]
     for name, field in [("w_resize_ratios", "w_resize_ratio"), ("region_coords", "region_coord")]:
         if name in batch:
             assert batch[name].tolist() == [row[field] for row in case["rows"][:4]]

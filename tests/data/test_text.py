@@ -1,5 +1,7 @@
+import json
 import pickle
 import re
+import shutil
 
 import pytest
 import torch
@@ -162,3 +164,66 @@ def test_missing_and_broken_bpe_files(tmp_path, real_vocabulary):
     (tmp_path / "vocab.bpe").write_text("#version: 0.2\na b\n")
     with pytest.raises(UserError, match="cannot be read as GPT-2's BPE"):
         TextEncoder.load(tmp_path, real_vocabulary)
+
+
+@pytest.mark.parametrize("largest", [2**31 - 1, 2_000_000_000, 70_000])
+def test_ids_of_any_size_cost_no_memory(tmp_path, largest):
+    (tmp_path / "encoder.json").write_text(json.dumps({"a": 0, "b": largest}))
+    (tmp_path / "vocab.bpe").write_text("#version: 0.2\n")
+    (tmp_path / "dict.txt").write_text(f"0 1\n{largest} 1\n")
+    encoder = TextEncoder.load(tmp_path, Vocabulary.load(tmp_path, num_bins=2, code_dict_size=1))
+    assert encoder.encode("ab").tolist() == [4, 5]
+    assert encoder.decode([4, 5]) == "ab"
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[]", "[" * 10**6, '{"a":' * 10**5, '{"a": -1}', '{"a": 0, "b": 0}', " " * 9_000_000]
+)
+def test_an_encoder_that_is_none_is_one_short_line(tmp_path, real_vocabulary, content):
+    (tmp_path / "encoder.json").write_text(content)
+    (tmp_path / "vocab.bpe").write_text("#version: 0.2\n")
+    with pytest.raises(UserError, match=r"encoder\.json and vocab\.bpe.*--bpe-dir") as caught:
+        TextEncoder.load(tmp_path, real_vocabulary)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.fixture
+def folder(world, tmp_path):
+    """The tiny vocabulary with one merge."""
+    copy = tmp_path / "bpe"
+    shutil.copytree(world / "bpe", copy)
+    pieces = json.loads((copy / "encoder.json").read_text())
+    (copy / "encoder.json").write_text(json.dumps(pieces | {"ab": 256, "bc": 257}))
+    (copy / "vocab.bpe").write_text("#version: 0.2\na b\nb c\n")
+    return copy
+
+
+def digest(folder, **sizes):
+    vocabulary = Vocabulary.load(folder, **{"num_bins": 100, "code_dict_size": 96} | sizes)
+    return TextEncoder.load(folder, vocabulary).digest()
+
+
+def test_digest_of_a_vocabulary(folder, world):
+    """Of what it means, not of how the files write it."""
+    before = digest(folder)
+    lines = (folder / "dict.txt").read_text().splitlines()
+    assert before == digest(folder)
+    (folder / "dict.txt").write_bytes("\r\n".join(line.replace(" 1", " 7") for line in lines).encode())
+    (folder / "vocab.bpe").write_bytes(b"#version: 0.3\r\na b\r\nb c\r\n")
+    assert digest(folder) == before
+    assert digest(world / "bpe") != before
+    assert digest(folder, num_bins=96, code_dict_size=100) != before  # as many symbols
+
+
+@pytest.mark.parametrize("name", ["dict.txt", "encoder.json", "vocab.bpe"])
+def test_another_vocabulary_of_the_same_size(name, folder):
+    before, path = digest(folder), folder / name
+    text = path.read_text()
+    if name == "encoder.json":
+        pieces = json.loads(text)
+        path.write_text(json.dumps(pieces | {"a": pieces["b"], "b": pieces["a"]}))
+    else:
+        *head, one, two = text.splitlines()
+        path.write_text("\n".join([*head, two, one]) + "\n")
+    assert digest(folder) != before

@@ -204,6 +204,44 @@ def test_file_that_changed_since_it_was_pickled(tmp_path):
             file[0]
 
 
+@pytest.mark.parametrize("index", [0, 10**6])
+@pytest.mark.parametrize("change", ["cut off", "one byte less", "other rows", "emptied", "longer"])
+def test_file_that_changes_while_it_is_read(tmp_path, change, index):
+    """In place. Where a mapped file was cut off, the process ended with SIGBUS and without a word."""
+    path = write(tmp_path, table(20000))
+    file = TsvFile(path, "0,2", names=NAMES, keep_index_above=index)
+    assert file[19999]["id"] == "id19999"
+    before, data = path.stat().st_mtime_ns, path.read_bytes()
+    changed = {
+        "cut off": data[:100],
+        "one byte less": data[:-1],
+        "other rows": data[7:] + data[:7],
+        "emptied": b"",
+        "longer": data + b"x",
+    }
+    path.write_bytes(changed[change])
+    os.utime(path, ns=(before + 1000, before + 1000))
+    for i in (19999, 19999, 0):
+        with pytest.raises(DataError, match=r"rows\.tsv: has changed while it was being read"):
+            file[i]
+
+
+def test_a_file_that_is_replaced_is_read_on(tmp_path):
+    """By a rename: the open file is still there."""
+    path = write(tmp_path, table(300))
+    file = open_large(path)
+    write(tmp_path, b"a\tb\tc\n", name="new.tsv").replace(path)
+    assert boxes(file)[299] == "box 89401"
+
+
+def test_no_handle_is_left(tmp_path):
+    path = write(tmp_path, table(300))
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(9):
+        boxes(open_large(path))
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
 def _send_boxes(file, connection):
     connection.send(boxes(file))
 

@@ -83,3 +83,25 @@ def test_missing_and_repeated_symbols(tiny_vocabulary):
             Vocabulary([s for s in symbols if s != missing], num_bins=20, code_dict_size=4)
     with pytest.raises(UserError, match="'7' comes twice"):
         Vocabulary([*symbols, "7"], num_bins=20, code_dict_size=4)
+
+
+@pytest.mark.parametrize("wrong", [11, 32, 0, -1])
+def test_an_id_that_is_no_bin_has_no_coordinates(tiny_vocabulary, wrong):
+    with pytest.raises(ValueError, match=rf"^id {wrong} \(.*\) is no bin; those have the ids 12\.\.31$"):
+        tiny_vocabulary.coordinates(torch.tensor([[12, wrong]]), 38)
+    assert tiny_vocabulary.positions(torch.tensor([wrong]), 38).tolist() == [2 * (wrong - 12)]
+
+
+@pytest.mark.parametrize("num_bins", [1, 0, -3])
+def test_at_least_two_bins(num_bins):
+    with pytest.raises(UserError, match="vocabulary"):
+        from_pieces([], num_bins=num_bins, code_dict_size=1)
+
+
+@pytest.mark.parametrize("content", [b"1 1\n" * 2_200_000, b"a" * 8_000_000, b"\x1b[31m\n"])
+def test_a_file_that_is_no_dictionary_is_one_short_line(tmp_path, content):
+    (tmp_path / "dict.txt").write_bytes(content)
+    with pytest.raises(UserError, match=r"dict\.txt") as caught:
+        read_pieces(tmp_path / "dict.txt")
+    assert len(str(caught.value)) < 400
+    assert str(caught.value).isprintable()

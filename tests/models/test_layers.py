@@ -16,7 +16,7 @@ SIZE = {"arch": "refhcm_test", "encoder_embed_dim": 8, "encoder_ffn_embed_dim": 
 
 def test_attention_by_its_formula():
     torch.manual_seed(0)
-    attention = Attention(8, 2, dropout=0.0, scale_factor=2.0, scale_heads=True).eval()
+    attention = Attention(NetworkConfig.from_args(SIZE), 2).eval()
     attention.c_attn.data = torch.tensor([0.5, -2.0])
     x, bias = torch.randn(3, 5, 8), torch.randn(3, 2, 5, 5)
     bias[0, :, :, 4] = -torch.inf
@@ -84,7 +84,7 @@ def test_cache_follows_the_beams():
     ],
 )
 def test_backbone(kind, blocks):
-    backbone = ResNet(kind, width=4, drop_path_rate=0.4).eval()
+    backbone = ResNet(NetworkConfig(resnet_type=kind, resnet_width=4, resnet_drop_path_rate=0.4)).eval()
     assert backbone(torch.randn(1, 3, 48, 80)).shape == (1, 64, 3, 5)
     assert tuple(len(layer) for layer in (backbone.layer1, backbone.layer2, backbone.layer3)) == blocks
     assert all(layer[0].drop_path.drop_prob == 0 for layer in (backbone.layer1, backbone.layer2, backbone.layer3))
@@ -98,7 +98,8 @@ def test_backbone(kind, blocks):
 
 
 def test_kinds_of_norm():
-    plain, frozen, sync = (ResNet("resnet18", width=4, **kind) for kind in ({}, {"frozen": True}, {"sync": True}))
+    kinds = {}, {"freeze_resnet": True}, {"sync_bn": True}
+    plain, frozen, sync = (ResNet(NetworkConfig(resnet_type="resnet18", resnet_width=4, **kind)) for kind in kinds)
     assert (plain.bn1.eps, sync.bn1.eps, sync.bn1.momentum) == (1e-5, 1e-3, 0.1)
     assert isinstance(sync.layer3[1].bn2, nn.SyncBatchNorm)
     assert list(sync.state_dict()) == list(plain.state_dict())
@@ -111,4 +112,4 @@ def test_kinds_of_norm():
 
 def test_unknown_backbone():
     with pytest.raises(CheckpointError, match="resnet_type 'resnet99' is not one of resnet18"):
-        ResNet("resnet99")
+        ResNet(NetworkConfig(resnet_type="resnet99"))

@@ -84,11 +84,63 @@ def test_missing_dropped_and_tied(network):
     assert fitted["encoder.embed_image_positions.weight"].shape == (145, 64)
 
 
-def test_missing_weights_keep_initial_values(network, tmp_path):
+@pytest.mark.parametrize(
+    ("kept", "message"),
+    [
+        (lambda name: name != "encoder.pos_ln.weight", r"lacks all or part of encoder.pos_ln.weight \(1 in all\)"),
+        (lambda name: not name.startswith("decoder.layers.0."), r"lacks weights of decoder.layers.0; .* 1 layers"),
+        (
+            lambda name: "embed_images" not in name,
+            r"embed_images.conv1.weight, .* \.\.\. \(\d+ in all\)",
+        ),
+        (lambda name: name in EMBEDDINGS, "lacks weights of encoder.layers.0"),
+        (lambda name: name not in EMBEDDINGS, "holds no embedding"),
+    ],
+)
+def test_nothing_answers_with_random_weights(network, tmp_path, kept, message):
+    weights = {name: value for name, value in network.state_dict().items() if kept(name)}
+    with pytest.raises(CheckpointError, match=rf"a.pt: .*{message}"):
+        load_network(read_checkpoint(write(tmp_path / "a.pt", weights)), SYMBOLS)
+
+
+def test_a_short_position_table_does_not_answer_but_may_be_trained(network, tmp_path):
+    name = "encoder.embed_image_positions.weight"
     weights = network.state_dict()
-    del weights["encoder.pos_ln.weight"]
+    weights[name] = weights[name][:-100]
+    with pytest.raises(CheckpointError, match=rf"lacks all or part of {name} \(1 in all\): .* only training"):
+        load_network(read_checkpoint(write(tmp_path / "a.pt", weights)), SYMBOLS)
+    fitted, report = fit_weights(weights, network, where="w")
+    assert (len(fitted[name]), report.extended) == (145, [name])
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_prefixes_of_wrappers_are_stripped(network, tmp_path, prefix):
+    weights = {prefix + name.replace("encoder.l", "encoder._orig_mod.l"): v for name, v in network.state_dict().items()}
     loaded = load_network(read_checkpoint(write(tmp_path / "a.pt", weights)), SYMBOLS)
-    assert torch.equal(loaded.encoder.pos_ln.weight, torch.ones(64))
+    assert torch.equal(loaded.encoder.layers[0].fc1.weight, network.encoder.layers[0].fc1.weight)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"image_bucket_size": 3000},
+        {"encoder_layers": 10**7},
+        {"encoder_attention_heads": 0},
+        {"encoder_embed_dim": -64},
+        {"encoder_ffn_embed_dim": 2.5},
+        {"dropout": float("nan")},
+        {"scale_heads": "yes"},
+        {"resnet_type": ["resnet18"]},
+        {"max_source_positions": True},
+    ],
+)
+def test_settings_that_the_weights_do_not_bear_out(network, tmp_path, args):
+    """Nothing of such a size is made: `image_bucket_size` 3000 would be 9 GB."""
+    path = write(tmp_path / "a.pt", network.state_dict(), args=ARGS | args)
+    with pytest.raises(CheckpointError, match=r"a\.pt: ") as caught:
+        load_network(read_checkpoint(path), SYMBOLS)
+    assert len(str(caught.value)) < 400
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +149,7 @@ def test_missing_weights_keep_initial_values(network, tmp_path):
         ("encoder.surprise", torch.zeros(2), r"unknown weight 'encoder.surprise' \[2\]"),
         ("encoder.pos_ln.weight", torch.zeros(3), r"encoder.pos_ln.weight is \[3\], the network's is \[64\]"),
         ("decoder.embed_tokens.weight", torch.zeros(SYMBOLS, 64), "embeddings differ"),
+        ("encoder.pos_ln.weight", torch.ones(64, dtype=torch.bool), "is of torch.bool, expected floating-point"),
     ],
 )
 def test_what_does_not_fit_is_named(network, name, value, message):

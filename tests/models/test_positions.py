@@ -9,7 +9,6 @@ from torch.testing import assert_close
 from refhcm.models.refhcm import Network, NetworkConfig
 from refhcm.models.refhcm.positions import (
     bias_of,
-    code_positions,
     image_buckets,
     image_positions,
     sinusoids,
@@ -59,12 +58,6 @@ def test_image_buckets_of_a_two_by_two_grid():
         [10, 7, 6, 4, 3],
         [10, 8, 7, 5, 4],
     ]
-
-
-def test_positions_of_a_code_image():
-    rows = code_positions(10, 16)  # a grid of 2 x 2
-    assert rows[:5].tolist() == [0, 1, 2, 11, 12]
-    assert rows[5:].tolist() == [1024] * 769
 
 
 def test_relative_biases_keep_to_their_blocks():

@@ -8,7 +8,7 @@ from golden_folder import names, numbers
 
 from refhcm.models.refhcm import Network, NetworkConfig
 from refhcm.models.refhcm.loading import COMPUTED
-from refhcm.models.refhcm.positions import code_positions, image_buckets, token_buckets
+from refhcm.models.refhcm.positions import image_buckets, image_positions, token_buckets
 
 VARIANTS = [name for name in names("state_dict_*.json") if not name.startswith("vqgan")]
 # how each computed buffer follows from the published flags
@@ -17,7 +17,13 @@ BUFFERS = {
     "image_rp_bucket": lambda args: image_buckets(
         torch.arange(args["image_bucket_size"] ** 2 + 1), args["image_bucket_size"]
     ),
-    "image_position_idx": lambda args: code_positions(args["image_bucket_size"], args["code_image_size"]),
+    "image_position_idx": lambda args: torch.cat(
+        [  # "no position", the grid of OFA's code image, fillers
+            torch.zeros(1, dtype=torch.long),
+            image_positions(*[args["code_image_size"] // 8] * 2, args["image_bucket_size"]),
+            torch.full((769,), 1024),
+        ]
+    ),
 }
 
 

@@ -1,5 +1,7 @@
 """The parsing-map tokenizer gives the published numbers (golden vqgan/, state_dict_vqgan_*)."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import yaml
@@ -65,6 +67,9 @@ def test_golden_loss(published, g):
     assert loss.bce.item() == pytest.approx(expected["val/bce_loss"], rel=1e-5)
     assert loss.codebook.item() == pytest.approx(expected["val/quant_loss"], rel=1e-5)
     assert loss.total.item() == pytest.approx(expected["val/total_loss"], rel=1e-5)
+    half = VQTokenizer(replace(published.config, codebook_weight=0.5))
+    half.load_state_dict(published.state_dict())
+    assert half(g["parsing_maps"].long()).total.item() == pytest.approx(0.0873425, abs=1e-7)  # as published
 
 
 def test_golden_evaluation(published, g, real_vocabulary):

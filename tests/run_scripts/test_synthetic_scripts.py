@@ -11,15 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 from commands import parsed
-from scripts import ROOT, run_script
+from scripts import KEYS, ROOT, run_script
 
 from refhcm.models.refhcm.config import SIZES, NetworkConfig
 from refhcm.models.refhcm.network import Network
-
-KEYS = {
-    "rec.acc", "rec.invalid", "rkpt.box_acc", "rkpt.oks_share", "rkpt.oks_ap", "rpar.miou", "rpar.tokenizer_miou",
-    "rpar_full_mask.miou", "rhrc.cider_d", "unseen.rec_acc",
-}  # fmt: skip
 
 
 def commands(script, *arguments, name, **environment):

@@ -1,4 +1,4 @@
-"""Evaluation: every row once, in the file's order, on any number of ranks; bad rows counted; files written atomically."""
+"""Evaluation: every row once, in the file's order, on any number of ranks; bad rows counted; atomic files."""
 
 import argparse
 import json

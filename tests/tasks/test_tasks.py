@@ -1,5 +1,7 @@
 """Each task's two inverse pairs, its scores, and its errors, on the drawn world."""
 
+import base64
+import io
 from dataclasses import replace
 
 import numpy as np
@@ -7,11 +9,12 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from refhcm.data.dataset import BadRow
 from refhcm.models.generation import GenerationSettings
 from refhcm.tasks import TASKS
-from refhcm.tasks.base import Prediction
+from refhcm.tasks.base import TURNED, Prediction
 from refhcm.utils.errors import UserError
 
 ANSWERED = tuple(TASKS)
@@ -172,6 +175,7 @@ def test_rows_out_of_the_canvas_are_marked(make_task, world, tmp_path):
         ("rpar", 3, ",".join(["32"] * 48), "needs 48 whole numbers in 0..31"),
         ("rpar", 4, "nowhere.npy", "column mask"),
         ("rhrc", 1, "   ", "column caption: is empty"),
+        *(("rhrc", 1, blank, "needs a caption with a word in it, got") for blank in ("&&", " && .", "[1, 2]&&!")),
     ],
 )
 def test_bad_rows_say_where_and_what(name, column, value, message, make_task, world, coded, tmp_path):
@@ -208,3 +212,42 @@ def test_a_missing_tokenizer_is_asked_for(make_task):
         _ = make_task("rpar").tokenizer
     with pytest.raises(UserError, match="--code-dict-size 90 or more and --vq-n-embed 40 or less"):
         make_task("rpar_full_mask", vq_n_embed=48)
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_boxes_count_in_upright_pixels(orientation, make_task, world, tmp_path):
+    """A row with a picture that is stored turned gives the sample of the upright picture, and a remark."""
+    columns = (world / "rkpt" / "train.tsv").read_text(encoding="utf-8").splitlines()[0].split("\t")
+    upright = Image.open(io.BytesIO(base64.b64decode(columns[5])))
+    turn = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    cells = []
+    for image, options in ((upright, {}), (upright.transpose(turn), {"exif": exif})):
+        file = io.BytesIO()
+        image.convert("RGB").save(file, "PNG", **options)
+        cells.append(base64.b64encode(file.getvalue()).decode())
+    lines = ["\t".join([*columns[:5], cell]) + "\n" for cell in cells]
+    (tmp_path / "turned.tsv").write_text("".join(lines), encoding="utf-8")
+    task = make_task("rkpt")
+    rows = task.open(tmp_path / "turned.tsv", training=True)
+    plain, turned = rows[0], rows[1]
+    assert plain["target"].equal(turned["target"])
+    assert plain["patch_image"].equal(turned["patch_image"])
+    assert task.collate([plain, turned])["remarks"] == [(f"{tmp_path / 'turned.tsv'}:2", TURNED)]
+
+
+def test_a_mask_may_be_a_png_with_ignored_pixels(make_task, world, coded, tmp_path):
+    line = coded.read_text(encoding="utf-8").splitlines()[0].split("\t")
+    mask = np.load(world / "rpar/annos/gts" / line[4]).astype(np.uint8)
+    mask[::2] = 255
+    Image.fromarray(mask).save(world / "rpar" / "annos" / "gts" / "ignored.png")
+    line[4] = "ignored.png"
+    (tmp_path / "png.tsv").write_text("\t".join(line) + "\n", encoding="utf-8")
+    task = make_task("rpar")
+    (row,) = [task.collate([task.open(tmp_path / "png.tsv", training=False)[0]])]
+    labels = {name: values[0] for name, values in row.items() if isinstance(values, np.ndarray)}
+    everything = Prediction(valid=True, box_xyxy=np.array([0, 0, 512, 512]), label_map=torch.full((8, 6), 7))
+    confusion = task.statistics(everything, labels)["confusion"]
+    assert confusion.sum() == (labels["gt"] != 255).sum() > 0
+    assert confusion[:, 7].sum() == confusion.sum()

@@ -1,5 +1,6 @@
 """Which checkpoint files a run writes, and which of them it keeps."""
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -33,7 +34,7 @@ class Trainer:
 def saved(folder, validations, **options):
     """Content by name of what is left after epochs of four updates with these values of the metric `score`."""
     given = {"save_interval_updates": 2, "best_checkpoint_metric": "score"} | options
-    saver = Saver(CheckpointConfig(save_dir=str(folder), **given), Trainer(), batches={})
+    saver = Saver(CheckpointConfig(save_dir=str(folder), **given), Trainer(), run={})
     for epoch, value in enumerate(validations, 1):
         for ended in (False, True):
             saver.trainer.updates += 2
@@ -81,11 +82,24 @@ def test_nothing_is_saved_on_request(tmp_path):
 def test_the_best_and_patience(maximize, tmp_path):
     """Each validation counts, whether a checkpoint is due or not."""
     options = CheckpointConfig(save_dir=str(tmp_path), maximize_best_checkpoint_metric=maximize)
-    saver, sign = Saver(options, Trainer(), batches={}), 1 if maximize else -1
+    saver, sign = Saver(options, Trainer(), run={}), 1 if maximize else -1
     found = [saver.note(sign * value) for value in (0.5, 0.9, 0.4, 0.9, 0.3, 0.2)]
     assert found == [True, True, False, True, False, False]
     assert (saver.best, saver.without_improvement) == (sign * 0.9, 2)
-    other = Saver(saver.options, Trainer(), batches={})
+    other = Saver(saver.options, Trainer(), run={})
     other.restore({"best": sign * 0.9, "without_improvement": 2})
     assert not other.note(sign * 0.8)
     assert other.without_improvement == 3
+
+
+@pytest.mark.parametrize("maximize", [True, False])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_validation_that_is_no_number_is_never_the_best(value, maximize, tmp_path):
+    options = CheckpointConfig(save_dir=str(tmp_path), maximize_best_checkpoint_metric=maximize)
+    saver = Saver(options, Trainer(), run={})
+    assert [saver.note(number) for number in (value, 0.5, value, 0.5)] == [False, True, False, True]
+    assert saver.best == 0.5
+    saver.restore({"best": value, "without_improvement": 2})  # of an earlier version
+    assert (saver.note(0.1), saver.best) == (True, 0.1)
+    found = saved(tmp_path, (0.5, value), keep_best_checkpoints=2, no_epoch_checkpoints=True, save_interval_updates=0)
+    assert set(found) == {"checkpoint_last.pt", "checkpoint_best.pt", "checkpoint.best_score_0.5000_4.pt"}

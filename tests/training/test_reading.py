@@ -50,14 +50,6 @@ def test_nothing_is_left(read, workers, buffer_size):
     assert epochs.iterations_in_epoch == len(found)
 
 
-def test_nothing_is_left_after_an_interrupt():
-    epochs = EpochBatchIterator(Numbers(), sum, [[1]] * 9, num_workers=2, buffer_size=2, persistent_workers=False)
-    with pytest.raises(KeyboardInterrupt), reading(epochs, epochs.next_epoch_itr()) as itr:
-        next(itr)
-        raise KeyboardInterrupt
-    assert multiprocessing.active_children() == []
-
-
 @pytest.mark.slow
 def test_many_epochs_take_as_many_processes_as_one(world, tmp_path):
     flags = ["--num-workers=2", "--max-epoch=8", "--batch-size=20", "--batch-size-valid=2", "--max-valid-steps=1"]

@@ -1,6 +1,7 @@
 """How a training resumes, or why it does not: other tasks, files, ranks and restored weights."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -42,8 +43,30 @@ def test_another_run_s_folder(begun, world, tmp_path):
     assert "was trained on train.tsv, not on more.tsv: give another --save-dir" in refused(command)
     assert (begun / "checkpoint_last.pt").read_bytes() == before
     assert "done: 3 updates" in run([*command, "--reset-dataloader"]).stdout
-    command[2] = f"{tmp_path / 'more.tsv'},{shutil.copy(valid, tmp_path / 'other.tsv')}"  # to validate on
+    (tmp_path / "other.tsv").write_bytes(Path(valid).read_bytes()[:-40])
+    command[2] = f"{tmp_path / 'more.tsv'},{tmp_path / 'other.tsv'}"  # to validate on, which it does not
     assert "done: 3 updates" in run(command).stdout
+
+
+def test_other_data_or_another_network(world, tmp_path):
+    """Each is one line, and leaves the checkpoint as it was."""
+    rows = tmp_path / "rows.tsv"
+    lines = (world / "rkpt" / "train.tsv").read_text(encoding="utf-8").splitlines(keepends=True)
+    rows.write_text("".join(lines), encoding="utf-8")
+    command = training_command(world, tmp_path / "run", "--max-update=2")
+    command[2] = f"{rows},{world / 'rkpt' / 'val.tsv'}"
+    run(command)
+    before = (tmp_path / "run" / "checkpoint_last.pt").read_bytes()
+    other_seed = refused([*command, "--seed=7"])
+    assert "checkpoint_last.pt: was trained with --seed=1, not 7: give another --save-dir" in other_seed
+    assert "does not fit: " in refused([*command, "--encoder-embed-dim=64"])
+    assert "does not fit: Optimizer does not match" in refused([*command, "--optimizer=fused_adam"])
+    for text, what in ((lines[::-1], "had other content"), (lines[:3], "bytes then, ")):
+        rows.write_text("".join(text), encoding="utf-8")
+        assert f"was trained on another training file 1: {rows} had" in (message := refused(command))
+        assert what in message
+    assert (tmp_path / "run" / "checkpoint_last.pt").read_bytes() == before
+    assert "done: 3 updates" in run([*command, "--max-update=3", "--reset-dataloader"]).stdout
 
 
 def test_weights_to_restore(begun, world, tmp_path):
@@ -150,3 +173,18 @@ def test_a_full_disk_is_a_sentence_and_leaves_the_old_file(tmp_path, monkeypatch
         checkpoints.save_file({"a": torch.ones(2)}, path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["a.pt"]
+
+
+@pytest.mark.slow
+def test_two_ranks_resume_with_the_same_validation(world, tmp_path):
+    """Batch norms see other rows on each rank; all validate with the statistics that are saved."""
+    flags = ["--validate-interval-updates=4", "--validate-interval=9", "--max-epoch=1", "--batch-size-valid=2"]
+
+    def validation(folder, *more):
+        command = training_command(world, tmp_path / folder, *flags, *more)
+        left_out = ("--disable-validation", "--freeze-resnet")
+        run_two([part for part in command if part not in left_out])
+        return read_checkpoint(tmp_path / folder / "checkpoint_last.pt").rest["extra_state"]["val_loss"]
+
+    whole, first = validation("whole", "--max-update=8"), validation("parts", "--max-update=4")
+    assert validation("parts", "--max-update=8") == whole != first

@@ -1,6 +1,9 @@
 """What fairseq's trainer would do wrong: averages of shared and of whole numbers, and batches without rows."""
 
 import argparse
+import math
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,11 +12,15 @@ import torch
 pytest.importorskip("fairseq")
 
 from fairseq.dataclass.configs import EMAConfig
+from fairseq.distributed import utils as distributed_utils
+from fairseq.optim.dynamic_loss_scaler import DynamicLossScaler
 
+from refhcm.data.dataset import BadRowCounter
 from refhcm.models.generation import GenerationSettings
 from refhcm.models.refhcm import Network, NetworkConfig
 from refhcm.tasks.fairseq_tasks import ReferringTask
 from refhcm.training.trainer import Average, ReferringTrainer
+from refhcm.utils.errors import CheckpointError, DataError, UserError
 
 SIZE = {"arch": "refhcm_test", "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 64, "resnet_width": 8}
 
@@ -101,17 +108,41 @@ class Rows(list):
         return items[0]
 
 
-def task_with_rows(*batches):
+def task_with_rows(*batches, valid=None, limit=5):
     """A task whose data are rows that become these batches."""
     task = object.__new__(ReferringTask)
-    task.datasets = {"train": Rows(batches)}
+    task.counter = BadRowCounter(limit)
+    task.datasets = {"train": Rows(batches)} | ({"valid": Rows(valid)} if valid else {})
+    for name, rows in task.datasets.items():
+        rows.path = f"{name}.tsv"
     return task
 
 
+GOOD = {"target": torch.ones(1), "bad_rows": []}
+
+
 def test_a_good_row_stands_in_for_a_batch_of_bad_ones():
-    good = {"target": torch.ones(1), "bad_rows": []}
-    found = task_with_rows({"bad_rows": ["a"]}, good).stand_in({"bad_rows": ["b", "c"]})
-    assert found == {"target": good["target"], "stands_in": True}
+    found = task_with_rows({"bad_rows": ["a"]}, GOOD).stand_in({"bad_rows": ["b", "c"]})
+    assert found == {"target": GOOD["target"], "stands_in": True}
+
+
+@pytest.mark.parametrize(
+    ("train", "valid", "limit", "message"),
+    [
+        ("aa", "", 5, "train.tsv: no row can be used; the first: 1 is bad"),
+        ("+a", "aab", 5, "valid.tsv: no row can be used; the first: 1 is bad"),
+        ("aaaa+", "", 2, "3 is bad: bad row 3, --skip-bad-rows allows 2"),
+        ("aaaa", "", 0, "1 is bad: bad row 1, --skip-bad-rows allows 0"),
+    ],
+)
+def test_a_table_without_a_good_row(train, valid, limit, message):
+    """Of training or validation: nothing stands in for it."""
+
+    def batches(text):
+        return [GOOD if letter == "+" else {"bad_rows": [f"{k} is bad"]} for k, letter in enumerate(text, 1)]
+
+    with pytest.raises(DataError, match=f"^{message}$"):
+        task_with_rows(*batches(train), valid=batches(valid), limit=limit).stand_in({"bad_rows": ["first"]})
 
 
 def test_ranks_drop_other_units():
@@ -126,3 +157,83 @@ def test_ranks_drop_other_units():
     assert drawn[0] == float(torch.rand(()))
     assert len(set(drawn)) == 3
     assert drawn[1] == drawn[3]
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_ranks_validate_with_the_same_statistics(ranks, monkeypatch):
+    """Those of the first rank's batch norms; the large tables that the sizes imply stay where they are."""
+    network, sent = Network(NetworkConfig.from_args(SIZE), 40), []
+    trainer = object.__new__(ReferringTrainer)
+    trainer.task = SimpleNamespace(begin_valid_epoch=lambda epoch, model: sent.append("begun"))
+    monkeypatch.setattr(trainer, "get_model", lambda: network, raising=False)
+    monkeypatch.setattr(ReferringTrainer, "data_parallel_world_size", ranks)
+    monkeypatch.setattr(ReferringTrainer, "data_parallel_process_group", None)
+    monkeypatch.setattr("torch.distributed.broadcast", lambda buffer, src, group: sent.append((buffer.data_ptr(), src)))
+    trainer.begin_valid_epoch(1)
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    expected = [(b.data_ptr(), 0) for name, b in network.named_buffers() if name.endswith(statistics)]
+    assert expected
+    assert sent == (expected if ranks == 2 else []) + ["begun"]
+
+
+@pytest.fixture
+def trainer(tmp_path, monkeypatch):
+    """A trainer after six updates, which writes nothing but the name of its dump."""
+    trainer = object.__new__(ReferringTrainer)
+    trainer.cfg = SimpleNamespace(checkpoint=SimpleNamespace(save_dir=str(tmp_path), no_save=False))
+    trainer._num_updates, trainer._grad_norm_buf = 6, None
+    monkeypatch.setattr(trainer, "consolidate_optimizer", lambda: None, raising=False)
+    monkeypatch.setattr(trainer, "save_checkpoint", lambda path, state: Path(path).write_text(""), raising=False)
+    return trainer
+
+
+@pytest.mark.parametrize("norm", [math.nan, math.inf, -math.inf])
+def test_gradients_that_are_not_finite(norm, trainer, tmp_path):
+    trainer._check_grad_norms(torch.tensor(3.0))
+    assert not list(tmp_path.iterdir())
+    dump = re.escape(str(tmp_path / "crash.pt"))
+    with pytest.raises(UserError, match=rf"^update 7: the gradients are not finite .* {dump}: try a lower --lr$"):
+        trainer._check_grad_norms(torch.tensor(norm))
+    assert (tmp_path / "crash.pt").exists()
+
+
+@pytest.mark.parametrize("of_other", [2.0, math.nan])
+def test_gradients_that_differ_between_ranks(of_other, trainer, monkeypatch):
+    trainer._grad_norm_buf = torch.zeros(2, dtype=torch.float64)
+    trainer.cfg.common = SimpleNamespace(amp=False)
+    monkeypatch.setattr(ReferringTrainer, "data_parallel_rank", 0)
+    monkeypatch.setattr(ReferringTrainer, "data_parallel_process_group", None)
+    monkeypatch.setattr(distributed_utils, "all_reduce", lambda buffer, group: buffer[1].fill_(of_other))
+    with pytest.raises(UserError, match=r"^update 7: the ranks have different gradients.*--ddp-backend=legacy_ddp$"):
+        trainer._check_grad_norms(torch.tensor(3.0))
+
+
+def test_the_least_loss_scale(trainer, monkeypatch):
+    scaler = DynamicLossScaler(init_scale=2**-13, min_loss_scale=1e-4)
+    optimizer = SimpleNamespace(clip_grad_norm=lambda norm, **_: scaler.check_overflow(math.inf))
+    monkeypatch.setattr(ReferringTrainer, "optimizer", optimizer)
+    monkeypatch.setattr(ReferringTrainer, "is_fsdp", False)
+    message = r"^update 7: --fp16: Minimum loss scale reached \(0.0001\); .*: try --bf16, or a lower --lr$"
+    with pytest.raises(UserError, match=message):
+        trainer.clip_grad_norm(1.0)
+
+
+def test_a_dump_that_cannot_be_written_does_not_hide_the_reason(trainer, monkeypatch):
+    def full(path, state):
+        raise UserError(f"{path}: cannot be written (disk full)")
+
+    monkeypatch.setattr(trainer, "save_checkpoint", full)
+    with pytest.raises(UserError, match=r"update 7: the gradients are not finite .*crash.pt: cannot be written"):
+        trainer._check_grad_norms(torch.tensor(math.nan))
+    trainer.cfg.checkpoint.no_save = True
+    with pytest.raises(UserError, match=r"^update 7: the gradients are not finite \(NaN or infinity\): try"):
+        trainer._check_grad_norms(torch.tensor(math.nan))
+
+
+@pytest.mark.parametrize("rest", [{}, {"extra_state": {}}, {"extra_state": None}])
+def test_weights_without_a_run_are_not_resumed(rest, trainer, tmp_path):
+    """Of a dump, an export, or another program."""
+    torch.save({"model": {"a": torch.ones(1)}, "args": {"arch": "refhcm_test"}} | rest, tmp_path / "crash.pt")
+    trainer.cfg.ema = EMAConfig()
+    with pytest.raises(CheckpointError, match=r"crash.pt: no run can resume from it; use --finetune-from-model"):
+        trainer.load_checkpoint(str(tmp_path / "crash.pt"))

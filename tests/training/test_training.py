@@ -176,8 +176,8 @@ def test_validation_chooses_the_best(world, tmp_path):
         ("--selected-cols=0,1,2,3", "rkpt/train.tsv:"),
         ("--finetune-from-model=/nowhere.pt", "/nowhere.pt: no such file"),
         ("--restore-file=/nowhere.pt", "/nowhere.pt: no such file"),
-        ("--eval-args={", "--eval-args is no JSON"),
-        ("--amp", "--amp: fairseq divides its gradients by the loss scale twice"),
+        ("--eval-args={", "--eval-args: needs JSON, got"),
+        ("--amp", "--amp: fairseq divides the gradients by the loss scale twice"),
     ],
 )
 def test_mistakes_are_one_line(world, tmp_path, change, message):

@@ -8,7 +8,7 @@ import pytest
 from golden_folder import numbers, table
 
 from refhcm.utils import captions
-from refhcm.utils.captions import bleu, caption_scores, clean, meteor, rouge_l, split_references
+from refhcm.utils.captions import bleu, caption_scores, clean, meteor, rouge_l, split_references, without_blanks
 from refhcm.utils.errors import UserError
 
 HYPOTHESES = ["a man in a red coat", "the dog runs"]
@@ -24,6 +24,23 @@ def test_clean_and_split():
     assert clean(" A man's white-red coat, (new). ") == "A mans whitered coat new"
     assert clean("“café” — naïve") == "“café” — naïve"  # only ASCII punctuation goes
     assert split_references("a man. && R&B fan&&child") == ["a man", "RB fan", "child"]
+
+
+@pytest.mark.parametrize("blank", ["{}&&", "{} && ", "&&{}", " && . && {} &&\u00a0", "{}&&!?"])
+def test_blank_references_are_left_out(blank):
+    captions = ["a man in a red coat waves", "the woman with a blue hat", "an old man with a stick"]
+    assert [split_references(blank.format(one)) for one in captions] == [[one] for one in captions]
+    assert [without_blanks(blank.format(one)).strip() for one in captions] == captions
+    raw = [blank.format(one).split("&&") for one in captions]  # of a caller that splits by itself
+    assert caption_scores(captions, raw)["cider"] == pytest.approx(1000)
+
+
+def test_captions_beside_blank_ones_are_unchanged():
+    assert without_blanks("a man. && R&B fan&&child") == "a man. && R&B fan&&child"
+    assert without_blanks(" && ,&& .") == ""
+    assert split_references(" && ,&& .") == []
+    with pytest.raises(ValueError, match="each caption needs a reference"):
+        caption_scores(["a man", "a dog"], [["a man"], ["", " . "]])
 
 
 def test_clean_twice_is_clean_once():

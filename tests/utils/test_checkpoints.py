@@ -1,15 +1,17 @@
 """The file format: fairseq's structure, averaged weights, and what may be unpickled."""
 
 import argparse
+import zipfile
 from collections import OrderedDict
 
+import numpy as np
 import pytest
 import torch
 from golden_folder import names, numbers
 
 from refhcm.models.refhcm import Network, NetworkConfig
 from refhcm.models.refhcm.loading import load_network
-from refhcm.utils.checkpoints import load_file, read_checkpoint
+from refhcm.utils.checkpoints import load_file, named_weights, read_checkpoint
 from refhcm.utils.errors import CheckpointError
 
 SIZE = {"arch": "refhcm_test", "encoder_layers": 1, "decoder_layers": 1, "resnet_width": 8}
@@ -91,3 +93,109 @@ def test_files_of_another_kind(content, message, tmp_path):
 def test_a_folder_is_no_file(tmp_path):
     with pytest.raises(CheckpointError, match="no such file"):
         load_file(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.float64(0.5),
+        np.int32(-3),
+        np.bool_(True),
+        np.str_("é"),
+        np.arange(6.0).reshape(2, 3),
+        np.array([1, 2], ">i2"),
+    ],
+)
+def test_numpy_s_numbers_and_arrays_are_values(value, tmp_path):
+    torch.save({"args": {"dropout": np.float64(0.5)}, "model": {}, "extra_state": {"best": value}}, tmp_path / "a.pt")
+    checkpoint = read_checkpoint(tmp_path / "a.pt")
+    found = checkpoint.rest["extra_state"]["best"]
+    assert found.dtype == value.dtype.newbyteorder("=")
+    assert np.array_equal(found, value)
+    assert type(checkpoint.flags()["dropout"]) is float
+    torch.save({"again": found}, tmp_path / "b.pt")  # what was read is numpy's when it is written
+    assert np.array_equal(torch.load(tmp_path / "b.pt", weights_only=False)["again"], value)
+
+
+@pytest.mark.parametrize("value", [np.array([None]), np.zeros(2, [("a", "f8")]), np.datetime64("2020-01-01")])
+def test_other_arrays_are_refused(value, tmp_path):
+    torch.save({"value": value}, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match=r"a\.pt: ") as caught:
+        load_file(tmp_path / "a.pt")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [100, 50_000_000])
+def test_a_compressed_file_is_refused_unread(size, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data.pkl", bytes(size))
+    with pytest.raises(CheckpointError, match=r"a\.pt: is a compressed zip file"):
+        load_file(tmp_path / "a.pt")
+
+
+def test_names_take_a_small_share_of_a_file(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.pt", "w") as archive:
+        archive.writestr("a/data.pkl", bytes(2**20 + 1))
+    with pytest.raises(CheckpointError, match=r"a\.pt: is damaged"):
+        load_file(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"w": torch.ones(3).to_sparse()}, r"'w' \(float32, sparse_coo\) is not stored as plain numbers"),
+        ({"w": torch.ones(3, dtype=torch.complex64)}, "complex64"),
+        ({"w": torch.ones(1).expand(2**40)}, "not stored as plain numbers"),
+        ({"w": torch.ones(1, device="meta")}, "not stored as plain numbers"),
+        ({"w": torch.ones(1), "module.w": torch.ones(1)}, "'w' comes twice"),
+        ({7: torch.ones(1)}, "weight 7 needs a name"),
+        ({"a\nb" * 1000: torch.ones(1).to_sparse()}, "not stored"),
+    ],
+)
+def test_weights_are_plain_numbers_with_names(weights, message):
+    with pytest.raises(CheckpointError, match=f"^f: .*{message}") as caught:
+        named_weights(weights, where="f")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("extra", [[1], 3, {"ema": [1]}, {"ema": {}}])
+def test_an_odd_extra_state_holds_no_average(extra, tmp_path):
+    torch.save({"args": {}, "model": {}, "extra_state": extra}, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match="holds no averaged weights"):
+        read_checkpoint(tmp_path / "a.pt").ema_weights()
+
+
+@pytest.mark.parametrize("args", [[1], 3, "text", (1,)])
+def test_settings_are_named(args, tmp_path):
+    torch.save({"args": args, "model": {}}, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match="expected named settings"):
+        read_checkpoint(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+@pytest.mark.parametrize("record", ["data.pkl", "data/0", "data/1"])
+def test_a_flipped_bit(record, mmap, tmp_path):
+    """Anywhere in the file's records; the same file without it is read."""
+    path = tmp_path / "a.pt"
+    content = {"model": {"a": torch.arange(100.0), "b": torch.ones(9)}, "args": {"arch": "refhcm_test"}}
+    torch.save(content, path)
+    assert torch.equal(read_checkpoint(path, mmap=mmap).weights["a"], torch.arange(100.0))
+    with zipfile.ZipFile(path) as archive:
+        stored = archive.read(f"a/{record}")
+    damaged = bytearray(path.read_bytes())
+    damaged[damaged.index(stored) + len(stored) // 2] ^= 4
+    (tmp_path / "b.pt").write_bytes(damaged)
+    with pytest.raises(CheckpointError, match=rf"b.pt: is damaged: a/{record} does not fit its checksum"):
+        read_checkpoint(tmp_path / "b.pt", mmap=mmap)
+
+
+def test_another_vocabulary(tmp_path):
+    """A file that names none, such as a published one, goes with any."""
+    content = {"model": {"a": torch.ones(1)}, "args": {"arch": "refhcm_test"}}
+    for name, own in (("old", {}), ("new", {"vocabulary": "abc"})):
+        torch.save(content | own, tmp_path / f"{name}.pt")
+    read_checkpoint(tmp_path / "old.pt").check_vocabulary(lambda: pytest.fail("is not needed"))
+    read_checkpoint(tmp_path / "new.pt").check_vocabulary(lambda: "abc")
+    with pytest.raises(CheckpointError, match=r"new.pt: was trained with another vocabulary: give .*--bpe-dir"):
+        read_checkpoint(tmp_path / "new.pt").check_vocabulary(lambda: "abd")

@@ -208,6 +208,18 @@ def test_annotation_id_zero_is_a_match(tmp_path):
     assert evaluate_coco_json(path, {100: only_nose(50, 50)[0]})["oks_ap"] == pytest.approx(1)
 
 
+@pytest.mark.parametrize(("own", "given"), [("a", "a"), ("7", "7"), ("7", 7), (7, "7")])
+def test_ids_are_compared_as_text(tmp_path, own, given):
+    content = coco_content(only_nose(50, 50), BOX)
+    content["images"][0]["id"] = content["annotations"][0]["image_id"] = own
+    path = tmp_path / "refhuman.json"
+    path.write_text(json.dumps(content))
+    point = only_nose(50, 50)[0]
+    assert evaluate_coco_json(path, {given: point}, scores={given: 0.5})["oks_ap"] == pytest.approx(1)
+    with pytest.raises(DataError, match="got 2 for 1"):
+        evaluate_coco_json(path, {str(own): point, 7: point} if own != "a" else {"a": point, 7: point})
+
+
 def broken(change):
     content = coco_content(only_nose(50, 50), BOX)
     change(content)
@@ -223,6 +235,8 @@ def broken(change):
         (broken(lambda c: c["images"][0].pop("id")), "each with an 'id'"),
         (broken(lambda c: c["images"].append(c["images"][0])), "2 image entries, 1 ids"),
         (broken(lambda c: c["images"].append({"id": 7})), "1 without an annotation"),
+        (broken(lambda c: c["images"][0].update(id=1.5)), "ids must be whole numbers"),
+        (broken(lambda c: c["annotations"][0].update(image_id=[1])), r"annotations\[0\]: .*neither a whole number"),
         (broken(lambda c: c["annotations"].append({})), r"annotations\[1\]: expected 'image_id'"),
         (broken(lambda c: c["annotations"][0].update(image_id=8)), "1 unknown"),
         (broken(lambda c: c["annotations"][0].update(keypoints=[1, 2, 2])), r"annotations\[0\]: .*51 .*size 3"),

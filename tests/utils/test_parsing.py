@@ -20,6 +20,7 @@ from refhcm.utils.parsing import (
     pixel_box,
     resize_label_map,
     segmentation_scores,
+    without_ignored,
 )
 
 COORDINATE = st.floats(-1e6, 1e6)
@@ -144,3 +145,14 @@ def test_golden_scores_by_their_true_names():
         assert scores["mean_precision"] == pytest.approx(record[precision], abs=1e-9)
         assert scores["pixel_acc"] == pytest.approx(record[pixel], abs=1e-9)
     assert scores["mean_acc"] != pytest.approx(scores["mean_precision"], abs=1e-3)
+
+
+def test_ignored_pixels_are_left_out_of_scores():
+    label = tensor([[0, 255, 1], [-1, 255, 1]])
+    for dtype in (torch.int64, torch.int32, torch.uint8):
+        kept = label[:1] if dtype is torch.uint8 else label
+        confusion = confusion_matrix(tensor([[0, 1, 1], [0, 0, 0]])[: len(kept)], label=kept.to(dtype), num_classes=2)
+        assert confusion.tolist() == ([[1, 0], [0, 1]] if dtype is torch.uint8 else [[1, 0], [1, 1]])
+    assert confusion_matrix(tensor([3, 7]), label=tensor([255, 255])).sum() == 0
+    assert without_ignored(label).tolist() == [[0, 0, 1], [-1, 0, 1]]
+    assert label.tolist() == [[0, 255, 1], [-1, 255, 1]]

@@ -121,9 +121,8 @@ class PlaceReader(nn.Module):
         """Nats for a coordinate, times PLACES_WEIGHT."""
         places = self(close)
         known, last = ~close.places.isnan(), len(close.bins) - 1
-        distance = torch.arange(last + 1, device=places.device) - close.places[known].mul(last).clamp(
-            0, last
-        ).unsqueeze(-1)
+        bins = close.places[known].mul(last).clamp(0, last).unsqueeze(-1)
+        distance = torch.arange(last + 1, device=places.device) - bins
         wanted = distance.div(BLUR).square().div(-2).softmax(-1)
         return PLACES_WEIGHT * F.cross_entropy(places[known], wanted)
 

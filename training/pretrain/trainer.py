@@ -89,14 +89,12 @@ class PretrainTrainer(Stepper[np.random.Generator]):
         order = np.random.default_rng(settings.seed).permutation(len(cells))
         self.valid, self.train = np.split(order, [min(VALID, int(VALID_SHARE * len(cells)))])
         self.vocabulary = text.vocabulary
-        self.network = Network(
-            NetworkConfig(**SIZES[settings.arch]), len(self.vocabulary), padding_idx=self.vocabulary.pad()
-        )
+        config = NetworkConfig(**SIZES[settings.arch])
+        self.network = Network(config, len(self.vocabulary), padding_idx=self.vocabulary.pad())
         self.encoder = self.network.to(device).encoder
         width = self.encoder.config.encoder_embed_dim
-        self.patch_reader, self.state_reader = (
-            CellReader(cells.tags, cells.class_weights(), width, text) for _ in range(2)
-        )
+        weights = cells.class_weights()
+        self.patch_reader, self.state_reader = (CellReader(cells.tags, weights, width, text) for _ in range(2))
         self.place_reader = PlaceReader(width)
         self.readers = nn.ModuleList([self.patch_reader, self.state_reader, self.place_reader]).to(device)
         self.optimizer = torch.optim.AdamW(
@@ -151,7 +149,6 @@ class PretrainTrainer(Stepper[np.random.Generator]):
         return Asked(states[:, : self.cells.side**2], shown, close)
 
     def _source(self, person: Target, rng: np.random.Generator) -> Tensor:
-        """A question about a person, as one of the tasks asks it."""
         task, size = self.tasks[int(rng.integers(len(self.tasks)))], self.settings.patch_image_size
         expression = person.expressions[rng.integers(len(person.expressions))]
         box_xyxy = (person.box_xyxy * size).astype(np.float32)
@@ -189,9 +186,6 @@ class PretrainTrainer(Stepper[np.random.Generator]):
         content = load_file(path)
         if not isinstance(content, dict) or "pretrain" not in content:
             return {}
-        settings = content["pretrain"]["settings"]
-        if "trunk_updates" in settings:  # the name in older files
-            settings["backbone_updates"] = settings.pop("trunk_updates")
         return content["pretrain"] | {"model": content["model"]}
 
     def load(self, state: dict[str, Any], path: Path) -> None:

@@ -21,6 +21,7 @@ from ...utils.parsing import crop_label_map, without_ignored
 from .masks import Draws, MaskRows
 from .trainer import TokenizerStepper
 
+Records = Sequence[Mapping[str, Any]]
 TRUE_CODES = 0.3  # share of draws with the table's codes in the table's box, so that maps of true codes stay good
 PIXELS = 0.3  # weight of the cross-entropy beside the loss of the mean IoU
 
@@ -36,14 +37,7 @@ class AnsweredCrops(Draws[Drawn]):
     """Answered codes with the mask in the answered box; where the answer missed the person, the table's own codes."""
 
     def __init__(
-        self,
-        rows: MaskRows,
-        size_hw: tuple[int, int],
-        *,
-        n_embed: int,
-        records: Sequence[Mapping[str, Any]],
-        where: str,
-        seed: int,
+        self, rows: MaskRows, size_hw: tuple[int, int], *, n_embed: int, records: Records, where: str, seed: int
     ) -> None:
         """records: of a result file of RPar or its parallel form, one for each row of the table; where: the file."""
         super().__init__(rows, size_hw, seed=seed)

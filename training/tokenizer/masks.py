@@ -118,7 +118,10 @@ class Draws(Dataset[Item | BadRow], ABC, Generic[Item]):
 
 
 class TrainingCrops(Draws[Tensor]):
-    """Crops, int64 [*size_hw], with background where the mask is ignored. Half of the draws have the edges of their box moved, half are mirrored."""
+    """Crops, int64 [*size_hw], with background where the mask is ignored.
+
+    Half of the draws have the edges of their box moved, half are mirrored.
+    """
 
     def __getitem__(self, draw: int) -> Tensor | BadRow:
         index, rng = self.row(draw)

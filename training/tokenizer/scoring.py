@@ -12,15 +12,8 @@ from ...data.columns import parse_codes
 from ...models.vqgan.config import GRID_HW
 from ...models.vqgan.tokenizer import VQTokenizer
 from ...tasks.settings import TaskSettings
+from ...utils import parsing
 from ...utils.files import atomic_write
-from ...utils.parsing import (
-    CLASS_NAMES,
-    NUM_CLASSES,
-    confusion_matrix,
-    paste_label_map,
-    segmentation_scores,
-    without_ignored,
-)
 from .masks import COLUMNS, MaskRow, MaskRows, batches
 
 
@@ -37,7 +30,7 @@ def encoded(
         crops = torch.stack([batch[k].crop(tokenizer.input_size_hw) for k in first.values()])
         places = {person: place for place, person in enumerate(first)}
         back = torch.tensor([places[person] for person in persons])
-        yield batch, crops[back], tokenizer.encode(without_ignored(crops)).cpu()[back]
+        yield batch, crops[back], tokenizer.encode(parsing.without_ignored(crops)).cpu()[back]
 
 
 def encode(tokenizer: VQTokenizer, rows: MaskRows, *, out: Path, batch_size: int, num_workers: int) -> int:
@@ -55,14 +48,14 @@ class _Confusion:
     """Confusion of a kind of map with the truth: on the canvas, as in evaluation, and in the crop."""
 
     def __init__(self) -> None:
-        self.canvas = torch.zeros(NUM_CLASSES, NUM_CLASSES, dtype=torch.int64)
+        self.canvas = torch.zeros(parsing.NUM_CLASSES, parsing.NUM_CLASSES, dtype=torch.int64)
         self.crop = torch.zeros_like(self.canvas)
 
     def add(self, label_map: Tensor, crop: Tensor, *, row: MaskRow, label: Tensor) -> None:
         """label_map, crop: [h, w], a row's map and its truth. label: [size, size], the truth on the canvas."""
-        pasted = paste_label_map(label_map, row.box_canvas(len(label)), (len(label), len(label)))
-        self.canvas += confusion_matrix(pasted, label=label)
-        self.crop += confusion_matrix(label_map, label=crop)
+        pasted = parsing.paste_label_map(label_map, row.box_canvas(len(label)), (len(label), len(label)))
+        self.canvas += parsing.confusion_matrix(pasted, label=label)
+        self.crop += parsing.confusion_matrix(label_map, label=crop)
 
 
 def score(
@@ -83,7 +76,7 @@ def score(
     same = []
     for batch, crops, codes in encoded(tokenizer, rows, batch_size=batch_size, num_workers=num_workers, name="score"):
         use += torch.bincount(codes.flatten(), minlength=len(use))
-        decoded, coarse = tokenizer.decode(codes).cpu(), nearest_grid(without_ignored(crops))
+        decoded, coarse = tokenizer.decode(codes).cpu(), nearest_grid(parsing.without_ignored(crops))
         for k, row in enumerate(batch):
             label = row.label(canvas_size)
             made.add(decoded[k], crops[k], row=row, label=label)
@@ -91,15 +84,15 @@ def score(
             if row.columns.get("codes"):  # the column of a drawn world is empty until `encode` fills it
                 known = parse_codes(row.columns["codes"], row.where, num_codes=TaskSettings.code_dict_size)
                 same.append((torch.from_numpy(known) == codes[k]).float().mean())
-    canvas = segmentation_scores(made.canvas)
+    canvas = parsing.segmentation_scores(made.canvas)
     class_iou = cast(list[float | None], canvas["class_iou"])
     return {
         "rows": len(rows),
         **canvas,
-        "class_iou": dict(zip(CLASS_NAMES, class_iou, strict=True)),
-        "crop_miou": segmentation_scores(made.crop)["miou"],
-        "nearest_miou": segmentation_scores(nearest.canvas)["miou"],
-        "nearest_crop_miou": segmentation_scores(nearest.crop)["miou"],
+        "class_iou": dict(zip(parsing.CLASS_NAMES, class_iou, strict=True)),
+        "crop_miou": parsing.segmentation_scores(made.crop)["miou"],
+        "nearest_miou": parsing.segmentation_scores(nearest.canvas)["miou"],
+        "nearest_crop_miou": parsing.segmentation_scores(nearest.crop)["miou"],
         "code_usage": (use > 0).float().mean().item(),
         **({"same_codes": torch.stack(same).mean().item()} if same else {}),
     }

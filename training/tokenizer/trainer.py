@@ -4,6 +4,7 @@ A codebook that starts at random, far from the latents, collapses to a few codes
 decoder without it; then it is placed by k-means on the latents, and rows that go out of use are placed anew.
 """
 
+import logging
 import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from ...models.vqgan.config import VQConfig
 from ...models.vqgan.tokenizer import VQTokenizer, load_weights, read_lightning_checkpoint
 from ..stepper import Batch, Stepper
 from .masks import Draws, refuse_bad
+
+logger = logging.getLogger(__name__)
 
 WARM_UP = 0.2  # share of the updates that train without the codebook
 SETTLED = 0.8  # share after which rows of the codebook are no longer placed anew
@@ -58,6 +61,8 @@ class TokenizerStepper(Stepper[Batch]):
         num_workers: int = 0,
     ) -> None:
         """num_workers: processes that read masks."""
+        for name in config.unused:
+            logger.warning("model.yaml: %s is not used: it belongs to another way of training", name)
         torch.manual_seed(settings.seed)
         self.settings: TokenizerSettings = settings
         self.updates, self.crops, self.num_workers = settings.updates, crops, num_workers
@@ -104,6 +109,17 @@ class TokenizerStepper(Stepper[Batch]):
 
 class TokenizerTrainer(TokenizerStepper[Tensor]):
     """Trains encoder, codebook and decoder on label maps, int64 [B, H, W]."""
+
+    def fixed(self) -> dict[str, Any]:
+        """With the one number of model.yaml that changes the loss."""
+        return super().fixed() | {"codebook_weight": self.tokenizer.config.codebook_weight}
+
+    def read(self, path: Path) -> dict[str, Any]:
+        """Older files do not name the weight, which was 1."""
+        content = super().read(path)
+        if isinstance(content.get("settings"), dict):
+            content["settings"].setdefault("codebook_weight", 1.0)
+        return content
 
     def update(self, batch: Tensor) -> dict[str, float]:
         """An update, with the codebook placed before it or unused rows moved after it where that is due.

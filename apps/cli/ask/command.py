@@ -13,6 +13,7 @@ Exit status 0: everything is answered; 1: there were errors; 2: a mistake on the
 
 import argparse
 import math
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,8 @@ def _check(args: argparse.Namespace) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
+    # `--box -5,10,20,30` is a value as -5 is, not a flag: argparse's own pattern knows single numbers only.
+    parser._negative_number_matcher = re.compile(r"^-[0-9.][0-9.,e+-]*$")
     parser.add_argument("image", nargs="*", metavar="IMAGE", help="picture, or folder that holds pictures at any depth")
     parser.add_argument("--text", action="append", default=[], help="whom you mean; may be repeated")
     parser.add_argument(
@@ -122,9 +125,15 @@ def run(args: argparse.Namespace) -> int:
     where = "" if args.out is None else f"{args.out}: "
     skipped = f"{done} skipped (already done), {errors} failed"
     print(f"{where}{len(left) - errors} answered, {skipped}", file=sys.stderr)
+    problems = []
     for flag, export in EXPORTERS.items():
         if (place := getattr(args, flag)) is not None:
-            print(f"{place}: {len(export(answers, place))} files", file=sys.stderr)
+            try:
+                print(f"{place}: {len(export(answers, place))} files", file=sys.stderr)
+            except (UserError, OSError) as error:  # the other exports are still written
+                problems.append(str(error))
+    if problems:
+        raise UserError("; ".join(problems))
     return 1 if errors else 0
 
 

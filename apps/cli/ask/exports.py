@@ -4,10 +4,10 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ....data.pictures import open_picture
 from ....inference.drawing import draw_answer
@@ -16,6 +16,11 @@ from ....utils.errors import UserError
 from ....utils.files import atomic_write
 from ....utils.parsing import CLASS_NAMES
 from .records import Record, answer_of, content_mark
+
+LONGEST = 220  # bytes of a name: file systems take 255, and _keypoints.json and atomic_write's ending need 29
+MARK_LENGTH = 12
+MARK = re.compile(rf"-[0-9a-fA-F]{{{MARK_LENGTH}}}$")
+Key = TypeVar("Key", str, tuple[str, int])
 
 
 def export_coco(records: Sequence[Record], path: Path) -> list[Path]:
@@ -100,20 +105,36 @@ def export_drawn(records: Sequence[Record], folder: Path) -> list[Path]:
 def named(records: Sequence[Record]) -> Iterator[tuple[str, Record]]:
     """Each record with the name for its files, such as street-0-the-woman-in-red."""
     stem_of, count = stems(records), Counter[str]()
+    wanted: dict[tuple[str, int], str] = {}  # by picture, and number of its question
     for record in records:
         image = record["image"]
         asked = next((str(value) for value in record["question"].values() if isinstance(value, str)), "box")
         slug = re.sub(r"[^a-z0-9]+", "-", asked.lower())[:40].strip("-")
-        yield "-".join(filter(None, (stem_of[image], str(count[image]), slug))), record
+        name = "-".join(filter(None, (stem_of[image], str(count[image]), slug)))
+        wanted[image, count[image]] = name
         count[image] += 1
+    yield from zip(_different(wanted).values(), records, strict=True)
 
 
 def stems(records: Sequence[Record]) -> dict[str, str]:
     """A name for each picture: the file's, with a hash of its path where two folders hold the same one."""
-    stem_of = {record["image"]: Path(record["image"]).stem for record in records}
-    times = Counter(stem_of.values())
-    marks = {image: sha256(os.fsencode(image)).hexdigest()[:8] for image in stem_of}
-    return {image: stem if times[stem] == 1 else f"{stem}-{marks[image]}" for image, stem in stem_of.items()}
+    return _different({record["image"]: Path(record["image"]).stem for record in records})
+
+
+def _different(wanted: Mapping[Key, str]) -> dict[Key, str]:
+    """A name of at most `LONGEST` bytes for each key: the wanted one, or its beginning with a hash of the key.
+
+    No two are the same, not even where capital letters do not count. A name that ends as if with a hash gets one, too.
+    """
+    times = Counter(name.casefold() for name in wanted.values())
+    names = {}
+    for key, name in wanted.items():
+        encoded = os.fsencode(name)
+        if times[name.casefold()] > 1 or len(encoded) > LONGEST or MARK.search(name):
+            mark = sha256(repr(key).encode(errors="surrogatepass")).hexdigest()[:MARK_LENGTH]
+            name = f"{encoded[: LONGEST - MARK_LENGTH - 1].decode(errors='ignore')}-{mark}"
+        names[key] = name
+    return names
 
 
 def _asks_for(kind: str, record: Record) -> bool:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,14 @@ from typing import Any
 
 from PIL import Image
 
-from ....data.pictures import picture_formats
+from ....data.pictures import HEIC_SUFFIXES, picture_formats
 from ....utils.errors import DataError, UserError
+from ....utils.files import check_small, files_below
 
 # A table's first line is its header if it has one of these words.
 PICTURE_COLUMNS = ("image", "picture", "file", "path")
 TEXT_COLUMNS = ("expression", "text", "instruction")
+MAX_TABLE_BYTES = 2**28
 
 
 @dataclass(frozen=True)
@@ -33,17 +36,22 @@ class Job:
 
 
 def pictures(names: Iterable[str]) -> list[str]:
-    """The files named, and the pictures in the folders named, at any depth. UserError for what does not exist."""
+    """The files named, and the pictures in the folders named, at any depth and through links.
+
+    UserError for what does not exist, and for a folder that cannot be listed.
+    """
     found: list[str] = []
-    endings = {ending for ending, kind in Image.registered_extensions().items() if kind in picture_formats()}
+    formats = picture_formats()
+    endings = {ending for ending, kind in Image.registered_extensions().items() if kind in formats}
+    endings |= set(HEIC_SUFFIXES)  # asked about even if they cannot be read: the error says what to install
     for name in names:
-        path = Path(name)
-        if path.is_dir():
-            inside = sorted(str(file) for file in path.rglob("*") if _is_picture(file, endings))
+        if os.path.isdir(name):
+            below = files_below(Path(name), onerror=_refuse)
+            inside = sorted(str(file) for file in below if _is_picture(file, endings))
             if not inside:
                 raise UserError(f"{name}: holds no picture, such as a .jpg or .png file")
             found += inside
-        elif path.exists():
+        elif os.path.exists(name):
             found.append(name)
         else:
             raise UserError(f"{name}: no such file or folder")
@@ -51,13 +59,18 @@ def pictures(names: Iterable[str]) -> list[str]:
 
 
 def _is_picture(path: Path, endings: Container[str]) -> bool:
-    return path.suffix.lower() in endings and not path.name.startswith(".") and path.is_file()
+    return path.suffix.lower() in endings and not path.name.startswith(".")
+
+
+def _refuse(error: OSError) -> None:
+    raise UserError(f"{error.filename}: cannot be listed ({error.strerror})") from error
 
 
 def read_pairs(path: Path) -> list[tuple[str, str]]:
     """(picture, text) of each line of a CSV or TSV file in UTF-8.
 
     A header names the two columns among others (`PICTURE_COLUMNS`, `TEXT_COLUMNS`); without one they are the only two.
+    Between tabs, quotes are part of the text; in CSV they enclose a cell.
     A picture's path starts at the table's folder, or, if there is no such file, at the working folder. DataError names
     the line that cannot be used.
     """
@@ -82,8 +95,9 @@ def read_pairs(path: Path) -> list[tuple[str, str]]:
         image, asked = cells[picture].strip(), cells[text].strip()
         if not (image and asked):
             raise DataError(f"{found}: the {'text' if image else 'picture'} is missing")
-        beside = path.parent / image
-        pairs.append((image if Path(image).is_file() and not beside.is_file() else str(beside), asked))
+        beside = str(path.parent / image)
+        # os.path: False for a name that is too long for a file, where Path.is_file would raise
+        pairs.append((image if os.path.isfile(image) and not os.path.isfile(beside) else beside, asked))
     return pairs
 
 
@@ -92,16 +106,22 @@ def _first_of(words: Iterable[str], names: list[str]) -> int | None:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Number and cells of each line that is not empty. Cells are separated by tabs if the first line has one."""
+    """Cells of each row that is not empty, and the line it begins at. Tabs separate them if the first line has one."""
+    check_small(path, largest=MAX_TABLE_BYTES)
+    start = 1
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             tabs = path.suffix.lower() != ".csv" and "\t" in file.readline()
             file.seek(0)
-            rows = csv.reader(file, delimiter="\t" if tabs else ",")
+            rows = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if tabs else csv.reader(file, strict=True)
             for cells in rows:
                 if any(cell.strip() for cell in cells):
-                    yield rows.line_num, cells
-    except (UnicodeDecodeError, csv.Error) as error:
+                    yield start, cells
+                start = rows.line_num + 1
+    except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not a table in UTF-8: {error}") from error
+    except csv.Error as error:
+        quotes = "a quote that opens here is never closed, or before its cell ends; write quotes inside of quotes twice"
+        raise DataError(f"{path}:{start}: cannot be read as CSV ({error}): {quotes}") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -18,16 +19,20 @@ from typing import Any, BinaryIO
 import numpy as np
 from pycocotools import mask as coco
 
-from ....data.pictures import MAX_BYTES
+from ....data.pictures import MAX_BYTES, MAX_PIXELS
 from ....inference.answers import Answer, Keypoints, Scores
 from ....utils.errors import DataError, UserError
 from ....utils.files import lock
+from ....utils.keypoints import NUM_KEYPOINTS
 from ....utils.parsing import CLASS_NAMES
 from .questions import Job
 
 Record = dict[str, Any]
 BEGINNING = b'{"image": '  # of every line
 END = 2**20  # bytes
+MAX_LINE = 2**26  # bytes
+FARTHEST = 1e6  # px, beyond any picture's side
+FIELDS = {"valid", "notes", "size", "box", "keypoints", "parts", "caption", "scores", "text", "symbols"}
 
 
 def content_mark(path: str | Path) -> str | None:
@@ -106,30 +111,99 @@ def _read(file: BinaryIO, path: Path) -> list[Record]:
     if not path.is_file():  # such as /dev/null
         return []
     file.seek(0)
-    complete, newline, torn = file.read().rpartition(b"\n")
-    records = []
-    for number, line in enumerate(complete.splitlines(), start=1):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
-        if not isinstance(record, dict) or not {"image", "question", "model"} <= record.keys():
-            raise DataError(f"--out {path}:{number}: is not an answer; name another file")
+    records: list[Record] = []
+    complete = 0
+    while line := file.readline(MAX_LINE):
+        if not line.endswith(b"\n") and len(line) < MAX_LINE and line[: len(BEGINNING)] == BEGINNING[: len(line)]:
+            break  # torn by the end of an earlier run
+        record = _parsed(line)
+        if record is None:
+            where = f"--out {path}:{len(records) + 1}"
+            raise DataError(f"{where}: is not an answer; name another file, or remove the line")
         records.append(record)
-    if not (torn.startswith(BEGINNING) or BEGINNING.startswith(torn)):
-        raise DataError(f"--out {path}: is not a file of answers; name another file")
-    file.truncate(len(complete) + len(newline))
+        complete += len(line)
+    file.truncate(complete)
     return records
 
 
+def _parsed(line: bytes) -> Record | None:
+    """The record of a whole line, or None where `answer_of` or an export could not read it."""
+    try:
+        record: Any = json.loads(line) if line.endswith(b"\n") else None
+        os.fsencode(record["image"])
+    except (ValueError, RecursionError, TypeError, LookupError):
+        return None
+    answer = isinstance(record.get("error"), str) if "error" in record else _is_answer(record)
+    about = isinstance(record.get("model"), str) and isinstance(record.get("picture"), str | None)
+    return record if answer and about and _is_question(record.get("question")) else None
+
+
+def _is_question(question: Any) -> bool:
+    values = question.values() if isinstance(question, dict) else ()
+    return bool(values) and all(isinstance(value, str | bool) or _are_numbers(value, 4) for value in values)
+
+
+def _is_answer(record: Record) -> bool:
+    """Whether the fields are those of `Answer.to_dict`. Masks are not decoded, which takes long."""
+    if not (record.keys() >= FIELDS and _are_numbers(record["size"], 2)):
+        return False
+    width, height = record["size"]
+    points, parts, scores = record["keypoints"], record["parts"], record["scores"]
+    words = record["notes"], record["symbols"]
+    return (
+        all(isinstance(side, int) and side > 0 for side in (width, height))
+        and width * height <= MAX_PIXELS
+        and isinstance(record["valid"], bool)
+        and isinstance(record["text"], str)
+        and isinstance(record["caption"], str | None)
+        and all(isinstance(each, list) and all(isinstance(word, str) for word in each) for each in words)
+        and (record["box"] is None or _are_numbers(record["box"], 4))
+        and (
+            points is None
+            or (isinstance(points, list) and len(points) == NUM_KEYPOINTS and all(map(_is_point, points)))
+        )
+        and (
+            parts is None
+            or (isinstance(parts, dict) and all(_is_part(*part, record["size"]) for part in parts.items()))
+        )
+        and isinstance(scores, dict)
+        and scores.keys() <= {field.name for field in fields(Scores)}
+        and _are_numbers([score for score in scores.values() if score is not None])
+    )
+
+
+def _is_point(point: Any) -> bool:
+    xy = [point.get("x"), point.get("y")] if isinstance(point, dict) else []
+    return _are_numbers(xy, 2) and isinstance(point.get("visible"), bool)
+
+
+def _is_part(name: str, mask: Any, size_wh: list[int]) -> bool:
+    known = name in CLASS_NAMES and isinstance(mask, dict)
+    return known and mask.get("size") == size_wh[::-1] and isinstance(mask.get("counts"), str)
+
+
+def _are_numbers(values: Any, count: int | None = None) -> bool:
+    """Whether it is a list of finite numbers, of this length."""
+    return (
+        isinstance(values, list)
+        and len(values) == (len(values) if count is None else count)
+        and all(type(number) in (int, float) and abs(number) <= FARTHEST for number in values)
+    )
+
+
 def answer_of(record: Record) -> Answer:
-    """The answer on a line: the inverse of `Answer.to_dict`."""
+    """The answer on a line: the inverse of `Answer.to_dict`. DataError for a mask that is none."""
     width, height = record["size"]
     label_map = keypoints = None
     if record["parts"] is not None:
         label_map = np.zeros((height, width), np.uint8)
         for name, mask in record["parts"].items():
-            label_map[coco.decode(mask).astype(bool)] = CLASS_NAMES.index(name)
+            try:
+                label_map[coco.decode(mask).astype(bool)] = CLASS_NAMES.index(name)
+            except ValueError as error:
+                raise DataError(
+                    f"{record['image']}: {name} in its line of --out is no mask; remove the line"
+                ) from error
     if record["keypoints"] is not None:
         points = record["keypoints"]
         xy = np.array([[point["x"], point["y"]] for point in points], np.float32)

@@ -7,7 +7,8 @@
     refhcm download vocabulary --from /mnt/copy      from a folder, or from another address
 
 Files that are there already are left alone. Run the same command again to resume an interrupted download. Every file
-whose sha256 is known is checked. Zip files of the dataset are unpacked.
+whose sha256 is known is checked. Zip files of the dataset are unpacked. Files whose names lead
+out of the folder are left out.
 """
 
 import argparse
@@ -16,9 +17,9 @@ from collections.abc import Container
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from ....utils.errors import UserError
+from ....utils.errors import UserError, printable
 from ....utils.files import digest, readable
-from .fetch import begun, require_space, unpack
+from .fetch import PARTIAL, begun, is_plain, require_space, unpack
 from .sources import SHA256, SOURCES, File, Source, find, in_folder, on_the_hub, on_the_web
 
 
@@ -39,9 +40,8 @@ def origin(args: argparse.Namespace, source: Source) -> tuple[str, list[File]]:
 
 
 def _is_data(path: PurePosixPath) -> bool:
-    """Neither hidden, nor partial, nor a repository's card, nor outside the folder."""
-    inside = not path.is_absolute() and not any(part.startswith(".") for part in path.parts)
-    return inside and path.name != "README.md" and path.suffix != ".part"
+    """Neither hidden, nor partial, nor a repository's card."""
+    return path.name != "README.md" and not any(part.startswith(".") or part.endswith(PARTIAL) for part in path.parts)
 
 
 def is_there(path: Path) -> bool:
@@ -55,13 +55,17 @@ def is_unpacked(archive: Path, others: Container[Path]) -> bool:
     """Whether the folder of a zip file's name holds something other than downloaded files."""
     if archive.suffix != ".zip":
         return False
-    inside = (file for file in archive.with_suffix("").rglob("*") if file.is_file() and file.suffix != ".part")
+    inside = (file for file in archive.with_suffix("").rglob("*") if file.is_file() and not file.name.endswith(PARTIAL))
     return any(file not in others for file in inside)
+
+
+def _say(line: str) -> None:
+    print(printable(line))
 
 
 def _get(file: File, path: Path) -> None:
     file.get(path)
-    print(f"{path}: {readable(path.stat().st_size)}")
+    _say(f"{path}: {readable(path.stat().st_size)}")
 
 
 def download_files(args: argparse.Namespace, source: Source, folder: Path) -> None:
@@ -70,7 +74,7 @@ def download_files(args: argparse.Namespace, source: Source, folder: Path) -> No
     for name in source.files:
         path = folder / name
         if is_there(path):
-            print(f"{path}: already there")
+            _say(f"{path}: already there")
         else:
             where, files = place()
             documented = PurePosixPath(source.folder, name)
@@ -80,7 +84,10 @@ def download_files(args: argparse.Namespace, source: Source, folder: Path) -> No
 def download_dataset(args: argparse.Namespace, source: Source, folder: Path) -> None:
     """Gets the files that --include chooses and `folder` lacks, and unpacks the zip files among them."""
     where, listed = origin(args, source)
-    everything = {file.path: file for file in listed if _is_data(PurePosixPath(file.path))}
+    for file in listed:
+        if not is_plain(file.path):
+            _say(f"{where}: {file.path}: left out, because its name leads out of the folder or is not text")
+    everything = {file.path: file for file in listed if is_plain(file.path) and _is_data(PurePosixPath(file.path))}
     patterns = args.include or ["*"]
     names = sorted(name for name in everything if any(fnmatch.fnmatch(name, pattern) for pattern in patterns))
     if not names:
@@ -93,7 +100,7 @@ def download_dataset(args: argparse.Namespace, source: Source, folder: Path) -> 
     require_space(folder, sum(everything[name].size - begun(folder / name) for name in missing))
     for name in names:
         if name in there:
-            print(f"{folder / name}: already there")
+            _say(f"{folder / name}: already there")
         else:
             _get(everything[name], folder / name)
     for name in names:
@@ -104,10 +111,10 @@ def download_dataset(args: argparse.Namespace, source: Source, folder: Path) -> 
 def _unpack(archive: Path) -> None:
     place = archive.with_suffix("")
     if place.is_dir() and any(place.iterdir()):
-        print(f"{archive}: not unpacked, because {place} holds other files; unpack it by hand")
+        _say(f"{archive}: not unpacked, because {place} holds other files; unpack it by hand")
     else:
         unpack(archive, place)
-        print(f"{place}: unpacked")
+        _say(f"{place}: unpacked")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

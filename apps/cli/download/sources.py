@@ -4,12 +4,18 @@ The hub's own settings hold: `HF_ENDPOINT` names a mirror, `HF_TOKEN` opens a pr
 """
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import quote
 
-from ....utils.errors import UserError
-from .fetch import TIMEOUT_S, FetchError, copy, fetch
+from ....utils.errors import UserError, reason_of, shown
+from ....utils.files import files_below
+from .answers import TIMEOUT_S, FetchError, check_address
+from .fetch import copy, fetch
 
 GPT2_BPE = "https://dl.fbaipublicfiles.com/fairseq/gpt2_bpe"
 OFA = "https://ofa-beijing.oss-cn-beijing.aliyuncs.com/checkpoints"  # from OFA's list of checkpoints
@@ -62,34 +68,45 @@ class File:
         if isinstance(self.origin, Path):
             copy(self.origin, to, sha256=sha256)
         else:
-            fetch(self.origin, to, sha256=sha256, token=self.token)
+            fetch(self.origin, to, size=self.size or None, sha256=sha256, token=self.token)
 
 
 def on_the_web(url: str, names: Sequence[str]) -> list[File]:
     """Files of these names below an address, which cannot be listed."""
     if not names:
         raise UserError(f"--from {url}: an address cannot be listed; name a folder, or a repository with --repo")
-    return [File(name, f"{url.rstrip('/')}/{name}") for name in names]
+    check_address(url)
+    address = quote(url.rstrip("/"), safe="%/:?#[]@!$&'()*+,;=~")  # a name may have any letters, a request ASCII only
+    return [File(name, f"{address}/{name}") for name in names]
 
 
 def in_folder(root: Path) -> list[File]:
-    """All files in a folder."""
+    """All files in a folder, through links, too."""
     if not root.is_dir():
         raise UserError(f"--from {root}: no such folder")
-    files = sorted(path for path in root.rglob("*") if path.is_file())
+    files = sorted(files_below(root, onerror=_refuse))
     return [File(path.relative_to(root).as_posix(), path, path.stat().st_size) for path in files]
 
 
+def _refuse(error: OSError) -> None:
+    raise UserError(f"--from {error.filename}: cannot be listed ({error.strerror})") from error
+
+
 def on_the_hub(repo: str, *, kind: str, revision: str | None = None) -> list[File]:
-    """All files of a repository. FetchError: no connection, no such repository or revision."""
+    """All files of a repository. FetchError: no connection, no such repository or revision, no listing."""
     from huggingface_hub import HfApi, errors, get_token, hf_hub_url
 
     endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
     name = f"{repo} at {revision}" if revision else repo
+    hub = endpoint or "huggingface.co"
+    if endpoint:
+        check_address(endpoint)
     try:
         api = HfApi(endpoint=endpoint)
         about = api.dataset_info if kind == "dataset" else api.model_info
         found = about(repo, revision=revision, files_metadata=True, timeout=TIMEOUT_S).siblings or []
+        address = partial(hf_hub_url, repo, repo_type=kind, revision=revision, endpoint=endpoint)
+        return [_described(file, address(file.rfilename), get_token()) for file in found]
     except errors.RevisionNotFoundError as error:
         raise FetchError(f"{name}: the hub has no such revision") from error
     except errors.GatedRepoError as error:
@@ -99,18 +116,21 @@ def on_the_hub(repo: str, *, kind: str, revision: str | None = None) -> list[Fil
     except errors.HFValidationError as error:
         raise FetchError(f"{name}: not the name of a repository, expected OWNER/NAME") from error
     except (errors.HTTPError, OSError) as error:  # type: ignore[attr-defined]  # of requests or httpx, by hub version
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise FetchError(f"{name}: cannot be listed on {endpoint or 'huggingface.co'} ({reason})") from error
-    return [
-        File(
-            file.rfilename,
-            hf_hub_url(repo, file.rfilename, repo_type=kind, revision=revision, endpoint=endpoint),
-            file.size or 0,
-            file.lfs.sha256 if file.lfs else None,  # the hub knows it of large files only
-            get_token(),
-        )
-        for file in found
-    ]
+        raise FetchError(f"{name}: cannot be listed on {hub} ({reason_of(error)})") from error
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:  # a page, bad or deep JSON
+        why = f"{type(error).__name__}: {reason_of(error)}"
+        raise FetchError(f"{name}: {hub} did not answer with a list of files ({why})") from error
+
+
+def _described(file: Any, address: str, token: str | None) -> File:
+    """A file from the hub's list. TypeError, ValueError, AttributeError: something else was there."""
+    size = file.size if file.size is not None else 0
+    sha256 = file.lfs.sha256 if file.lfs else None  # the hub knows it of large files only
+    if not (isinstance(size, int) and 0 <= size < 10**18):
+        raise ValueError(f"a file's size is {shown(size)}")
+    if sha256 is not None and not re.fullmatch("[0-9a-f]{64}", sha256):
+        raise ValueError(f"a file's sha256 is {shown(sha256)}")
+    return File(file.rfilename, address, size, sha256, token)
 
 
 def find(files: Sequence[File], documented: PurePosixPath, *, where: str) -> File:

@@ -5,19 +5,8 @@ from random import Random
 from ..picture.scene import Scene
 from ..picture.skeleton import PROP_ARMS, STANCES
 from ..picture.views import View
+from . import predicates as told
 from .facts import GESTURE_WORDS, HAIR_WORDS, NOUNS, PROP_WORDS, STANCE_WORDS, garment_words, noun_facts, with_article
-from .predicates import (
-    KNOWN_GESTURES,
-    does,
-    face_seen,
-    faces,
-    garment_seen,
-    gestures,
-    has_beard,
-    has_hair,
-    holds,
-    wears,
-)
 
 _PRONOUNS = {"man": "he", "boy": "he", "woman": "she", "girl": "she"}
 _ORDER = ("dress", "outer", "top", "bottom", "scarf", "gloves", "socks", "shoes", "hat", "sunglasses")
@@ -49,29 +38,29 @@ def _noun(scene: Scene, index: int, rng: Random) -> tuple[str, str]:
 def _looks(view: View) -> str:
     """Hair and beard where they are seen: "long black hair and a beard"."""
     person, words = view.actor.person, []
-    if has_hair(view, style="bald"):
+    if told.has_hair(view, style="bald"):
         words.append("a bald head")
-    elif has_hair(view, style=person.hair, colour=person.hair_colour):
+    elif told.has_hair(view, style=person.hair, colour=person.hair_colour):
         words.append(HAIR_WORDS[person.hair].format(f" {person.hair_colour}").strip())
-    elif has_hair(view, colour=person.hair_colour):
+    elif told.has_hair(view, colour=person.hair_colour):
         words.append(f"{person.hair_colour} hair")
-    if has_beard(view) and face_seen(view):
+    if told.has_beard(view) and told.face_seen(view):
         words.append("a beard")
     return _listed(words)
 
 
 def _clothes(view: View, rng: Random) -> str:
-    worn = [g for slot in _ORDER if (g := garment_seen(view, slot)) and wears(view, slot, kind=g.kind)]
+    worn = [g for slot in _ORDER if (g := told.garment_seen(view, slot)) and told.wears(view, slot, kind=g.kind)]
     return _listed([rng.choice(garment_words(g, colour=g.slot != "sunglasses")) for g in worn])
 
 
 def _action(view: View, rng: Random) -> list[str]:
     """What can be seen of it: ["standing", "waving", "facing left"]."""
-    words = [rng.choice(STANCE_WORDS[s]) for s in STANCES if does(view, s)]
-    words += [rng.choice(GESTURE_WORDS[g]) for g in KNOWN_GESTURES if gestures(view, g)]
+    words = [rng.choice(STANCE_WORDS[s]) for s in STANCES if told.does(view, s)]
+    words += [rng.choice(GESTURE_WORDS[g]) for g in told.KNOWN_GESTURES if told.gestures(view, g)]
     colour = view.actor.prop_colour
-    words += [PROP_WORDS[p].format(with_article(f"{colour} {p}")) for p in PROP_ARMS if holds(view, p)]
-    return words + [words_of for way, words_of in _FACING.items() if faces(view, way)]
+    words += [PROP_WORDS[p].format(with_article(f"{colour} {p}")) for p in PROP_ARMS if told.holds(view, p)]
+    return words + [words_of for way, words_of in _FACING.items() if told.faces(view, way)]
 
 
 def _place(scene: Scene, index: int) -> str:

@@ -7,15 +7,10 @@ from ..picture.scene import Scene
 from .facts import Fact, facts_of, noun_facts, relation_facts, wearing_facts
 from .predicates import Truth, all_of
 
+Names = dict[int, str]  # what to call the people of a scene
 _TRIES = 16
-_FAMILIES = (
-    "reasoning",
-    "relation",
-    "negation",
-    "action",
-    "position",
-    "look",
-)  # an expression belongs to the first that it has
+# An expression belongs to the first family that it has.
+_FAMILIES = ("reasoning", "relation", "negation", "action", "position", "look")
 _WEIGHTS = {"look": 5, "action": 3, "position": 2}
 
 
@@ -44,14 +39,7 @@ def fits_only(scene: Scene, index: int, facts: tuple[Fact, ...]) -> bool:
 
 
 def expressions_for(
-    scene: Scene,
-    index: int,
-    rng: Random,
-    *,
-    names: dict[int, str],
-    count: int,
-    held_out: bool = False,
-    looks: bool = False,
+    scene: Scene, index: int, rng: Random, *, names: Names, count: int, held_out: bool = False, looks: bool = False
 ) -> list[Expression]:
     """Up to `count` different expressions for one person.
 
@@ -82,7 +70,6 @@ def expressions_for(
 
 
 def _held_out_facts(scene: Scene, index: int) -> list[Fact]:
-    """Facts that name a visible garment of HELD_OUT by its colour and kind."""
     view = scene.views[index]
     garments = [g for g in view.actor.person.garments.values() if g.held_out and g.slot in view.slots]
     return [wearing_facts(garment)[0] for garment in garments]
@@ -104,7 +91,7 @@ def _draw(pool: list[Fact], first: list[Fact], count: int, rng: Random) -> list[
     return facts
 
 
-def names_in(scene: Scene, rng: Random) -> dict[int, str]:
+def names_in(scene: Scene, rng: Random) -> Names:
     """What to call each person of a scene: words about looks that fit nobody else; without such words, no entry."""
     names = {}
     for index in range(len(scene.views)):

@@ -110,9 +110,7 @@ def wearing_facts(garment: Garment) -> list[Fact]:
     if slot == "sunglasses":
         return [Fact(slot, "wearing", garment_words(garment, colour=False), _of_view(told.wears, slot))]
     coloured = _of_view(told.wears, slot, kind=kind, colour=hue)
-    facts = [
-        Fact(slot, "wearing", garment_words(garment, pattern=False), coloured)
-    ] * 2  # twice as likely as the others
+    facts = [Fact(slot, "wearing", garment_words(garment, pattern=False), coloured)] * 2  # likelier than the others
     if kind not in _COMMON:
         words = garment_words(garment, colour=False, pattern=False)
         facts.append(Fact(slot, "wearing", words, _of_view(told.wears, slot, kind=kind)))

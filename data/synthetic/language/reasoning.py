@@ -12,7 +12,7 @@ from ..picture.props import BUCKET_SIZES
 from ..picture.scene import Scene
 from ..picture.views import View
 from . import predicates as told
-from .expressions import Expression, fits_only
+from .expressions import Expression, Names, fits_only
 from .facts import Fact, Holds, facts_of
 from .predicates import Truth
 
@@ -89,7 +89,6 @@ def _must_rise(view: View) -> Truth:
 
 
 def _on_the_way(view: View) -> Truth:
-    """Walking or running."""
     moving = told.does(view, "walking"), told.does(view, "running")
     return told.negate(told.all_of(told.negate(truth) for truth in moving))
 
@@ -102,101 +101,46 @@ def _faceless(view: View) -> Truth:
 
 # (wordings, the predicate that each of them stands for)
 RIDDLES: tuple[tuple[tuple[str, ...], Holds], ...] = (
-    (
-        ("the one who could carry more water", "who could bring the most water in one go?",
-         "the person whose container holds the most water"),
-        _most(_bucket, lambda a, b: a > _MARGIN * b),
-    ),
-    (
-        ("the one who is dressed for the coldest weather", "who would freeze last on a winter day?",
-         "the person with the warmest clothes"),
-        _most(_warmth, lambda a, b: a >= b + 2),
-    ),
-    (
-        ("the one dressed for the hottest day", "who would be cold first if it began to snow?"),
-        _most(_coolness, lambda a, b: a >= b + 2),
-    ),
-    (
-        ("the one who would stay dry in the rain", "who is ready for a rain shower?",
-         "the person who does not mind if it starts to rain"),
-        _each(lambda v: told.holds(v, "umbrella")),
-    ),
-    (
-        ("the one whose fingers stay warm in the snow", "who leaves no fingerprints?",
-         "the person who could make a snowball without cold fingers"),
-        _each(lambda v: told.wears(v, "gloves")),
-    ),
-    (
-        ("the one whose eyes are protected from bright light", "who is not dazzled by the sun?",
-         "the person whose eyes can not be seen because of what they wear"),
-        _each(lambda v: told.wears(v, "sunglasses")),
-    ),
-    (
-        ("the one whose face is shaded when the sun is high", "who wears something with a brim or peak?"),
-        _each(_shaded),
-    ),
-    (
-        ("the one who would be first to catch a bus that is about to leave", "who is in the greatest hurry?",
-         "the fastest person in the picture"),
-        _each(lambda v: told.does(v, "running")),
-    ),
-    (
-        ("the one who would have to get up before leaving", "whose legs are resting?",
-         "the person who needs a piece of furniture right now"),
-        _each(_must_rise),
-    ),
-    (
-        ("the one who is trying to catch somebody's eye", "who is saying hello or goodbye?",
-         "the person greeting someone"),
-        _each(lambda v: told.gestures(v, "waving")),
-    ),
-    (
-        ("the one who leaves no footprints at this moment", "whose feet do not touch the ground?",
-         "the person who will land in a moment"),
-        _each(lambda v: told.does(v, "jumping")),
-    ),
-    (
-        ("the one who would feel the grass between the toes", "who has to watch out for broken glass?",
-         "the person who would get wet toes in a puddle"),
-        _each(lambda v: told.negate(told.wears(v, "shoes"))),
-    ),
-    (
-        ("the one who could tell you a story word for word", "who needs good light for what they are doing?"),
-        _each(lambda v: told.holds(v, "book")),
-    ),
-    (
-        ("the one who could start a match", "who has what is needed for a game of catch?"),
-        _each(lambda v: told.holds(v, "ball")),
-    ),
-    (
-        ("the one whose thing would fly away when let go", "who should keep away from sharp needles?"),
-        _each(lambda v: told.holds(v, "balloon")),
-    ),
-    (
-        ("the one who would scrape the skin in a fall on the knees", "who feels the wind on bare knees?"),
-        _each(told.knees_bare),
-    ),
-    (
-        ("the one who does not know the photographer is there", "whose eyes the photographer can not see from here?"),
-        _each(_faceless),
-    ),
-    (
-        ("the one who is too young to drive a car", "who still goes to school?",
-         "the person who would get a child's ticket"),
-        _each(lambda v: told.is_noun(v, "child")),
-    ),
-    (
-        ("the one who has no need of a comb", "whom no hairdresser can help?"),
-        _each(lambda v: told.has_hair(v, style="bald")),
-    ),
-    (
-        ("the one wearing one colour above and below the waist", "whose top and bottom match in colour?"),
-        _each(_upper_and_lower_match),
-    ),
-    (
-        ("the one who will soon be somewhere else", "the person on the way to another place"),
-        _each(_on_the_way),
-    ),
+    (("the one who could carry more water", "who could bring the most water in one go?",
+      "the person whose container holds the most water"), _most(_bucket, lambda a, b: a > _MARGIN * b)),
+    (("the one who is dressed for the coldest weather", "who would freeze last on a winter day?",
+      "the person with the warmest clothes"), _most(_warmth, lambda a, b: a >= b + 2)),
+    (("the one dressed for the hottest day", "who would be cold first if it began to snow?"),
+     _most(_coolness, lambda a, b: a >= b + 2)),
+    (("the one who would stay dry in the rain", "who is ready for a rain shower?",
+      "the person who does not mind if it starts to rain"), _each(lambda v: told.holds(v, "umbrella"))),
+    (("the one whose fingers stay warm in the snow", "who leaves no fingerprints?",
+      "the person who could make a snowball without cold fingers"), _each(lambda v: told.wears(v, "gloves"))),
+    (("the one whose eyes are protected from bright light", "who is not dazzled by the sun?",
+      "the person whose eyes can not be seen because of what they wear"), _each(lambda v: told.wears(v, "sunglasses"))),
+    (("the one whose face is shaded when the sun is high", "who wears something with a brim or peak?"), _each(_shaded)),
+    (("the one who would be first to catch a bus that is about to leave", "who is in the greatest hurry?",
+      "the fastest person in the picture"), _each(lambda v: told.does(v, "running"))),
+    (("the one who would have to get up before leaving", "whose legs are resting?",
+      "the person who needs a piece of furniture right now"), _each(_must_rise)),
+    (("the one who is trying to catch somebody's eye", "who is saying hello or goodbye?",
+      "the person greeting someone"), _each(lambda v: told.gestures(v, "waving"))),
+    (("the one who leaves no footprints at this moment", "whose feet do not touch the ground?",
+      "the person who will land in a moment"), _each(lambda v: told.does(v, "jumping"))),
+    (("the one who would feel the grass between the toes", "who has to watch out for broken glass?",
+      "the person who would get wet toes in a puddle"), _each(lambda v: told.negate(told.wears(v, "shoes")))),
+    (("the one who could tell you a story word for word", "who needs good light for what they are doing?"),
+     _each(lambda v: told.holds(v, "book"))),
+    (("the one who could start a match", "who has what is needed for a game of catch?"),
+     _each(lambda v: told.holds(v, "ball"))),
+    (("the one whose thing would fly away when let go", "who should keep away from sharp needles?"),
+     _each(lambda v: told.holds(v, "balloon"))),
+    (("the one who would scrape the skin in a fall on the knees", "who feels the wind on bare knees?"),
+     _each(told.knees_bare)),
+    (("the one who does not know the photographer is there", "whose eyes the photographer can not see from here?"),
+     _each(_faceless)),
+    (("the one who is too young to drive a car", "who still goes to school?",
+      "the person who would get a child's ticket"), _each(lambda v: told.is_noun(v, "child"))),
+    (("the one who has no need of a comb", "whom no hairdresser can help?"),
+     _each(lambda v: told.has_hair(v, style="bald"))),
+    (("the one wearing one colour above and below the waist", "whose top and bottom match in colour?"),
+     _each(_upper_and_lower_match)),
+    (("the one who will soon be somewhere else", "the person on the way to another place"), _each(_on_the_way)),
 )  # fmt: skip
 
 
@@ -238,7 +182,7 @@ def _lacks(scene: Scene, index: int, *, fact: Fact) -> Truth:
     return told.negate(fact.holds(scene, index))
 
 
-def _ahead_riddles(names: dict[int, str]) -> list[Fact]:
+def _ahead_riddles(names: Names) -> list[Fact]:
     """Riddles about whom another person would meet when walking straight on; names: what to call each."""
     riddles: list[Fact] = []
     for other, name in names.items():
@@ -266,7 +210,7 @@ def _fact(words: tuple[str, ...], truth: Holds) -> Fact:
     return Fact("riddle", "riddle", words, truth, family="reasoning")
 
 
-def riddle_for(scene: Scene, index: int, rng: Random, *, names: dict[int, str]) -> Expression | None:
+def riddle_for(scene: Scene, index: int, rng: Random, *, names: Names) -> Expression | None:
     """A riddle whose answer is this person, if there is one; names: what to call people."""
     if len(scene.views) < 2:
         return None

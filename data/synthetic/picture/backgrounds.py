@@ -202,10 +202,5 @@ def _studio(size_wh: tuple[int, int], horizon: float, rng: Random) -> Image.Imag
 
 
 _PLACES: dict[str, Callable[[tuple[int, int], float, Random], Image.Image]] = {
-    "park": _park,
-    "street": _street,
-    "beach": _beach,
-    "snow": _snow,
-    "room": _room,
-    "studio": _studio,
-}
+    "park": _park, "street": _street, "beach": _beach, "snow": _snow, "room": _room, "studio": _studio,
+}  # fmt: skip

@@ -9,7 +9,6 @@ from .torso import LABELS
 from .wardrobe import HAIR_COLOURS, Garment, Person, shade
 
 HAIR_LABEL, SUNGLASSES_LABEL, FACE_LABEL = 2, 4, 13
-_EAR_DEPTH, _EYE_DEPTH = -0.42, 0.2  # head radii towards the camera; with less, it is on the far side
 
 
 class Head:
@@ -44,11 +43,6 @@ class Head:
         toward = (self.place(axis[None])[0, :2] - self.center) / self.radii
         kept = ~behind | (offset @ toward > 0)  # the rim on the other side is no part of the cap
         return hull(self.center + offset[kept] * self.radii * reach)
-
-    def sees(self, joint: str) -> bool:
-        """Whether a joint of the face is on the side that the camera sees."""
-        depth = (self.skeleton.points[joint][2] - self.skeleton.points["head"][2]) / self.radius
-        return depth > (_EAR_DEPTH if joint.endswith("ear") else _EYE_DEPTH if joint.endswith("eye") else -0.2)
 
 
 def draw_back_hair(pen: Pen, person: Person, skeleton: Skeleton, *, front: bool) -> None:
@@ -114,19 +108,18 @@ def _draw_ears(pen: Pen, person: Person, head: Head, face: int) -> None:
     if person.hair in ("long", "bob", "pigtails"):
         return
     for joint in ("left_ear", "right_ear"):
-        if head.sees(joint):
+        if not head.skeleton.turned_away(joint):
             pen.draw(face, ellipse(head.skeleton.xy(joint), (0.15 * head.radius, 0.24 * head.radius)))
 
 
 def _draw_features(pen: Pen, person: Person, head: Head, face: int) -> None:
-    """Eyes, nose, mouth and beard."""
     skeleton, radius = head.skeleton, head.radius
     if person.beard:
         beard = pen.part(FACE_LABEL, "face", HAIR_COLOURS[person.hair_colour], group=face)
         pen.draw(beard, head.cap(-1.0, 0.72, angle=47))
     dark = pen.part(FACE_LABEL, "face", (36, 28, 30), group=face)
     for joint in ("left_eye", "right_eye"):
-        if head.sees(joint):
+        if not skeleton.turned_away(joint):
             pen.draw(dark, ellipse(skeleton.xy(joint), (0.1 * radius, 0.14 * radius)))
     nose = pen.part(FACE_LABEL, "face", shade(person.skin, 0.82), group=face)
     tip = skeleton.xy("nose")
@@ -142,11 +135,11 @@ def _draw_sunglasses(pen: Pen, head: Head, garment: Garment) -> None:
     """Two lenses, a bridge, and the arms back to the ears."""
     skeleton, radius = head.skeleton, head.radius
     part = pen.part(SUNGLASSES_LABEL, "sunglasses", garment.rgb)
-    eyes = [joint for joint in JOINTS[1:3] if head.sees(joint)]
+    eyes = [joint for joint in JOINTS[1:3] if not skeleton.turned_away(joint)]
     for eye in eyes:
         pen.draw(part, ellipse(skeleton.xy(eye), (0.29 * radius * (0.6 + 0.4 * abs(head.facing)), 0.25 * radius)))
         ear = eye.replace("eye", "ear")
-        if head.sees(ear):
+        if not skeleton.turned_away(ear):
             pen.draw(part, capsule(skeleton.xy(eye), skeleton.xy(ear) - (0, 0.12 * radius), radii=(0.06 * radius,) * 2))
     if len(eyes) == 2:
         pen.draw(part, capsule(skeleton.xy(eyes[0]), skeleton.xy(eyes[1]), radii=(0.07 * radius,) * 2))

@@ -126,7 +126,6 @@ def _light(groups: np.ndarray, style: Style) -> np.ndarray:
 
 
 def _draw_patterns(picture: Image.Image, part_map: PartMap) -> None:
-    """Draws stripes, checks and dots onto `picture`."""
     parts = part_map.map()
     for number, part in enumerate(part_map.parts):
         pattern, second, period = part.fabric

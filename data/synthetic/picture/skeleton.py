@@ -9,14 +9,13 @@ from random import Random
 
 import numpy as np
 
+from ....utils.keypoints import KEYPOINT_NAMES
 from .wardrobe import Person
 
-JOINTS = (
-    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
-    "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
-    "right_ankle",
-)  # fmt: skip
+JOINTS = KEYPOINT_NAMES
 SIDES = ("left", "right")
+# Head radii towards the camera; a joint of the face with less is on the far side of the head.
+_FACE_DEPTHS = dict(zip(JOINTS, (-0.2, 0.2, 0.2, -0.42, -0.42), strict=False))
 PITCH = np.deg2rad(9.0)  # the camera looks down a little
 
 Vector = tuple[float, float, float]
@@ -115,6 +114,11 @@ class Skeleton:
     def depth(self, name: str) -> float:
         """How far a point is in front of (+) or behind (-) the pelvis, in body heights."""
         return float(self.points[name][2] - self.points["pelvis"][2]) / self.size
+
+    def turned_away(self, joint: str) -> bool:
+        """Whether a joint of the face is on the side of the head that the camera does not see."""
+        depth = (self.points[joint][2] - self.points["head"][2]) / self.head_radius
+        return bool(depth < _FACE_DEPTHS[joint])
 
 
 def sample_pose(rng: Random) -> Pose:
@@ -222,7 +226,7 @@ def _body_points(person: Person, pose: Pose) -> dict[str, np.ndarray]:
 
 
 def _face_points(radius: float) -> np.ndarray:
-    """Nose, eyes and ears, [5, 3] (left, up, forward) from the head's middle."""
+    """[5, 3] (left, up, forward) from the head's middle."""
     face = ((0, -0.12, 1.0), (0.36, 0.12, 0.86), (-0.36, 0.12, 0.86), (0.9, 0.0, -0.05), (-0.9, 0.0, -0.05))
     return np.array(face) * radius
 

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .limbs import ARM_LABELS
 from .part_map import NOBODY, SCALE, PartMap
 from .skeleton import JOINTS, Pose, Skeleton
+from .torso import LABELS
 from .wardrobe import RGB, Person
 
 # A region is seen when all its points are in the picture with nobody and nothing in front. Files hold these names.
@@ -18,7 +20,6 @@ _REGIONS = {
     "legs": ("left_hip", "right_hip", "left_knee", "right_knee"),
     "feet": ("left_ankle", "right_ankle"),
 }
-_ARMS, _GLOVE = {"left": 14, "right": 15}, 3  # CIHP classes
 # px of the label map from which a thing can be recognised
 _MIN_AREAS = {"top": 70, "outer": 90, "dress": 110, "bottom": 70, "hair": 14, "prop": 25}
 _MIN_AREA = 14
@@ -81,9 +82,9 @@ def look_at(part_map: PartMap, actors: list[Actor], skeletons: list[Skeleton], w
                 areas[slot] = areas.get(slot, 0) + count
         free = own | ((owners == NOBODY) & ~things)
         seen = {name for name, points in _REGIONS.items() if _seen(skeleton, points, free)}
-        for side, label in _ARMS.items():
+        for side, label in ARM_LABELS.items():
             hand = f"{side}_hand"
-            if _seen(skeleton, (hand,), own) and _at(skeleton.xy(hand), labels) in (label, _GLOVE):
+            if _seen(skeleton, (hand,), own) and _at(skeleton.xy(hand), labels) in (label, LABELS["gloves"]):
                 seen.add(hand)
         views.append(
             View(
@@ -122,12 +123,9 @@ def _seen(skeleton: Skeleton, points: tuple[str, ...], free: np.ndarray) -> bool
 
 def _keypoints(skeleton: Skeleton, free: np.ndarray) -> np.ndarray:
     """COCO's joints, float64 [17, 2] px; (0, 0) where outside the picture, turned away, or behind somebody else."""
-    radius, head = skeleton.head_radius, skeleton.points["head"]
     rows = np.zeros((len(JOINTS), 2))
     for row, name in enumerate(JOINTS):
-        depth = (skeleton.points[name][2] - head[2]) / radius
-        away = row < 5 and depth < (-0.42 if name.endswith("ear") else 0.2 if name.endswith("eye") else -0.2)
-        if not away and _seen(skeleton, (name,), free):
+        if not (row < 5 and skeleton.turned_away(name)) and _seen(skeleton, (name,), free):
             rows[row] = skeleton.xy(name)
     return rows
 

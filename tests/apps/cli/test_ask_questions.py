@@ -1,11 +1,15 @@
 """What `refhcm ask` asks: pictures in folders, tables of pairs, and options that do not go together."""
 
+import io
+import os
 from pathlib import Path
 
 import pytest
 from asking import Model, failed, lines, run
+from PIL import Image
 
 from refhcm.apps.cli.ask.questions import pictures, read_pairs
+from refhcm.data.pictures import open_picture
 from refhcm.inference import loading
 from refhcm.utils.errors import DataError
 
@@ -27,6 +31,11 @@ def model(monkeypatch):
         ("a.txt", "x.jpg\tred, tall\n", [("x.jpg", "red, tall")]),
         ("a.csv", "x.jpg,the man,\n", [("x.jpg", "the man")]),
         ("a.txt", "x.jpg,größer\n", [("x.jpg", "größer")]),
+        # between tabs a quote is a letter
+        ("a.tsv", 'x.jpg\t"the tall\ny.jpg\ta man\n', [("x.jpg", '"the tall'), ("y.jpg", "a man")]),
+        ("a.txt", 'image\ttext\nx.jpg\t"left" man\ny.jpg\t"b"\n', [("x.jpg", '"left" man'), ("y.jpg", '"b"')]),
+        ("a.tsv", 'x.jpg\t6\'2" tall\ny.jpg\t""\n', [("x.jpg", "6'2\" tall"), ("y.jpg", '""')]),
+        ("a.csv", 'x.jpg,"a ""tall"" man"\ny.jpg,6\'2" tall\n', [("x.jpg", 'a "tall" man'), ("y.jpg", "6'2\" tall")]),
     ],
 )
 def test_tables(tmp_path, name, text, pairs):
@@ -48,7 +57,12 @@ def test_tables(tmp_path, name, text, pairs):
         (b"image,text\nx.jpg,the man, in red\n", r"a.csv:2: expected image, text; got 'x.jpg', 'the man', ' in red'"),
         (b"id,image,text\n1,x.jpg,the man, in red\n", r"a.csv:2: expected id, image, text; got"),
         (b"x.jpg,caf\xe9\n", "is not a table in UTF-8"),
-        (b"x.jpg,a\0\n" + b'"' + b"x" * 200_000, "is not a table|the text is missing"),
+        (b"x.jpg,a\0\n" + b'"' + b"x" * 200_000, "a.csv:2: cannot be read as CSV .*field larger"),
+        (b'x.jpg,a\ny.jpg,"the tall\nz.jpg,b\nz.jpg,c\n', "a.csv:2: cannot be read as CSV .* is never closed"),
+        (b'x.jpg,"the tall\ny.jpg,"the short"\nz.jpg,b\n', "a.csv:1: cannot be read as CSV .* is never closed"),
+        (b'x.jpg,"left" man\n', "a.csv:1: cannot be read as CSV .* is never closed"),
+        (b'id,image,text\n"1\n2",x.jpg,a\n3,y.jpg,\n', "a.csv:4: .*the text is missing"),
+        (b'id,image,text\n3,y.jpg,"\n\n"\n', "a.csv:2: .*the text is missing"),
     ],
 )
 def test_broken_tables(tmp_path, text, message):
@@ -64,7 +78,99 @@ def test_a_table_is_asked(model, photos, tmp_path, capsys):
     assert [line["image"] for line in lines(out)] == [str(photos / "a.png"), str(photos / "gone.png")]
     assert "gone.png" in lines(out)[1]["error"]
     assert run("--pairs", tmp_path / "none.csv", "--out", out) == 2
-    assert "none.csv: cannot be read: No such file" in failed(capsys)
+    assert "none.csv: no such file" in failed(capsys)
+
+
+def test_names_that_are_too_long_are_errors_of_their_own(model, photos, tmp_path, capsys):
+    out, long = tmp_path / "a.jsonl", "n" * 300
+    (photos / "pairs.csv").write_text(f"a.png,a man\n{long}.png,a man\n{long}/{long}.png,a man\nb.jpg,a man\n")
+    assert run("--pairs", photos / "pairs.csv", "--out", out) == 1
+    assert ["error" in line for line in lines(out)] == [False, True, True, False]
+    assert "too long" in lines(out)[1]["error"]
+    assert run(photos / long, "--text", "a man") == 2
+    assert "no such file or folder" in failed(capsys)
+
+
+def test_only_regular_files_of_bounded_size_are_read(model, photos, tmp_path, capsys):
+    os.mkfifo(photos / "pipe.png")
+    (photos / "sparse.png").touch()
+    os.truncate(photos / "sparse.png", 12 * 2**30)
+    out = tmp_path / "a.jsonl"
+    asked = (photos / "pipe.png", photos / "sparse.png", "/dev/zero", photos / "b.jpg")
+    assert run(*asked, "--text", "a man", "--out", out) == 1
+    messages = [line.get("error", "answered") for line in lines(out)]
+    expected = ("no regular file", "holds more than", "no regular file", "answered")
+    assert all(word in message for word, message in zip(expected, messages, strict=True))
+    for table in (photos / "pipe.png", photos):
+        assert run("--pairs", table, "--out", out) == 2
+        assert "is no regular file" in failed(capsys)
+    assert run("--pairs", photos / "sparse.png", "--out", out) == 2
+    assert "expected at most" in failed(capsys)
+    assert run(photos / "a.png", "--text", "a", "--out", photos / "sparse.png") == 2
+    assert "sparse.png:1: is not an answer" in failed(capsys)
+
+
+def test_linked_folders(model, tmp_path, capsys):
+    """They are followed; a loop is walked once, a broken link is no picture."""
+    inside, elsewhere = tmp_path / "inside", tmp_path / "elsewhere"
+    for folder in (inside / "deep", elsewhere / "more"):
+        folder.mkdir(parents=True)
+        Image.new("RGB", (9, 9)).save(folder / "a.png")
+    (inside / "linked").symlink_to(elsewhere)
+    (inside / "deep" / "loop").symlink_to(inside)
+    (elsewhere / "back").symlink_to("../elsewhere")
+    (elsewhere / "broken.png").symlink_to("gone.png")
+    (elsewhere / "self").symlink_to("self")
+    (elsewhere / "b.png").symlink_to("more/a.png")
+    found = [Path(path).relative_to(inside).as_posix() for path in pictures([str(inside)])]
+    assert found == ["deep/a.png", "linked/b.png", "linked/more/a.png"]
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "linked").symlink_to(inside / "deep")
+    found = [Path(path).relative_to(tmp_path).as_posix() for path in pictures([str(tmp_path / "only")])]
+    assert found[0] == "only/linked/a.png"
+    assert len(found) == 3  # the loop leads to `inside`, whose `deep` is the linked folder itself
+
+
+def test_a_folder_that_cannot_be_listed(model, photos, capsys, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert run(photos, "--text", "a man") == 2
+    assert "deep: cannot be listed (Permission denied)" in failed(capsys)
+
+
+HEIC = b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + b"\0" * 99
+
+
+@pytest.mark.parametrize("head", [HEIC, HEIC.replace(b"mif1", b"heic", 1), HEIC.replace(b"mif1heic", b"heixmsf1")])
+def test_heic_without_its_reader(model, photos, tmp_path, monkeypatch, head):
+    monkeypatch.setattr("refhcm.data.pictures.picture_formats", lambda: ("JPEG", "PNG"))
+    for name in ("IMG_1.HEIC", "b.heif", "c.jpg"):
+        (photos / name).write_bytes(head)
+    out = tmp_path / "a.jsonl"
+    assert run(photos, "--text", "a man", "--out", out) == 1
+    errors = {Path(line["image"]).name: line["error"] for line in lines(out) if "error" in line}
+    assert sorted(errors) == ["IMG_1.HEIC", "b.heif", "c.jpg"]
+    assert all(error.endswith("HEIC: pip install pillow-heif") for error in errors.values())
+
+
+def test_an_avif_is_no_heic():
+    data = io.BytesIO()
+    Image.new("RGB", (16, 8), "red").save(data, "AVIF")
+    assert open_picture(data.getvalue()).size == (16, 8)
+
+
+@pytest.mark.parametrize("box", ["-5,10,200,250", "-5.5,-.5,20,30", "-.5,1,2e1,3", "-1e1,-2,3,4", "5,-6,7,8"])
+@pytest.mark.parametrize("form", [("--box", "{}"), ("--box={}",)])
+def test_negative_boxes(model, photos, tmp_path, box, form):
+    out = tmp_path / "a.jsonl"
+    assert run(photos / "a.png", *(part.format(box) for part in form), "--out", out) == 0
+    assert lines(out)[0]["question"] == {"describe": [float(number) for number in box.split(",")]}
 
 
 def test_a_pictures_path_may_start_at_the_working_folder(photos, tmp_path, monkeypatch):
@@ -110,7 +216,7 @@ def test_what_does_not_go_together(model, arguments, message, capsys):
 
 
 @pytest.mark.parametrize(
-    "option", ["--box=1,2,3", "--box=3,0,1,9", "--box=a,b,c,d", "--box=nan,0,1,1", "--batch-size=0"]
+    "option", ["--box=1,2,3", "--box=-1,2,3", "--box=3,0,1,9", "--box=a,b,c,d", "--box=nan,0,1,1", "--batch-size=0"]
 )
 def test_wrong_options(model, option, capsys):
     with pytest.raises(SystemExit, match="2"):

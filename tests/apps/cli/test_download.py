@@ -188,8 +188,8 @@ def test_the_dataset_is_chosen_and_unpacked(server, tmp_path, capsys):
     server.hub["datasets/JJJYmmm/RefHCM-dataset"] = {
         "README.md": b"card",
         ".gitattributes": b"",
-        "../outside.tsv": b"",
-        "/tmp/outside.tsv": b"",
+        "rpar/half.tsv.part": b"",
+        "rpar/half.tsv.part.etag": b"",
         "rpar/refcihp_val.tsv": b"row",
         "rpar/annos.zip": archive(picture="p"),
         "rkpt/rkpt_train.tsv": b"rows",
@@ -202,6 +202,39 @@ def test_the_dataset_is_chosen_and_unpacked(server, tmp_path, capsys):
     assert run("dataset", "--root", tmp_path) == 0
     assert capsys.readouterr().out.count("already there") == 2
     assert sorted(tree(tmp_path / "dataset")) == ["rkpt/rkpt_train.tsv", "rpar/annos/picture", "rpar/refcihp_val.tsv"]
+
+
+HOSTILE = [
+    "../out.tsv",
+    "/tmp/out.tsv",
+    "rpar/../../out.tsv",
+    "C:\\out.tsv",
+    "..\\out.tsv",
+    "a\x1b]0;x\x07.tsv",
+    "a\nb",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_that_lead_outside_are_left_out_and_said(server, tmp_path, capsys, name):
+    server.hub["datasets/JJJYmmm/RefHCM-dataset"] = {name: b"bad", "rpar/good.tsv": b"row"}
+    assert run("dataset", "--root", tmp_path / "root") == 0
+    assert tree(tmp_path) == {"root/dataset/rpar/good.tsv": b"row"}
+    first, second = capsys.readouterr().out.splitlines()
+    assert "left out" in first
+    assert first.isprintable()
+    assert second.endswith("good.tsv: 3 bytes")
+
+
+def test_escape_codes_do_not_reach_the_terminal(server, tmp_path, capsys):
+    server.hub["models/a/b"] = {"\x1b[2Jx\u202e\r\nerror: y": b"1"}
+    assert run("refhcm", "--root", tmp_path, "--repo", "a/b") == 2
+    (message,) = capsys.readouterr().err.splitlines()
+    assert message.endswith(r"holds no refhcm.pt; it holds \x1b[2Jx\u202e error: y")
+    server.answers["dict.txt"] = 404, {"Content-Type": "text/\x1b[2J"}, []
+    assert run("vocabulary", "--root", tmp_path, "--from", f"{server.url}/\x1b[2J") == 2
+    (message,) = capsys.readouterr().err.splitlines()
+    assert message.isprintable()
 
 
 def test_files_of_one_name_in_the_dataset(server, tmp_path, capsys):

@@ -97,3 +97,22 @@ def test_mean_of_tokenizers(golden, tmp_path):
     assert mean.keys() == weights.keys()
     for name, value in mean.items():
         torch.testing.assert_close(value, weights[name] / 2)
+
+
+@pytest.mark.parametrize("spelling", ["one.pt", "./one.pt", "link.pt"])
+def test_a_checkpoint_is_not_overwritten_by_its_export(two, tmp_path, monkeypatch, capsys, spelling):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link.pt").symlink_to("one.pt")
+    before = (tmp_path / "one.pt").read_bytes()
+    assert refhcm("export", "two.pt", "one.pt", spelling) == 2
+    assert "is one of the checkpoints, which would be lost" in capsys.readouterr().err
+    assert refhcm("export", "one.pt", spelling, "out.pt") == 2
+    assert "is named twice" in capsys.readouterr().err
+    assert (tmp_path / "one.pt").read_bytes() == before
+
+
+def test_a_tokenizer_is_not_overwritten_either(golden, tmp_path, capsys):
+    own = tmp_path / "model.ckpt"
+    own.write_bytes((golden / "vqgan" / "model.ckpt").read_bytes())
+    assert refhcm("export", str(own), str(own)) == 2
+    assert "would be lost" in capsys.readouterr().err

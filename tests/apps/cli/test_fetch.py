@@ -177,7 +177,6 @@ def test_archives_with_and_without_their_own_folder(tmp_path, prefix):
     with zipfile.ZipFile(tmp_path / "annos.zip", "w") as archive:
         archive.writestr(f"{prefix}imgs/a.jpg", "a")
         archive.writestr(f"{prefix}gts/a.npy", "b")
-        archive.writestr("../outside", "c") if not prefix else None
     unpack(tmp_path / "annos.zip", tmp_path / "annos")
     assert (tmp_path / "annos" / "imgs" / "a.jpg").read_text() == "a"
     assert (tmp_path / "annos" / "gts" / "a.npy").read_text() == "b"
@@ -206,6 +205,35 @@ def test_an_archive_that_cannot_be_read_to_its_end(tmp_path, damage):
     with pytest.raises(FetchError, match=r"annos.zip: cannot be unpacked"):
         unpack(path, tmp_path / "annos")
     assert not (tmp_path / "annos").exists()
+
+
+@pytest.mark.parametrize("name", ["../outside", "/outside", "a/../../outside", "C:\\outside", "a\x1b[2J"])
+def test_an_archive_with_a_name_that_leads_outside(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "annos.zip", "w") as archive:
+        archive.writestr("good", "a")
+        archive.writestr(name, "b")
+    with pytest.raises(FetchError, match=r"annos.zip: cannot be unpacked: it holds .*, which leads out of the folder"):
+        unpack(tmp_path / "annos.zip", tmp_path / "annos")
+    assert names(tmp_path) == ["annos.zip"]
+
+
+def test_a_truncated_archive(tmp_path):
+    with zipfile.ZipFile(tmp_path / "whole.zip", "w") as archive:
+        archive.writestr("a", bytes(5000))
+    (tmp_path / "annos.zip").write_bytes((tmp_path / "whole.zip").read_bytes()[:3000])
+    with pytest.raises(FetchError, match=r"annos.zip: cannot be unpacked: File is not a zip file"):
+        unpack(tmp_path / "annos.zip", tmp_path / "annos")
+    assert names(tmp_path) == ["annos.zip", "whole.zip"]
+
+
+def test_a_folder_to_unpack_to_that_is_a_symlink(tmp_path):
+    with zipfile.ZipFile(tmp_path / "annos.zip", "w") as archive:
+        archive.writestr("a", "new")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "annos.part").symlink_to(tmp_path / "mine")
+    with pytest.raises(FetchError, match=r"annos.zip: cannot be unpacked: .*File exists"):
+        unpack(tmp_path / "annos.zip", tmp_path / "annos")
+    assert names(tmp_path / "mine") == []
 
 
 def test_sizes_to_read():

@@ -16,7 +16,9 @@ from refhcm.models.refhcm import Network, NetworkConfig
 from refhcm.models.vqgan.config import read_config
 from refhcm.utils.checkpoints import read_checkpoint
 
-SIZE = {"arch": "refhcm_test", "encoder_layers": 1, "decoder_layers": 1, "resnet_width": 8, "task": "rkpt"}
+SIZE = {"arch": "refhcm_test", "encoder_layers": 1, "decoder_layers": 1, "resnet_width": 8, "task": "rkpt"} | {
+    "num_bins": 20, "code_dict_size": 8, "patch_image_size": 64,
+}  # fmt: skip
 SYMBOLS = 40
 
 
@@ -100,19 +102,20 @@ def test_what_is_missing_dropped_and_extended(weights, tmp_path, capsys):
     changed["encoder.embed_image_positions.weight"] = weights["encoder.embed_image_positions.weight"][:5]
     path = write(tmp_path / "a.pt", changed)
     facts = describe(path)
-    assert facts["loads"]
+    assert not facts["loads"]
     assert facts["missing"] == ["encoder.pos_ln.weight"]
     assert facts["dropped"] == ["classification_heads.x.weight"]
     assert facts["extended"] == ["encoder.embed_image_positions.weight"]
-    assert cli.main(["info", str(path)]) == 0
-    assert "yes, but 1 weights are missing and keep random values" in capsys.readouterr().out
+    assert cli.main(["info", str(path)]) == 1
+    lacking = "encoder.pos_ln.weight, encoder.embed_image_positions.weight (2 in all)"
+    assert f"no: lacks all or part of {lacking}: answers would be random" in capsys.readouterr().out
 
 
 def test_a_vocabulary_of_another_size(weights, world, tmp_path):
     path = write(tmp_path / "a.pt", weights)
     facts = describe(path, bpe_dir=world / "bpe")
-    assert facts["loads"]
-    assert facts["extended"] == ["encoder.embed_tokens.weight"]
+    assert not facts["loads"]
+    assert f"knows {SYMBOLS} symbols, but the vocabulary has 289" in facts["problem"]
     assert "dict.txt" in describe(path, bpe_dir=tmp_path)["problem"]
 
 
@@ -153,7 +156,7 @@ def test_a_checkpoint_without_settings_or_embedding(weights, tmp_path):
     without = {name: value for name, value in weights.items() if "embed_tokens" not in name and "output_p" not in name}
     facts = describe(write(tmp_path / "b.pt", without))
     assert "holds no embedding" in facts["problem"]
-    assert facts["vocabulary_rows"] is None
+    assert "vocabulary_rows" not in facts
 
 
 def test_the_old_file_format(weights, tmp_path):

@@ -50,6 +50,58 @@ def test_scores_rank_the_results(files, scores, expected, capsys):
     assert json.loads(capsys.readouterr().out)["oks_ap50"] == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("ids", "answered"),
+    [
+        ([791, 5], ["791", "5"]),
+        ([791, 5], [791, 5]),
+        (["7_91", "79_1"], ["7_91", "79_1"]),
+        (["b2", "a1"], ["b2", "a1"]),
+        (["1", "2"], ["1", "2"]),
+        (["1", "2"], [1, 2]),
+        (["07", "7"], ["07", "7"]),
+        (["größer", ""], ["größer", ""]),
+        ([10**30, 5], [str(10**30), "5"]),
+    ],
+)
+def test_ids_are_the_annotation_files_own(files, capsys, ids, answered):
+    assert refhcm("score-coco", *renamed(files, ids, answered)) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert scores["oks_ap50"] == pytest.approx(51 / 101)
+
+
+@pytest.mark.parametrize(
+    ("ids", "answered", "message"),
+    [
+        ([791, 5], ["79_1", "5"], r"1 missing (such as [791]), 1 unknown (such as ['79_1'])"),
+        ([1, 2], ["01", "2"], "unknown (such as ['01'])"),
+        ([1, 2], [" 1", "2"], "unknown (such as [' 1'])"),
+        ([1, 2], [1.7, 2], "`uniq_id` 1.7"),
+        ([1, 2], [True, 2], "`uniq_id` True"),
+        ([1, 2], [None, 2], "`uniq_id` None"),
+        ([1, 2], [1, "1"], "occurs twice"),
+        ([1, "1"], [1, 2], "expected COCO-style JSON"),
+        ([1.5, 2], [1, 2], "ids must be whole numbers, or all of them texts"),
+        ([True, 2], [1, 2], "ids must be whole numbers"),
+    ],
+)
+def test_other_ids_are_errors(files, capsys, ids, answered, message):
+    assert refhcm("score-coco", *renamed(files, ids, answered)) == 2
+    assert message in capsys.readouterr().err
+
+
+def renamed(files, ids, answered):
+    """Both files with other ids; results are in another order, and the right one has the higher score."""
+    truth, found = (json.loads((files / name).read_text()) for name in ("truth.json", "found.json"))
+    for image, annotation, i in zip(truth["images"], truth["annotations"], ids, strict=True):
+        image["id"] = annotation["image_id"] = i
+    for record, i, score in zip(found, answered, (0.9, 0.1), strict=True):
+        record |= {"uniq_id": i, "score": score}
+    (files / "truth2.json").write_text(json.dumps(truth))
+    (files / "found2.json").write_text(json.dumps(found[::-1]))
+    return str(files / "truth2.json"), str(files / "found2.json")
+
+
 ZEROS = f'"uniq_id": "7", "keypoints": {[0] * 34}'
 
 

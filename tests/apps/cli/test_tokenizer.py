@@ -127,6 +127,35 @@ def test_other_settings_are_not_resumed(world, capsys):
     assert "was trained with seed 0, now it is 3" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("before", "now"), [(0.5, 1.0), (1.0, 0.5)])
+def test_another_weight_of_the_codebook_is_not_resumed(world, capsys, before, now):
+    def write(weight):
+        params = TINY | {"lossconfig": {"params": {"codebook_weight": weight}}}
+        (world / "model.yaml").write_text(yaml.safe_dump({"model": {"params": params}}))
+
+    write(before)
+    assert train(world) == 0
+    write(now)
+    assert train(world) == 2
+    assert f"was trained with codebook_weight {before}, now it is {now}" in capsys.readouterr().err
+
+
+def test_an_older_run_had_the_published_weight(world):
+    assert train(world) == 0
+    checkpoint = torch.load(world / "run" / "model.ckpt", weights_only=True)
+    del checkpoint["settings"]["codebook_weight"]
+    torch.save(checkpoint, world / "run" / "model.ckpt")
+    assert train(world) == 0
+
+
+def test_settings_of_another_training_are_named(world, caplog):
+    params = TINY | {"ckpt_path": "old.ckpt", "lossconfig": {"params": {"disc_weight": 0.8}}}
+    (world / "model.yaml").write_text(yaml.safe_dump({"model": {"params": params}}))
+    assert train(world) == 0
+    for name in ("ckpt_path", "lossconfig.params: 'disc_weight'"):
+        assert f"model.yaml: {name} is not used" in caplog.text
+
+
 def test_dead_codes_are_revived(world):
     settings = TokenizerSettings(updates=1000, batch_size=2, lr=1e-3, seed=0)
     crops = TrainingCrops(MaskRows(open_table(world / "rows.tsv"), world), (32, 24), seed=0)

@@ -1,5 +1,7 @@
 """`refhcm view` on the drawn world."""
 
+import base64
+import io
 import json
 import subprocess
 import sys
@@ -125,6 +127,33 @@ def test_codes_are_decoded_into_the_box(world, tmp_path):
     assert row.prediction.label_map[3:20, 2:10].unique().tolist() == [13]
     assert row.prediction.label_map.sum() == 13 * 8 * 17
     assert set(view.scores(row)) == {"IoU", "mIoU"}
+
+
+def test_ignored_pixels_are_neither_drawn_nor_scored(world, tmp_path):
+    rows = rows_of(world / "rpar" / "val.tsv")
+    mask = np.load(world / "rpar" / "annos" / "gts" / rows[0][4])
+    np.save(world / "rpar" / "annos" / "gts" / "ignored.npy", np.where(mask > 0, 255, 0))
+    (tmp_path / "rows.tsv").write_text("\t".join([*rows[0][:4], "ignored.npy", rows[0][5]]) + "\n")
+    (row,) = read(world, "rpar", file=tmp_path / "rows.tsv", rows=slice(0, 1))
+    (plain,) = read(world, "rpar", file="rpar/val.tsv", rows=slice(0, 1))
+    assert (np.asarray(view.tile(row)) != np.asarray(view.tile(plain))).any()
+    view.sheet([row], 1)
+    guess = torch.where(torch.from_numpy(mask) > 0, 13, 0)
+    answered = view.Row(row.annotation, row.truth, view.Shown(row.truth.box_xyxy, label_map=guess))
+    assert view.scores(answered)["mIoU"] == 1
+
+
+def test_a_turned_picture_is_remarked(world, tmp_path, caplog):
+    row = rows_of(world / "rkpt" / "val.tsv")[0]
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    file = io.BytesIO()
+    Image.open(io.BytesIO(base64.b64decode(row[5]))).save(file, "PNG", exif=exif)
+    lines = ["\t".join([*row[:5], base64.b64encode(file.getvalue()).decode()]) + "\n"] * 2
+    (tmp_path / "rows.tsv").write_text("".join(lines))
+    read(world, "rkpt", file=tmp_path / "rows.tsv")
+    (message,) = caplog.messages
+    assert message.startswith(f"{tmp_path / 'rows.tsv'}:1: the picture is turned upright by its EXIF orientation")
 
 
 def test_codes_need_a_tokenizer(world, tmp_path):

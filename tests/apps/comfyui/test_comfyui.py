@@ -136,6 +136,27 @@ def test_pixels_survive_conversion():
     assert np.asarray(comfyui.read_images(torch.tensor([[[[-1.0, 0.5, 2.0]]]]))[0]).tolist() == [[[0, 128, 255]]]
 
 
+def test_grey_is_three_equal_channels(model):
+    """Some nodes give masks and depth maps as an IMAGE of one channel."""
+    grey = torch.rand(2, 4, 6, 1)
+    for picture, values in zip(comfyui.read_images(grey), grey, strict=True):
+        assert (np.asarray(picture) == (values * 255).round().numpy().astype(np.uint8)).all()
+        assert picture.mode == "RGB"
+    drawn = comfyui.AskRefHCM().ask(model, grey, "a man", **WANTED)[0]
+    assert drawn.shape == (2, 4, 6, 3)
+    (caption,) = comfyui.DescribeRefHCM().describe(model, grey, torch.ones(1, 4, 6))
+    assert caption == ["at [0.0, 0.0, 6.0, 4.0]"] * 2
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 6, 2), (1, 4, 6, 5), (4, 6, 3), (1, 4, 6, 0)])
+def test_other_shapes_are_no_picture(model, shape):
+    image, message = torch.zeros(shape), r"^image: needs the shape \[B, H, W, 3\], or 1 or 4 channels, got \["
+    with pytest.raises(UserError, match=message):
+        comfyui.AskRefHCM().ask(model, image, "a man", **WANTED)
+    with pytest.raises(UserError, match=message):
+        comfyui.DescribeRefHCM().describe(model, image, torch.ones(1, 4, 6))
+
+
 def test_a_mask_names_the_person(model):
     mask = torch.zeros(1, 8, 12)  # twice the picture's size
     mask[0, 2:4, 6:12] = 1

@@ -26,6 +26,7 @@ def server(tmp_path_factory):
     server = Server("--device=cpu", log=log)
     yield server
     assert server.stop() == 0
+    assert not list(server.temporary.iterdir())
     assert "Traceback" not in log.read_text()
 
 

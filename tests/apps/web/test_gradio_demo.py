@@ -15,7 +15,7 @@ gr = pytest.importorskip("gradio", reason="the page needs the `demo` extra")
 
 from commands import parsed, refhcm  # noqa: E402
 
-from refhcm.apps.web import command  # noqa: E402
+from refhcm.apps.web import command, stopping  # noqa: E402
 from refhcm.apps.web.asking import Asking  # noqa: E402
 from refhcm.apps.web.components import Picture  # noqa: E402
 from refhcm.apps.web.kinds import KINDS  # noqa: E402
@@ -236,7 +236,7 @@ def test_mistakes_are_one_line(options, message, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
-    monkeypatch.setattr(command.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(stopping.signal, "signal", lambda *_: None)
     assert refhcm("web", *options) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -253,7 +253,7 @@ import os, signal, sys
 from pathlib import Path
 from refhcm.apps.cli.main import main
 from refhcm.apps.web import command
-def run(args):
+def run(args, folder):
     Path(os.environ["GRADIO_TEMP_DIR"], "visitor.jpg").touch()
     signal.raise_signal(signal.SIGHUP)
     print("went on")

@@ -32,6 +32,7 @@ def server(options, tmp_path_factory):
     server = Server(f"--checkpoint={checkpoint}", *flags, log=tmp_path_factory.mktemp("page") / "log.txt")
     yield server
     assert server.stop() == 0
+    assert not list(server.temporary.iterdir())
     assert "Traceback" not in server.log.read_text()
 
 

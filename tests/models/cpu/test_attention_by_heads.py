@@ -5,10 +5,17 @@ import torch
 import torch.nn.functional as F
 
 from refhcm.models.refhcm.attention import Attention
+from refhcm.models.refhcm.config import NetworkConfig
 from refhcm.models.refhcm.cpu import attention_by_heads as module
 from refhcm.models.refhcm.cpu.attention_by_heads import attention_by_heads, faster_by_heads
 
 BATCH, HEADS, LENGTH, WIDTH = 2, 3, 520, 16
+CONFIG = NetworkConfig(
+    encoder_embed_dim=HEADS * WIDTH,
+    encoder_attention_heads=HEADS,
+    decoder_attention_heads=HEADS,
+    scale_heads=True,
+)
 
 
 def inputs(*, biases):
@@ -48,7 +55,7 @@ def test_where_it_is_used(monkeypatch):
     assert not faster_by_heads(q.to("meta"), keys.to("meta"))
     with torch.enable_grad():
         assert not faster_by_heads(q, keys)
-    attention = Attention(HEADS * WIDTH, HEADS, dropout=0.0, scale_factor=2.0, scale_heads=True).bfloat16()
+    attention = Attention(CONFIG, HEADS).bfloat16()
     x = torch.randn(BATCH, LENGTH, HEADS * WIDTH, dtype=torch.bfloat16)
     bias, attn_mask = torch.randn(1, HEADS, LENGTH, LENGTH).bfloat16(), torch.zeros(BATCH, 1, 1, LENGTH).bfloat16()
     attn_mask[1, ..., -9:] = -torch.inf

@@ -6,10 +6,17 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from refhcm.models.refhcm.attention import Attention
+from refhcm.models.refhcm.config import NetworkConfig
 from refhcm.models.refhcm.cpu import biased_attention as module
 from refhcm.models.refhcm.cpu.biased_attention import biased_attention
 
 BATCH, HEADS, LENGTH, STATES, WIDTH = 3, 4, 5, 7, 6
+CONFIG = NetworkConfig(
+    encoder_embed_dim=HEADS * WIDTH,
+    encoder_attention_heads=HEADS,
+    decoder_attention_heads=HEADS,
+    scale_heads=False,
+)
 
 
 def inputs(*, biases):
@@ -71,7 +78,7 @@ def test_half_precision_stays_half(dtype):
 
 def test_other_devices_have_a_kernel_of_their_own(monkeypatch):
     """There torch's own kernel has a gradient for the bias."""
-    layer = Attention(HEADS * WIDTH, HEADS, dropout=0.0, scale_factor=2.0, scale_heads=False)
+    layer = Attention(CONFIG, HEADS)
     x, bias = torch.randn(BATCH, LENGTH, HEADS * WIDTH), torch.randn(1, HEADS, LENGTH, LENGTH, requires_grad=True)
 
     def refuse(*_, **__):

@@ -1,0 +1,52 @@
+"""Serves the page with gradio, behind the gate, until the first signal."""
+
+import time
+from pathlib import Path
+
+import gradio as gr
+from gradio.tunneling import CURRENT_TUNNELS
+from starlette.middleware import Middleware
+
+from ...data.pictures import MAX_BYTES
+from .folder import Folder
+from .gate import Gate
+from .page import EXAMPLES, THEME
+
+CLOSE_SECONDS = 5  # for requests that run when the page ends
+
+
+def serve(page: gr.Blocks, folder: Folder, *, host: str, port: int, share: bool) -> None:
+    """Serves until KeyboardInterrupt; afterwards nothing writes to the folder. OSError: cannot listen there."""
+    with folder.swept():
+        try:
+            page.launch(
+                server_name=host,
+                server_port=port,
+                share=share,
+                prevent_thread_lock=True,
+                app_kwargs={"middleware": [Middleware(Gate, page=page, folder=folder, host=host)]},
+                theme=THEME,
+                css_paths=Path(__file__).with_name("page.css"),
+                allowed_paths=[str(EXAMPLES)],
+                max_file_size=MAX_BYTES,
+                show_error=True,
+                run_history=False,
+                ssr_mode=False,
+                footer_links=["api"],
+                enable_monitoring=False,
+                state_session_capacity=200,
+            )
+            while True:
+                time.sleep(1)
+        finally:
+            _close(page)
+
+
+def _close(page: gr.Blocks) -> None:
+    page.close(verbose=False)
+    server = getattr(page, "server", None)
+    if server is not None and server.thread.is_alive():  # it waits for visitors that stay connected
+        server.force_exit = True
+        server.thread.join(CLOSE_SECONDS)
+    for tunnel in CURRENT_TUNNELS:
+        tunnel.kill()

@@ -1,0 +1,156 @@
+"""The files of `refhcm ask`: names that fit and differ, exports that do not end one another, and hostile lines."""
+
+import json
+import os
+
+import pytest
+from asking import Model, failed, lines, run
+from PIL import Image
+
+from refhcm.apps.cli.ask.exports import named, stems
+from refhcm.inference import loading
+
+# pycocotools' decoder with numpy 2
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+@pytest.fixture
+def model(monkeypatch):
+    model = Model()
+    monkeypatch.setattr(loading, "load", lambda checkpoint, **options: model)
+    return model
+
+
+@pytest.mark.parametrize("stem", ["a" * 230, "a" * 251, "é" * 125, "人" * 83])
+def test_long_names_are_exported_with_all_others(model, photos, tmp_path, stem):
+    long, longer = photos / f"{stem}.png", photos / "deep" / f"{stem}.png"
+    for path in (long, longer):
+        Image.new("RGB", (9, 9)).save(path, "PNG")
+    masks, drawn, poses = (tmp_path / name for name in ("masks", "drawn", "poses"))
+    places = ("--masks", masks, "--save-images", drawn, "--openpose", poses, "--coco", tmp_path / "c.json")
+    asked = (photos, "--text", "a man " * 99, "--keypoints", "--parsing")
+    assert run(*asked, "--out", tmp_path / "a.jsonl", *places) == 0
+    assert [len(list(folder.iterdir())) for folder in (masks, drawn, poses)] == [10, 5, 5]
+    assert len(json.loads((tmp_path / "c.keypoints.json").read_text())) == 5
+    first = sorted(os.listdir(drawn))
+    assert run(*asked, "--out", tmp_path / "a.jsonl", *places) == 0
+    assert sorted(os.listdir(drawn)) == first
+
+
+def records(*questions):
+    return [{"image": image, "question": {"refer": text}} for image, text in questions]
+
+
+@pytest.mark.parametrize(
+    "questions",
+    [
+        [("a.jpg", "0 man"), ("a-0.jpg", "man")],
+        [("a.jpg", "x"), ("a-0.jpg", "0 x"), ("a-0-0.jpg", "x")],
+        [("A.jpg", "man"), ("a.jpg", "man")],
+        [("d/a.jpg", "man"), ("e/a.jpg", "man"), ("a.jpg", "man"), ("a.png", "man")],
+        [("a.jpg", "人"), ("a.png", "人"), ("a-0.jpg", "!")],
+        [("x" * 300 + ".jpg", "man"), ("x" * 299 + "y.jpg", "man")],
+    ],
+)
+def test_no_two_answers_share_a_file(questions):
+    asked = records(*questions)
+    assert len({name.casefold() for name, _ in named(asked)}) == len(asked)
+    assert len({stem.casefold() for stem in stems(asked).values()}) == len(asked)
+    assert all(len(os.fsencode(name)) <= 220 for name, _ in named(asked))
+
+
+def test_a_name_that_looks_like_a_hashed_one():
+    twins = records(("d/a.jpg", "m"), ("e/a.jpg", "m"))
+    taken = stems(twins)["d/a.jpg"]
+    asked = [*twins, *records((f"{taken}.jpg", "m"), (f"{taken.upper()}.png", "m"))]
+    assert len({stem.casefold() for stem in stems(asked).values()}) == 4
+
+
+def test_two_pictures_are_drawn_into_two_files(model, tmp_path):
+    for name in ("a.png", "a-0.png"):
+        Image.new("RGB", (9, 9)).save(tmp_path / name)
+    (tmp_path / "t.csv").write_text("a.png,0 man\na-0.png,man\n")
+    assert run("--pairs", tmp_path / "t.csv", "--out", tmp_path / "a.jsonl", "--save-images", tmp_path / "drawn") == 0
+    assert len(os.listdir(tmp_path / "drawn")) == 2
+
+
+@pytest.mark.parametrize("broken", ["--masks", "--openpose", "--coco", "--save-images"])
+def test_an_export_that_fails_does_not_end_the_others(model, photos, tmp_path, capsys, broken):
+    places = {flag: tmp_path / flag[2:] for flag in ("--masks", "--openpose", "--save-images")}
+    places["--coco"] = tmp_path / "coco" / "c.json"
+    places[broken] = photos / "b.jpg" / "x"
+    given = [part for flag, place in places.items() for part in (flag, place)]
+    asked = (photos, "--text", "a man", "--keypoints", "--parsing", "--out", tmp_path / "a.jsonl")
+    assert run(*asked, *given) == 2
+    assert "b.jpg" in failed(capsys)
+    places["--coco"] = places["--coco"].parent
+    assert all(os.listdir(place) for flag, place in places.items() if flag != broken)
+
+
+@pytest.fixture
+def line(model, photos, tmp_path):
+    """A whole line of --out."""
+    asked = (photos / "a.png", "--text", "a man", "--keypoints", "--parsing")
+    assert run(*asked, "--out", tmp_path / "line.jsonl") == 0
+    return lines(tmp_path / "line.jsonl")[0]
+
+
+WRONG = {
+    "image": [None, 7, [], "\ud800"],
+    "question": [None, "a", [], {}, {"refer": None}, {"describe": [1, 2]}, {"describe": {"a": 1}}],
+    "model": [None, 1],
+    "picture": [1, []],
+    "error": [None, 7],
+    "valid": [None, 1, "yes"],
+    "notes": [None, "a", [1]],
+    "size": [None, [1], [0, 3], [1.5, 2], [True, True], [10**6, 10**6], ["1", "2"], [10**400, 1]],
+    "box": [[1, 2, 3], "box", [1, 2, 3, None], [1, 2, 3, 1e300], [float("nan")] * 4, [float("inf")] * 4],
+    "keypoints": [[], {}, "a", [None] * 17, [{}] * 17, [{"x": 1, "y": "2", "visible": True}] * 17],
+    "parts": [[], {"wing": {}}, {"hair": None}, *({"hair": {"size": size}} for size in ([30, 20], [9, 9]))],
+    "caption": [7, []],
+    "scores": [None, [], {"luck": 1}, {"box": "high"}, {"box": float("nan")}],
+    "text": [None, 7],
+    "symbols": [None, "abc", [None]],
+}
+
+
+@pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in WRONG.items() for value in values])
+def test_a_line_that_is_no_answer_is_named(line, photos, tmp_path, capsys, field, value):
+    refused(photos, tmp_path / "a.jsonl", json.dumps(line), json.dumps(line | {field: value}), capsys)
+
+
+@pytest.mark.parametrize("text", ["", "[" * 10**5, '{"a":' * 10**5, "null", '"a"', '{"image": "a"}', "1" * 5000])
+def test_lines_that_are_no_record(line, photos, tmp_path, capsys, text):
+    refused(photos, tmp_path / "a.jsonl", json.dumps(line), text, capsys)
+
+
+def refused(photos, out, good, bad, capsys):
+    content = f"{good}\n{bad}\n{good}\n"
+    out.write_text(content)
+    assert run(photos / "b.jpg", "--text", "a man", "--out", out, "--coco", out.with_name("c.json")) == 2
+    assert f"--out {out}:2: is not an answer" in failed(capsys)
+    assert out.read_text() == content
+
+
+@pytest.mark.parametrize("missing", ["image", "question", "model", "valid", "size", "box", "parts", "scores"])
+def test_a_line_without_a_field(line, photos, tmp_path, capsys, missing):
+    bad = {name: value for name, value in line.items() if name != missing}
+    refused(photos, tmp_path / "a.jsonl", json.dumps(line), json.dumps(bad), capsys)
+
+
+def test_a_mask_that_cannot_be_decoded(line, photos, tmp_path, capsys):
+    line["parts"]["hair"]["counts"] = "o" * 13
+    (tmp_path / "a.jsonl").write_text(json.dumps(line) + "\n")
+    asked = (photos / "a.png", "--text", "a man", "--keypoints", "--parsing", "--out", tmp_path / "a.jsonl")
+    assert run(*asked, "--masks", tmp_path / "masks", "--save-images", tmp_path / "drawn") == 2
+    assert "a.png: hair in its line of --out is no mask" in failed(capsys)
+
+
+def test_lines_of_other_programs_are_kept(line, photos, tmp_path, model):
+    """Compact JSON, Windows' line ends, more fields, no mark of the picture."""
+    out, calls = tmp_path / "a.jsonl", len(model.calls)
+    del line["picture"]
+    out.write_bytes(json.dumps(line | {"note": [1]}, separators=(",", ":")).encode() + b"\r\n")
+    asked = (photos / "a.png", "--text", "a man", "--keypoints", "--parsing", "--out", out)
+    assert run(*asked, "--coco", tmp_path / "c.json") == 0
+    assert len(model.calls) == calls

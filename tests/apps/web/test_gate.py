@@ -1,0 +1,193 @@
+"""The gate, before an application that only takes notes: what passes, and how it is refused."""
+
+import asyncio
+import json
+import time
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("gradio", reason="the page needs the `demo` extra")
+
+from refhcm.apps.web import gate as module
+from refhcm.apps.web.folder import Folder
+from refhcm.apps.web.gate import API, HEADERS, MAX_REQUEST, MAX_UPLOAD, Gate
+from refhcm.apps.web.logs import printable
+
+JOIN, UPLOAD = f"{API}queue/join", f"{API}upload"
+
+
+class Queue:
+    def __init__(self, *events):
+        self.waiting = SimpleNamespace(queue=list(events))
+        self.event_queue_per_concurrency_id, self.pending_event_ids_session = {"model": self.waiting}, {}
+
+    async def clean_events(self, *, event_id):
+        self.waiting.queue = [event for event in self.waiting.queue if event._id != event_id]
+
+
+@pytest.fixture
+def page():
+    return SimpleNamespace(share_url=None, root_path="", _queue=Queue())
+
+
+@pytest.fixture
+def gate(page, tmp_path):
+    """`gate(...)`: the gate's answer to a request: status, body, headers. `gate.bodies`: what came through."""
+    bodies = []
+
+    async def app(scope, receive, send):
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message["body"], message["more_body"]
+        bodies.append(body)
+        if scope["path"].endswith("fail"):
+            raise ValueError("of what a visitor\nERROR wrote")
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    guarded = Gate(app, page=page, folder=Folder(tmp_path), host="10.0.0.7")
+
+    def send(method="GET", path="/", host="127.0.0.1:7860", chunks=(b"",), disconnect=False, **headers):
+        headers = {"host": host, **{name.replace("_", "-"): value for name, value in headers.items()}}
+        parts = [{"type": "http.request", "body": part, "more_body": True} for part in chunks]
+        parts[-1]["more_body"] = disconnect
+        sent, parts = [], iter([*parts, {"type": "http.disconnect"}])
+
+        async def receive():
+            return next(parts)
+
+        async def note(message):
+            sent.append(message)
+
+        encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+        scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": encoded}
+        asyncio.run(guarded(scope, receive, note))
+        found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+        return sent[0]["status"], sent[1].get("body", b"").decode(), found
+
+    send.bodies, send.gate = bodies, guarded
+    return send
+
+
+@pytest.mark.parametrize(
+    ("host", "passes"),
+    [
+        ("127.0.0.1:7860", True), ("localhost:7860", True), ("LOCALHOST", True), ("[::1]:7860", True),
+        ("192.168.1.4:7860", True), ("localhost.", True), ("evil.example:7860", False), ("", False),
+        ("localhost.evil.example", False), ("127.0.0.1.evil.example", False), ("[::1", False), ("a@b:c:d", False),
+    ],
+)  # fmt: skip
+def test_only_names_of_this_page_pass(gate, host, passes):
+    """A site may point its own name at this machine; its script is then of the page's own origin."""
+    status, _, headers = gate(host=host)
+    assert status == (200 if passes else 421)
+    assert {name.lower(): value for name, value in HEADERS.items()}.items() <= headers.items()
+
+
+@pytest.mark.parametrize(
+    ("origin", "passes"),
+    [
+        ("http://127.0.0.1:7860", True), ("https://127.0.0.1:7860", True), ("http://evil.example", False),
+        ("null", False), ("", False), ("http://127.0.0.1:8888", False), ("http://127.0.0.1:7860.evil.example", False),
+        ("http://[", False),
+    ],
+)  # fmt: skip
+def test_another_site_cannot_ask(gate, origin, passes):
+    status, body, _ = gate("POST", JOIN, origin=origin)
+    assert (status, "another site" in body) == ((200, False) if passes else (403, True))
+
+
+def test_its_public_names_pass(gate, page):
+    page.share_url, page.root_path = "https://abc.gradio.live", "https://people.example/refhcm"
+    for name in ("abc.gradio.live", "people.example"):
+        assert gate(host=name)[0] == 200
+        assert gate("POST", JOIN, origin=f"https://{name}")[0] == 200  # a proxy may write its own Host
+    assert gate(host="other.gradio.live")[0] == 421
+    page.root_path = "/refhcm"
+    assert gate(host="")[0] == 421
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", f"{API}run/refer"), ("POST", f"{API}api/refer"), ("POST", f"{API}process_recording"),
+        ("POST", f"{API}component_server"), ("POST", "/login"), ("PUT", UPLOAD), ("DELETE", "/"),
+        ("GET", f"{API}deep_link"), ("GET", f"{API}file=http://203.0.113.9/x.jpg"), ("GET", f"{API}proxy=x"),
+    ],
+)  # fmt: skip
+def test_what_the_page_does_not_need_is_closed(gate, method, path):
+    assert gate(method, path)[0] == 404
+    assert not gate.bodies
+
+
+@pytest.mark.parametrize(
+    ("path", "limit"), [(JOIN, MAX_REQUEST), (f"{API}call/refer", MAX_REQUEST), (UPLOAD, MAX_UPLOAD)]
+)
+def test_a_request_is_bounded_whether_it_says_its_size_or_not(gate, path, limit):
+    assert gate("POST", path, content_length=str(limit + 1))[0] == 413
+    assert gate("POST", path, content_length="9" * 30)[0] != 413  # no number: counted as it comes
+    part = bytes(limit // 4)
+    assert gate("POST", path, chunks=[part] * 4)[0] == 200
+    before = len(gate.bodies)
+    assert gate("POST", path, chunks=[part] * 4 + [b"x"])[0] != 200
+    assert len(gate.bodies) == before
+
+
+def test_a_broken_off_request_ends(gate):
+    assert gate("POST", UPLOAD, chunks=[b"half"], disconnect=True)[0] != 200
+    assert not gate.bodies
+    assert gate.gate.folder._arriving == 0
+
+
+def test_a_request_that_trickles_ends(gate, monkeypatch):
+    monkeypatch.setattr(module, "UPLOAD_SECONDS", 0)
+    assert gate("POST", UPLOAD, chunks=[b"a"])[0] != 200
+
+
+def test_uploads_are_refused_when_there_is_no_room(gate):
+    gate.gate.folder.budget = 100
+    status, body, _ = gate("POST", UPLOAD, content_length="101")
+    assert (status, "no room" in body) == (503, True)
+    assert gate("POST", JOIN)[0] == 200
+
+
+def test_a_failure_is_one_line_of_the_log_and_says_nothing_to_the_visitor(gate, caplog):
+    path = "/x\r\nERROR forged\x1b[31m/fail"
+    status, body, _ = gate(path=path)
+    assert (status, json.loads(body)) == (500, {"detail": "the server could not do that"})
+    (record,) = caplog.records
+    assert record.getMessage().isprintable()
+    assert "ValueError: of what a visitor\\nERROR wrote" in record.getMessage()
+
+
+def test_printable():
+    assert printable("a\nb\x1b[0m\x9b\u202e\u2028é") == "a\\nb\\x1b[0m\\x9b\\u202e\\u2028é"
+    assert len(printable("x" * 10_000)) < 400
+
+
+def test_questions_whose_answers_nobody_fetches_give_way(gate, page):
+    old = time.monotonic() - module.LISTEN_SECONDS - 1
+    events = [
+        SimpleNamespace(_id=name, session_hash=session, enqueue_time=since)
+        for name, session, since in [
+            ("1", "gone", old),
+            ("2", "here", old),
+            ("3", "new", time.monotonic()),
+            ("4", "4", old),
+        ]
+    ]
+    page._queue = Queue(*events)
+    gate.gate._listeners.update(["here", "4"])  # a page, and a program that waits for one answer
+    assert gate("POST", JOIN)[0] == 200
+    assert [event._id for event in page._queue.waiting.queue] == ["2", "3", "4"]
+
+
+def test_who_listens_is_noted_as_long_as_they_do(gate):
+    asking = gate.gate
+    scope = {"method": "GET", "path": f"{API}queue/data", "query_string": b"session_hash=a%62"}
+    call = {"method": "GET", "path": f"{API}call/refer/77", "query_string": b""}
+    with asking._listening(scope), asking._listening(scope), asking._listening(call):
+        assert dict(asking._listeners) == {"ab": 2, "77": 1}
+    assert not asking._listeners
