@@ -169,8 +169,10 @@ def _upright(image: Image.Image) -> Decoded:
 
 
 def _turned(image: Image.Image) -> Decoded:
+    if _orientation(image) == 1:
+        return Decoded(image, False)
     try:
-        return Decoded(ImageOps.exif_transpose(image), _orientation(image) != 1)
+        return Decoded(ImageOps.exif_transpose(image), True)
     except PILLOW_ERRORS:  # the pixels are fine even where the EXIF data is corrupt
         return Decoded(image, False)
 

@@ -45,7 +45,7 @@ def test_what_is_written_of_it():
     assert rows == {key: f"{value:.4g}" for key, value in results.items()}
     for path in (ROOT / "README.md", FOLDER / "README.md"):
         text = " ".join(path.read_text().split())
-        assert f"oxes are on the right person for {100 * results['rec.acc']:.0f} of 100 expressions" in text, path
+        assert f"on the right person for {100 * results['rec.acc']:.0f} of 100 expressions" in text, path
 
 
 def asked():

@@ -48,11 +48,16 @@ def opened(path: Any) -> Iterator[Image.Image]:
         picture = open_picture(data)
         del data
         try:
+            _return_memory(pixels)  # of decoding
             yield picture
         finally:
             picture.close()
-            if pixels > LARGE:
-                return_freed_memory()
+            _return_memory(pixels)
+
+
+def _return_memory(pixels: int) -> None:
+    if pixels > LARGE:
+        return_freed_memory()
 
 
 def _uploaded(path: Any) -> bytes:

@@ -1,6 +1,6 @@
 """Draws the picture at the head of the README: what the shipped model answers about the examples.
 
-    python docs/images/teaser.py
+python docs/images/teaser.py
 """
 
 from pathlib import Path

@@ -58,7 +58,8 @@ def test_a_file_of_frequencies_is_read_before_the_work(make_task, network, world
     with pytest.raises(UserError, match="/nowhere/frequencies"):
         run(task, network, task.open(table, training=False))
     assert len(task.open(table, training=True))
-    trained = Checkpoint("x.pt", {"eval_cider_cached_tokens": "/training/machine/frequencies.p"}, {}, {})
+    weights = {"encoder.embed_tokens.weight": torch.zeros(60_000, 1)}
+    trained = Checkpoint("x.pt", {"eval_cider_cached_tokens": "/training/machine/frequencies.p"}, weights, {})
     assert settings_of(trained, argparse.Namespace()).eval_cider_cached_tokens is None
 
 
