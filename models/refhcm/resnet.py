@@ -72,8 +72,8 @@ class ResNet(nn.Module):
             raise CheckpointError(f"resnet_type {shown(kind)} is not one of {', '.join(BLOCKS)}")
         norm: Callable[[int], nn.Module] = nn.BatchNorm2d
         if config.freeze_resnet:
-            from torchvision.ops import FrozenBatchNorm2d  # here: torchvision is slow to import
-
+            with torch.device("cpu"):  # the import computes with tensors, and a caller may build on `meta`
+                from torchvision.ops import FrozenBatchNorm2d  # here: torchvision is slow to import
             norm = FrozenBatchNorm2d
         elif config.sync_bn:
             norm = partial(nn.SyncBatchNorm, momentum=0.1, eps=1e-3)

@@ -109,10 +109,11 @@ def test_asking_imports_no_training():
     """torch's compiler, torchvision and timm are 170 MB and two seconds of imports that no answer needs."""
     asking = """
 import json, sys
-import refhcm
+import refhcm, torch
 from PIL import Image
 refhcm.load().refer(Image.new("RGB", (64, 48)), "the person", parsing=True)
-heavy = "torch._dynamo", "sympy", "torchvision", "timm", "fairseq"
+heavy = ["torch._dynamo", "torchvision", "timm", "fairseq"]
+heavy += ["sympy"] * (not torch.__version__.startswith("2.6."))  # 2.6 imports it for any tensor on `meta`
 print(json.dumps([name for name in heavy if name in sys.modules]))
 """
     done = subprocess.run([sys.executable, "-c", asking], capture_output=True, text=True, check=True)

@@ -12,7 +12,7 @@ pytest.importorskip("fairseq")
 # up to update n: relative tolerance of the loss and of the gradient norm (golden/README.md)
 TOLERANCES = [(3, 1e-5, 2e-3), (None, 6e-5, 8e-3)]
 # Once rounding changes which of the worst positions are dropped, a run takes another course.
-TOLERANCES_OF_DROPPING = [(6, 5e-5, 6e-3), (20, 2e-4, 5e-2), (None, 4e-4, 0.2)]
+TOLERANCES_OF_DROPPING = [(6, 5e-5, 6e-3), (20, 2e-4, 7e-2), (None, 4e-4, 0.2)]
 
 
 @pytest.mark.parametrize("trace", names("trace/trace_*.json"))

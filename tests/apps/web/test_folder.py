@@ -120,7 +120,7 @@ with page_folder() as folder:
 @pytest.fixture
 def handlers():
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.getsignal(number) for number in numbers]
+    before = [signal.signal(number, signal.default_int_handler) for number in numbers]  # under nohup some are ignored
     yield
     for number, handler in zip(numbers, before, strict=True):
         signal.signal(number, handler)
