@@ -1,6 +1,8 @@
-"""Trains a task: `python train.py DATA --task refcoco --arch refhcm ...`, or the same under `torchrun`."""
+"""Trains a task: `python train.py DATA --task refcoco ...`, the same as `refhcm train`, or under `torchrun`."""
 
-from refhcm.training.command import main_and_exit
+import sys
+
+from refhcm.apps.cli.main import main
 
 if __name__ == "__main__":
-    main_and_exit()
+    sys.exit(main(["train", *sys.argv[1:]]))

@@ -16,10 +16,15 @@ def shorten(text: str, *, limit: int = 60) -> str:
     return repr(text) if len(text) <= limit else f"{text[:limit]!r}... ({len(text)} characters)"
 
 
+def _parts(text: str) -> list[str]:
+    """The parts between commas; none where only Python reads numbers: it takes 1_0 for 10."""
+    return text.split(",") if text.isascii() and "_" not in text else []
+
+
 def parse_numbers(text: str, where: str, *, column: str, expected: str, count: int) -> np.ndarray:
     """Exactly `count` finite numbers separated by commas, float32 [count]."""
     try:
-        numbers = np.array([float(number) for number in text.split(",")])
+        numbers = np.array([float(number) for number in _parts(text)])
     except ValueError:  # not a number
         numbers = np.empty(0)
     # The comparison is false for NaN.
@@ -57,7 +62,7 @@ def parse_keypoints(text: str, where: str) -> np.ndarray:
 def parse_codes(text: str, where: str, *, num_codes: int, count: int = 48) -> np.ndarray:
     """`count` codes of a parsing map, each in 0..num_codes-1, int64 [count]."""
     try:
-        codes = [int(code) for code in text.split(",")]
+        codes = [int(code) for code in _parts(text)]
     except ValueError:  # not a whole number
         codes = []
     if len(codes) != count or not all(0 <= code < num_codes for code in codes):

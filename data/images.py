@@ -121,11 +121,14 @@ def read_label_map(
 
 def _load_label_map(path: Path, size_wh: tuple[int, int]) -> np.ndarray:
     """The array of a `.npy`, of any shape and type, or the labels of a PNG."""
+    if path.exists() and not path.is_file():  # opening a pipe would wait for its other end
+        raise DataError("is no regular file")
     with path.open("rb") as file:
         start = file.read(len(PNG) + 18)
         file.seek(0)
         if start.startswith(NUMPY):
-            return np.load(file, allow_pickle=False)
+            stored = np.load(path, mmap_mode="r", allow_pickle=False)
+            return np.array(stored) if stored.shape == size_wh[::-1] else stored  # another shape is not read
         if not start.startswith(PNG):
             raise DataError("needs a .npy file, or a PNG of mode L or P: it is neither")
         with Image.open(file, formats=("PNG",)) as image:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ..utils.errors import DataError
 
@@ -30,6 +30,16 @@ MAX_SIDE = 65_535  # px, JPEG's own limit; resizing the width of a thinner pictu
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "HEIF")
 HEIC_SUFFIXES = (".heic", ".heif", ".hif")  # HEIF needs the package pillow-heif
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}  # ISO 23008-12; AVIF's brands are others
+# What makes a picture upright, by EXIF orientation. (Pillow's exif_transpose also writes EXIF data anew, and can fail.)
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 # What Pillow's readers are known to raise on broken files; none of them names the file.
 PILLOW_ERRORS = (
     OSError,
@@ -117,6 +127,13 @@ def decode(data: bytes | bytearray | memoryview) -> Decoded:
         return _upright(image)
 
 
+def stored_pixels(data: bytes) -> int:
+    """Pixels of `decode(data)`, from the header alone. The same errors, but for broken pixels."""
+    with _opened(data) as image:
+        _check_size(image.size)
+        return image.width * image.height
+
+
 def upright_size(data: bytes) -> tuple[int, int]:
     """Width and height of `decode(data)`, mostly from the header alone. The same errors."""
     with _opened(data) as image:
@@ -156,8 +173,10 @@ def _from_array(array: np.ndarray) -> Image.Image:
 
 def _upright(image: Image.Image) -> Decoded:
     _check_size(image.size)
+    turned = _orientation(image) != 1  # asked before loading, by which Pillow turns a TIFF
     image.load()
-    image, turned = _turned(image)
+    if (orientation := _orientation(image)) != 1:
+        image = image.transpose(TURNS[orientation])
     if image.mode not in ("F", "I") and not image.mode.startswith("I;16"):
         return Decoded(_opaque(image), turned)
     pixels = np.asarray(image)
@@ -166,15 +185,6 @@ def _upright(image: Image.Image) -> Decoded:
         raise DataError(f"needs pixels of 8 or 16 bits, got numbers from {least:g} to {most:g} (mode {image.mode})")
     shift = 8 if image.mode != "I" or most > 255 else 0  # Pillow would clip 16 bits at 255
     return Decoded(Image.fromarray((pixels >> shift).astype(np.uint8)).convert("RGB"), turned)
-
-
-def _turned(image: Image.Image) -> Decoded:
-    if _orientation(image) == 1:
-        return Decoded(image, False)
-    try:
-        return Decoded(ImageOps.exif_transpose(image), True)
-    except PILLOW_ERRORS:  # the pixels are fine even where the EXIF data is corrupt
-        return Decoded(image, False)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..utils.errors import DataError, UserError
-from ..utils.files import atomic_write
+from ..utils.files import atomic_write, no_such_file
 
 logger = logging.getLogger(__name__)
 
@@ -168,6 +168,9 @@ class TsvFile:
         """The open file and its offsets."""
         if self._data is not None and self._offsets is not None:
             return self._data, self._offsets
+        if not self.path.is_file():  # opening a pipe would wait for its other end
+            reason = f"{self.path}: is no regular file" if self.path.exists() else no_such_file(self.path)
+            raise DataError(reason)
         try:
             data = TableBytes(self.path)
             if len(data) == 0:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..utils.errors import UserError, reason_of, shown
-from ..utils.files import check_small
+from ..utils.files import check_small, no_such_file
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")  # ids 0..3, as in fairseq's Dictionary
 MASK = "<mask>"
@@ -19,6 +19,8 @@ LARGEST_FILE = 2**23  # bytes of a vocabulary's files: GPT-2's have 1 MB
 def read_pieces(path: str | Path) -> list[str]:
     """The tokens of a fairseq `dict.txt`, `token count` on each line, in order."""
     pieces: dict[str, None] = {}
+    if not Path(path).exists():
+        raise UserError(f"--bpe-dir: {no_such_file(path)}")
     try:
         check_small(Path(path), largest=LARGEST_FILE)
     except UserError as error:

@@ -180,5 +180,5 @@ def _supervision() -> ModuleType:
 
 def image_id(image: str) -> int | str:
     """COCO's id of a picture: 581857 for COCO_train2014_000000581857.jpg and for RefCOCO's ..._16.jpg."""
-    number = re.fullmatch(r"COCO_[a-z]+[0-9]{4}_([0-9]+)(?:_[0-9]+)?|([0-9]+)", Path(image).stem)
+    number = re.fullmatch(r"COCO_[a-z]+[0-9]{4}_([0-9]{1,18})(?:_[0-9]+)?|([0-9]{1,18})", Path(image).stem)
     return int(number[1] or number[2]) if number else image

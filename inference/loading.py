@@ -75,7 +75,10 @@ def _bpe_dir(given: str | Path | None, checkpoint: Path) -> Path:
     found = _first(places, "dict.txt")
     if found is None:
         looked = ", ".join(dict.fromkeys(str(place.resolve()) for place in places))
-        raise UserError(f"bpe_dir: found no dict.txt of a vocabulary in {looked}: name its folder, bpe_dir=FOLDER")
+        raise UserError(
+            f"bpe_dir: found no dict.txt of a vocabulary in {looked}: name its folder, bpe_dir=FOLDER, "
+            "or run: refhcm download vocabulary"
+        )
     return found
 
 

@@ -49,15 +49,21 @@ launch() {  # SCRIPT ARGUMENTS...
     ranks=(--nnodes "${NNODES:-1}" --node-rank "${NODE_RANK:-0}"
       --master-addr "${MASTER_ADDR:-127.0.0.1}" --master-port "${MASTER_PORT:-29500}")
   fi
-  local command=("${PYTHON:-$python}")
+  local command=("${PYTHON:-$python}") killed="error: ended by SIGKILL: the machine probably ran out of memory: \
+try a smaller --batch-size or fewer NUM_WORKERS; run the same command again to resume"
   if [ "$gpus" -gt 1 ] || [ "${NNODES:-1}" -gt 1 ]; then
+    killed=  # the launcher says more
     command+=("$root/run_scripts/launch.py" "${ranks[@]}" --nproc-per-node "$gpus")
   fi
   command+=("$root/$1" "${@:2}")
   if [ -n "${DRY_RUN:-}" ]; then
     printf '%q ' "${command[@]}"; echo
   else
-    "${command[@]}"
+    "${command[@]}" || {
+      local status=$?
+      [ "$status" -ne 137 ] || echo "$killed" >&2
+      return "$status"
+    }
   fi
 }
 

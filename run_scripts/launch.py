@@ -4,10 +4,7 @@ import logging
 import signal
 import sys
 
-from torch.distributed.elastic.multiprocessing.api import SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.run import main as torchrun
-
+from refhcm.utils.errors import exit_status
 from refhcm.utils.interrupt import end_with_script
 
 CAUSES = {
@@ -18,9 +15,12 @@ CAUSES = {
 RESUME = "run the same command again to resume"
 
 
-def main() -> int:
+def launch() -> int:
     """Exit status: the first failed rank's, or 128 + the number of the signal that ended it."""
-    end_with_script()
+    from torch.distributed.elastic.multiprocessing.api import SignalException  # takes seconds: Ctrl-C may come
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import main as torchrun
+
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     try:
         torchrun()
@@ -38,4 +38,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # by nohup; torchrun would end at it all the same
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    end_with_script()
+    sys.exit(exit_status(launch))

@@ -27,7 +27,7 @@ def read_numbers(record: Mapping[str, Any], field: str, *, count: int, where: st
     """A field of a record: finite numbers, float32 [count]. Raises DataError naming `where`."""
     try:
         numbers = np.asarray(record.get(field), np.float32)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         numbers = np.empty(0, np.float32)
     if numbers.shape != (count,) or not np.isfinite(numbers).all():
         raise DataError(f"{where}: {field}: needs {count} finite numbers, got {str(record.get(field))[:60]}")

@@ -84,8 +84,8 @@ def settings():
     for name in ("dropout", "attn_scale_factor"):
         for value in SHARE:
             yield f"{name}={value}", lambda w, n=name, v=value: w.write_model(args={n: v})
-    for name in ("scale_heads", "interpolate_position"):
-        for value in ("x", 2, [1]):
+    for name in ("scale_heads", "interpolate_position", "add_type_embedding", "decoder_embed_dim", "encoder_layers"):
+        for value in ("x", 2, [1], np.arange(3), (torch.ones(2),)):
             yield f"{name}={value}", lambda w, n=name, v=value: w.write_model(args={n: v})
     for value in (5, "resnet7", "x\n" * 10**5, ["resnet18"]):
         yield f"resnet_type={value}"[:40], lambda w, v=value: w.write_model(args={"resnet_type": v})
@@ -106,6 +106,7 @@ def weights():
         ("sparse", torch.ones(64).to_sparse()),
         ("csr", torch.ones(8, 8).to_sparse_csr()),
         ("int", torch.ones(64, dtype=torch.int64)),
+        *((f"of {x}", torch.full((64,), float(x))) for x in ("nan", "inf")),
         ("repeated", torch.ones(1).expand(64)),
         ("meta", torch.ones(64, device="meta")),
         ("scalar", torch.ones(())),
@@ -173,6 +174,10 @@ def archives():
         ("tar", _tar),
     ):
         yield name, lambda w, m=make: w.model.write_bytes(m())
+    yield (
+        "old format, 200 MB of names",
+        lambda w: torch.save({"model": {}, "n": "n" * 2 * 10**8}, w.model, _use_new_zipfile_serialization=False),
+    )
     yield "compressed", lambda w: _rezip(w, zipfile.ZIP_DEFLATED)
     yield "3 GB of names", lambda w: _rezip(w, zipfile.ZIP_DEFLATED, "data.pkl", 3 * 10**9)
     yield "5 MB of names", lambda w: _rezip(w, zipfile.ZIP_STORED, "data.pkl", 5 * 10**6)

@@ -101,7 +101,7 @@ def test_workers_change_nothing(command, tmp_path):
         (["--selected-cols=0,5,2,x"], "--selected-cols needs numbers"),
         (["--selected-cols=0,3,2,5"], "column image"),
         (["--selected-cols=0,5,2,1"], "column box: needs 4 finite numbers x0,y0,x1,y1"),
-        (["--bpe-dir=/nowhere"], "/nowhere/dict.txt: cannot be read"),
+        (["--bpe-dir=/nowhere"], "/nowhere/dict.txt: no such file"),
         (["--num-bins=50"], "encoder.embed_tokens.weight is"),
         (["--ema-eval"], "holds no averaged weights"),
     ],
@@ -142,7 +142,7 @@ def test_a_damaged_checkpoint(command, checkpoint, tmp_path):
 
 
 def test_wrong_tables(command, tmp_path, checkpoint):
-    assert "nowhere.tsv: cannot be read" in only_error(command(data="nowhere.tsv"))
+    assert "nowhere.tsv: no such file" in only_error(command(data="nowhere.tsv"))
     (tmp_path / "empty.tsv").write_bytes(b"")
     assert "empty.tsv: is empty" in only_error(command(data=tmp_path / "empty.tsv"))
     (tmp_path / "blank.tsv").write_text("\n\n", encoding="utf-8")

@@ -19,7 +19,6 @@ TRAINING = {
     "refhcm.training.reading",
     "refhcm.training.run_data",
     "refhcm.training.command",
-    "refhcm.train",
 }
 # Modules of fairseq and of what else only training asks for.
 ABSENT = {"fairseq", "fairseq_cli", "hydra", "omegaconf", "torchaudio", "tensorboard", "pycocoevalcap"}
@@ -27,6 +26,8 @@ EXPRESSION = "the guy waving with the left hand"
 
 IMPORT = """
 import importlib, importlib.metadata, json, sys
+# first: an imported setuptools puts the packages that it bundles on the path
+installed = [distribution.metadata["Name"] for distribution in importlib.metadata.distributions()]
 import refhcm
 heavy = [name for name in ("torch", "numpy", "PIL") if name in sys.modules]
 def missing(name):
@@ -35,7 +36,6 @@ def missing(name):
     except ModuleNotFoundError as error:
         return error.name
 found = {name: missing(name) for name in sys.argv[1:]}
-installed = [distribution.metadata["Name"] for distribution in importlib.metadata.distributions()]
 print(json.dumps({"heavy": heavy, "missing": found, "installed": installed, "file": refhcm.__file__}))
 """
 PYTHON = """

@@ -13,6 +13,7 @@ from fairseq.dataclass.configs import CheckpointConfig
 from fairseq.trainer import Trainer
 
 from ..utils.errors import UserError
+from ..utils.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
@@ -74,8 +75,6 @@ class Saver:
             first, *others = (self.folder / name for name in names)
             state = {"train_iterator": epochs.state_dict(), "val_loss": value, "best": self.best}
             state |= {"without_improvement": self.without_improvement, "owed": owed} | self.run
-            for left in self.folder.glob("checkpoint*.part"):  # left by a run that was killed
-                left.unlink()
             self.trainer.save_checkpoint(str(first), state)
             for other in others:
                 _link(first, other)
@@ -118,10 +117,8 @@ class Saver:
 
 def _link(source: Path, target: Path) -> None:
     """Makes `target` the same file as `source` (a copy where hard links do not exist), atomically."""
-    part = target.with_name(target.name + ".part")
-    part.unlink(missing_ok=True)
-    try:
-        os.link(source, part)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(source, part)
-    part.replace(target)
+    with atomic_write(target) as part:
+        try:
+            os.link(source, part)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(source, part)

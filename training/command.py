@@ -6,25 +6,27 @@
 import argparse
 import logging
 import os
-import signal
 import sys
+import warnings
 from contextlib import nullcontext
 from pathlib import Path
 from typing import NoReturn
 
 import torch
-from fairseq import options
-from fairseq.dataclass.configs import FairseqConfig
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-from fairseq.distributed import utils as distributed_utils
 from omegaconf import open_dict
+
+with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of fairseq's torch.jit.script
+    logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)  # it asks for tensorboardX
+    from fairseq import options
+    from fairseq.dataclass.configs import FairseqConfig
+    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+    from fairseq.distributed import utils as distributed_utils
 
 from ..criterions import adjust_label_smoothed_cross_entropy  # noqa: F401  registers it
 from ..models.refhcm import fairseq_model  # noqa: F401  registers it
 from ..utils.devices import choose_kernels, ranks
 from ..utils.errors import UserError, exit_status
 from ..utils.files import claim
-from ..utils.interrupt import end_with_script
 from ..utils.memory import keep_freed_memory
 from . import fairseq_optimizer  # noqa: F401  register the tasks and an optimiser
 from .loop import train
@@ -80,7 +82,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def configure(args: argparse.Namespace) -> FairseqConfig:
     """fairseq's configuration for this machine and for the ranks that torchrun started."""
-    cfg = convert_namespace_to_omegaconf(args)
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # fairseq calls hydra as it was in 2020
+        cfg = convert_namespace_to_omegaconf(args)
     choose_kernels()
     rank, world = ranks()
     on_cpu = args.cpu or not torch.cuda.is_available()
@@ -115,17 +118,13 @@ def main(arguments: list[str] | None = None) -> int:
             keep_freed_memory()
         args = parse(arguments)
         cfg = configure(args)
-        rank, world = ranks()
         try:
-            with nullcontext() if rank or args.no_save else claim(Path(args.save_dir)):
+            with nullcontext() if ranks()[0] or args.no_save else claim(Path(args.save_dir)):
                 distributed_utils.call_main(cfg, train, args=args)
         except KeyboardInterrupt:
-            if world > 1:  # the launcher says it, once
-                return 128 + signal.SIGINT
             raise KeyboardInterrupt("interrupted; run the same command again to resume") from None
         return 0
 
-    end_with_script()
     return exit_status(run)
 
 

@@ -1,34 +1,13 @@
 """What a run is trained on, as its checkpoints remember it: a mark of each file, and what orders the rows."""
 
-import hashlib
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ..tasks.fairseq_tasks import ReferringTask
-from ..utils.errors import CheckpointError, DataError
+from ..utils.errors import CheckpointError
+from ..utils.files import file_mark
 
-WHOLE = 8 * 2**20  # bytes of a file up to which all of it is read
-BLOCK = 2**17
-BLOCKS = 64  # of a larger file: the first, the last, and others between them at equal distances
 VALIDATION = "validation file"
-
-
-def file_mark(path: str | Path) -> dict[str, Any]:
-    """Size and sha256 of a file; above `WHOLE` bytes, of `BLOCKS` blocks of it. Raises DataError."""
-    try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size <= WHOLE:
-                return {"size": size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
-            found = hashlib.sha256()
-            for k in range(BLOCKS):
-                file.seek((size - BLOCK) * k // (BLOCKS - 1))
-                found.update(file.read(BLOCK))
-            return {"size": size, "sha256": found.hexdigest()}
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
 
 
 def run_data(task: ReferringTask, *, validated: bool) -> dict[str, Any]:
@@ -36,15 +15,11 @@ def run_data(task: ReferringTask, *, validated: bool) -> dict[str, Any]:
     settings = vars(task.settings)
     training = task.plain.training_files(task.files)
     files = {f"training file {number}": path for number, path in enumerate(training, start=1)}
-    files |= {
-        f"--{name.replace('_', '-')}": path for name, path in settings.items() if name.endswith("_dataset") and path
-    }
+    files |= {_flag(name): path for name, path in settings.items() if name.endswith("_dataset") and path}
     if validated:
         files[VALIDATION] = task.files[-1]
     order = {"--seed": task.args.seed, "--curriculum": getattr(task.args, "curriculum", 0)}
-    order |= {
-        f"--{name.replace('_', '-')}": settings[name] for name in ("rows_together", "part_rows") if name in settings
-    }
+    order |= {_flag(name): settings[name] for name in ("rows_together", "part_rows") if name in settings}
     return {"files": {role: {"path": path, **file_mark(path)} for role, path in files.items()}, "order": order}
 
 

@@ -14,7 +14,6 @@ from tqdm import tqdm
 
 from ..utils.checkpoints import save_file
 from ..utils.errors import CheckpointError, UserError
-from ..utils.files import claim
 from ..utils.interrupt import Interrupt
 
 logger = logging.getLogger(__name__)
@@ -90,10 +89,6 @@ class Stepper(ABC, Generic[Batch]):
 
         Ctrl-C saves after the running update, then raises KeyboardInterrupt: a script must not take the run for done.
         """
-        with claim(checkpoint.parent):
-            self._run(checkpoint, save_every)
-
-    def _run(self, checkpoint: Path, save_every: int) -> None:
         if checkpoint.exists():
             self.resume(checkpoint)
             logger.info("%s: resumes at update %d of %d", checkpoint, self.step, self.updates)
@@ -127,7 +122,7 @@ class Stepper(ABC, Generic[Batch]):
             raise CheckpointError(f"{path}: holds no training to resume: choose another --save-dir")
         for name, value in self.fixed().items():
             kept = state["settings"].get(name)
-            if kept != value:
+            if kept != value and not (name == "data" and kept is None):  # earlier versions did not keep that
                 raise CheckpointError(f"{path}: was trained with {name} {kept}, now it is {value}")
         try:
             self.load(state, path)

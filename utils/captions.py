@@ -111,5 +111,5 @@ def _scorer_module(name: str) -> ModuleType:
         return importlib.import_module(f"pycocoevalcap.{name}")
     except ModuleNotFoundError as error:
         raise UserError(
-            f"{name.split('.')[0].upper()} needs pycocoevalcap (no module {error.name}): pip install 'refhcm[train]'"
+            f"{name.split('.')[0].upper()} needs pycocoevalcap (no module {error.name}). Run: pip install pycocoevalcap"
         ) from error

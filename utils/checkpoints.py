@@ -1,6 +1,8 @@
 """Weights files. Reading unpickles nothing but tensors, plain values and a short allow-list (docs/network.md)."""
 
 import argparse
+import io
+import math
 import pickle
 import re
 import warnings
@@ -17,7 +19,7 @@ import torch
 from torch import Tensor
 
 from .errors import CheckpointError, UserError, reason_of, shown
-from .files import atomic_write
+from .files import atomic_write, no_such_file
 from .numpy_values import NUMPY_VALUES
 
 # fairseq writes its flags as a Namespace; the rest are plain containers, and numpy's values.
@@ -69,7 +71,7 @@ def load_file(path: str | Path, *, mmap: bool = False) -> Any:
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
+        raise CheckpointError(no_such_file(path))
     try:
         with path.open("rb") as file:
             zipped = file.read(len(ZIP)) == ZIP
@@ -78,8 +80,10 @@ def load_file(path: str | Path, *, mmap: bool = False) -> Any:
             _check_sums(path, path.stat().st_mtime_ns)
         with warnings.catch_warnings(), torch.serialization.safe_globals(ALLOWED_GLOBALS):
             warnings.simplefilter("ignore")  # torch's, about odd files that it refuses next
-            mmap = mmap and zipped  # torch's old format cannot be mapped
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+            if zipped:
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+            with _OldFile(io.FileIO(path)) as old:
+                return torch.load(old, map_location="cpu", weights_only=True)
     except CheckpointError:
         raise
     except pickle.UnpicklingError as error:
@@ -91,6 +95,31 @@ def load_file(path: str | Path, *, mmap: bool = False) -> Any:
         raise CheckpointError(f"{path}: not a readable weights file ({reason_of(error)})") from error
 
 
+class _OldFile(io.BufferedReader):
+    """A file of torch's old format. Its names are what Python reads of it: torch reads the numbers by itself."""
+
+    def __init__(self, raw: io.FileIO) -> None:
+        super().__init__(raw)
+        self._left = _largest_pickle(self.seek(0, io.SEEK_END))
+        self.seek(0)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return self._counted(super().read(self._left + 1 if size is None or size < 0 else min(size, self._left + 1)))
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        return self._counted(super().readline(self._left + 1))
+
+    def _counted(self, content: bytes) -> bytes:
+        self._left -= len(content)
+        if self._left < 0:
+            raise CheckpointError(f"{self.name}: is damaged: its names are longer than they can be")
+        return content
+
+
+def _largest_pickle(size: int) -> int:
+    return max(LEAST_PICKLE, size // PICKLE_SHARE)
+
+
 def _check_records(path: Path) -> None:
     """CheckpointError for a zip file that would become larger than it is, or mostly is no weights."""
     size = path.stat().st_size
@@ -98,8 +127,8 @@ def _check_records(path: Path) -> None:
         records = archive.infolist()
     if any(record.compress_type != zipfile.ZIP_STORED for record in records):
         raise CheckpointError(f"{path}: is a compressed zip file; torch.save compresses nothing: unpack it")
-    pickled = sum(record.file_size for record in records if record.filename.endswith(".pkl"))
-    if sum(record.file_size for record in records) > size or pickled > max(LEAST_PICKLE, size // PICKLE_SHARE):
+    names = sum(record.file_size for record in records if "/data/" not in record.filename)  # read as they are
+    if sum(record.file_size for record in records) > size or names > _largest_pickle(size):
         raise CheckpointError(f"{path}: is damaged: its records are larger than they can be")
 
 
@@ -163,6 +192,16 @@ def _is_plain(value: Tensor) -> bool:
     if value.layout is not torch.strided or value.device.type != "cpu" or value.is_quantized or value.is_complex():
         return False
     return value.numel() * value.element_size() <= value.untyped_storage().nbytes()  # else a few numbers, repeated
+
+
+def check_finite(weights: Mapping[str, Tensor], *, where: str) -> None:
+    """CheckpointError if a weight is NaN or infinite: every answer would be empty."""
+    for name, value in weights.items():
+        if value.is_floating_point() and value.numel():
+            numbers = value.float() if value.element_size() == 1 else value
+            edges = [edge.item() for edge in numbers.aminmax()]  # NaN if any is; isfinite() would take much memory
+            if not all(map(math.isfinite, edges)):
+                raise CheckpointError(f"{where}: {name} is not finite in {str(value.dtype).removeprefix('torch.')}")
 
 
 def save_file(content: dict[str, Any], path: Path) -> int:

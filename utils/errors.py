@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 _BRIEF = reprlib.Repr()
 _BRIEF.maxlevel, _BRIEF.maxstring, _BRIEF.maxother = 2, 80, 80
+KILLED = "memory or /dev/shm is probably full: try fewer workers, then run the same command again"
 
 
 class UserError(Exception):
@@ -41,7 +42,8 @@ def printable(text: str) -> str:
 
 
 def exit_status(run: Callable[[], int | None]) -> int:
-    """Runs a command: its status, or 0; 2 after a user's mistake, 130 after Ctrl-C, each with one line on stderr.
+    """Runs a command: its status, or 0. 2 after a user's mistake, 130 after Ctrl-C, and 1 if a process that reads data
+    was killed, each with one line on stderr.
 
     After Ctrl-C, the line is the KeyboardInterrupt's own text, if it has one.
     """
@@ -53,8 +55,17 @@ def exit_status(run: Callable[[], int | None]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (UserError, OSError) as error:
-        print(printable(f"error: {error}"), file=sys.stderr)
+        text = str(error)
+        if isinstance(error, OSError) and error.filename is not None:
+            text = f"{error.filename}: {error.strerror}"
+        print(printable(f"error: {text}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        print(str(stop) or "interrupted", file=sys.stderr)
+        if os.environ.get("WORLD_SIZE", "1") == "1":  # else the launcher says it, once
+            print(str(stop) or "interrupted", file=sys.stderr)
         return 130
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        print(f"error: {reason_of(error)}: {KILLED}", file=sys.stderr)
+        return 1

@@ -157,7 +157,7 @@ def _checked_annotation(annotation: Any, where: str) -> dict[str, Any]:
         if type(annotation["image_id"]) not in (int, str):
             raise TypeError("image_id is neither a whole number nor a text")
         return numbers | {"image_id": annotation["image_id"], "iscrowd": int(bool(annotation.get("iscrowd", 0)))}
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         expected = f"'image_id', {3 * NUM_KEYPOINTS} numbers of 'keypoints', 4 of 'bbox', and 'area'"
         raise DataError(f"{where}: expected {expected} ({error!r})") from error
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from ...data.pictures import open_picture
 from ...inference.drawing import answer_card
 from ...utils.errors import UserError
-from ...utils.files import check_writable
+from ...utils.files import check_output
 from .model_flags import add_model_flags, load_model
 
 FORMATS = (".png", ".jpg", ".jpeg")
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
     """Asks, prints and draws."""
     if args.out.suffix.lower() not in FORMATS:
         raise UserError(f"--out {args.out}: expected a name that ends in {', '.join(FORMATS)}")
-    check_writable(args.out.parent)
+    check_output(args.out)
     image = open_picture(args.image_path, where="--image_path")
     answer = load_model(args).chain(image, args.text, keypoints=args.kpt, parsing=args.par)
     if args.json:

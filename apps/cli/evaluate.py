@@ -13,14 +13,13 @@ from pathlib import Path
 
 from ...models.generation import GenerationSettings
 from ...models.refhcm.loading import load_network
-from ...models.refhcm.network import Network
 from ...tasks import TASKS
 from ...tasks.evaluation import evaluate, write_json
 from ...tasks.settings import TaskSettings, settings_of
 from ...utils.checkpoints import read_checkpoint
 from ...utils.devices import pick_device, pick_dtype, start_ranks
-from ...utils.errors import CheckpointError, DataError
-from ...utils.files import check_writable
+from ...utils.errors import DataError
+from ...utils.files import check_output
 from ...utils.flags import add_flags, from_namespace, positive, whole
 from ...utils.memory import keep_freed_memory
 
@@ -50,14 +49,13 @@ def run(args: argparse.Namespace) -> None:
     subset = args.gen_subset or Path(args.data).stem
     results = Path(args.results_path or Path("results") / args.task) / f"{subset}_predict.json"
     for file in (results, Path(args.metrics_path or results)):
-        check_writable(file.parent)
+        check_output(file)
     device = pick_device(cpu=args.cpu)
     dtype = pick_dtype(fp16=args.fp16, bf16=args.bf16)
     rank, world = start_ranks(device)
     checkpoint = read_checkpoint(args.path, mmap=True)
     task = TASKS[args.task].from_settings(settings_of(checkpoint, args))
     network = load_network(checkpoint, len(task.vocabulary), device=device, dtype=dtype, ema=args.ema_eval)
-    check_finite(network, where=args.path)
     checkpoint.check_vocabulary(task.text.digest)
     network.for_answers()
     if device.type == "cpu":
@@ -82,10 +80,3 @@ def run(args: argparse.Namespace) -> None:
         logger.info("%d answers written to %s", len(records), results)
         if args.metrics_path:
             write_json(metrics, args.metrics_path)
-
-
-def check_finite(network: Network, *, where: str) -> None:
-    """CheckpointError if a weight is NaN or infinite: every answer would be empty, and score 0."""
-    for name, value in network.state_dict().items():
-        if value.is_floating_point() and not bool(value.isfinite().all()):
-            raise CheckpointError(f"{where}: {name} is not finite in {str(value.dtype).removeprefix('torch.')}")

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from ...data.vocabulary import Vocabulary
@@ -23,9 +24,9 @@ from ...models.refhcm.config import NetworkConfig
 from ...models.refhcm.loading import check_symbols, fit_weights, network_without_values, vocabulary_rows
 from ...models.vqgan.tokenizer import load_tokenizer, read_lightning_checkpoint
 from ...tasks.settings import settings_of
-from ...utils.checkpoints import kinds_of, load_file, read_checkpoint
-from ...utils.errors import CheckpointError, UserError
-from ...utils.files import readable
+from ...utils.checkpoints import check_finite, kinds_of, load_file, read_checkpoint
+from ...utils.errors import CheckpointError, UserError, printable, shown
+from ...utils.files import no_such_file, readable
 
 SIZES = (
     "encoder_embed_dim",
@@ -45,7 +46,7 @@ def describe(path: Path, *, bpe_dir: Path | None = None, yaml: Path | None = Non
     yaml: the sizes of a parsing-map tokenizer; None: the .yaml beside it. Raises UserError where there is no file.
     """
     if not path.is_file():
-        raise UserError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
+        raise UserError(f"{path}: is a folder, not a file" if path.is_dir() else no_such_file(path))
     facts, problem = {"path": str(path), "bytes": path.stat().st_size}, None
     try:
         for more in _inspect(path, bpe_dir=bpe_dir, yaml=yaml or path.with_suffix(".yaml")):
@@ -98,14 +99,14 @@ def _network(path: Path, content: Mapping[str, Any], bpe_dir: Path | None) -> It
     history = content.get("optimizer_history")
     yield {"kind": "fairseq checkpoint"} | _weights(content["model"])
     yield {
-        "optimizer_state": bool(content.get("last_optimizer_state")),
-        "updates": _at({"last": history[-1]}, "last", "num_updates") if isinstance(history, list) and history else None,
-        "epoch": _at(content, "extra_state", "train_iterator", "epoch"),
-        "averaged_weights": bool(_at(content, "extra_state", "ema")),
+        "optimizer_state": content.get("last_optimizer_state") is not None,
+        "updates": _plain(_at(history[-1], "num_updates")) if isinstance(history, list) and history else None,
+        "epoch": _plain(_at(content, "extra_state", "train_iterator", "epoch")),
+        "averaged_weights": isinstance(ema := _at(content, "extra_state", "ema"), Mapping) and bool(ema),
     }
     checkpoint, where = read_checkpoint(path, mmap=True), str(path)
     flags = checkpoint.flags()
-    yield {"arch": flags.get("arch") or flags.get("_name"), "task": flags.get("task")}
+    yield {"arch": _plain(flags.get("arch", flags.get("_name"))), "task": _plain(flags.get("task"))}
     rows = vocabulary_rows(checkpoint.weights, where)
     yield {"vocabulary_rows": rows}
     settings = settings_of(checkpoint, argparse.Namespace())
@@ -121,6 +122,7 @@ def _network(path: Path, content: Mapping[str, Any], bpe_dir: Path | None) -> It
         "extended": report.extended,
     }
     report.check_complete(where)
+    check_finite(checkpoint.weights, where=where)
     if bpe_dir is not None:
         known = Vocabulary.load(bpe_dir, num_bins=settings.num_bins, code_dict_size=settings.code_dict_size)
         check_symbols(checkpoint.weights, len(known), where=where)
@@ -131,6 +133,12 @@ def _at(content: Any, *names: str) -> Any:
     for name in names:
         content = content.get(name) if isinstance(content, Mapping) else None
     return content
+
+
+def _plain(value: Any) -> str | int | float | None:
+    """A text or a number from the file; of anything else its beginning, as text."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return value if isinstance(value, str | int | float | None) else shown(value)
 
 
 def _tokenizer(path: Path, weights: Mapping[str, Any], yaml: Path) -> Iterator[Facts]:
@@ -159,7 +167,7 @@ def as_text(facts: Facts) -> str:
     usable = "yes" if facts["loads"] else f"no: {facts['problem']}"
     said = ("path", "kind", "bytes", "loads", "problem")
     rest = {name: value for name, value in facts.items() if value is not None and name not in said}
-    words = {name: value if isinstance(value, str) else json.dumps(value) for name, value in rest.items()}
+    words = {name: printable(value) if isinstance(value, str) else json.dumps(value) for name, value in rest.items()}
     lines = [f"  {name.replace('_', ' '):18}{textwrap.shorten(text, 300)}" for name, text in words.items()]
     first = f"{facts['path']}: {facts['kind']}, {readable(facts['bytes'])}"
     return "\n".join([first, f"  {'can be used':18}{usable}", *lines])

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from ...utils.errors import exit_status
+from ...utils.errors import UserError, exit_status
 from ...utils.interrupt import end_with_script
 
 # Command -> its module, and what it does. A module has `add_arguments(parser)` and `run(args)`; training's parser is
@@ -73,20 +73,31 @@ def _listing() -> str:
 
 
 def _module(command: str) -> ModuleType:
-    return importlib.import_module(COMMANDS[command][0], __package__)
+    try:
+        return importlib.import_module(COMMANDS[command][0], __package__)
+    except ModuleNotFoundError as error:
+        if command != "train" or str(error.name).startswith("refhcm"):
+            raise
+        missing = f"training needs fairseq (no module {error.name})"
+        raise UserError(f"{missing}. Run: pip install -r requirements.txt") from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: the command's; 2 after a mistake of the user, which is one line; 130 when interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments[:1] == ["train"]:
-        sys.argv[0] = "refhcm train"  # what fairseq's help calls the program
-        _module("train").main_and_exit(arguments[1:])
-    args = make_parser(arguments).parse_args(arguments)
+
+    def run() -> int | None:  # with the imports of the command, which take seconds
+        if arguments[:1] == ["train"]:
+            sys.argv[0] = "refhcm train"  # what fairseq's help calls the program
+            _module("train").main_and_exit(arguments[1:])
+        args = make_parser(arguments).parse_args(arguments)
+        logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+        logging.getLogger("refhcm").setLevel(logging.INFO)
+        status: int | None = _module(args.command).run(args)
+        return status
+
     end_with_script()
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("refhcm").setLevel(logging.INFO)
-    return exit_status(lambda: _module(args.command).run(args))
+    return exit_status(run)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ The checkpoint is a network for `refhcm train --finetune-from-model` (docs/drawn
 import argparse
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from ...models.refhcm.config import PATCH, SIZES
@@ -16,6 +17,7 @@ from ...training.pretrain.readers import NEAR
 from ...training.pretrain.trainer import ASKED, QUESTIONS, VALID_SHARE, PretrainSettings, PretrainTrainer
 from ...utils.devices import pick_device
 from ...utils.errors import UserError
+from ...utils.files import claim, mark_of
 from ...utils.flags import from_namespace, positive, rate, whole
 from ...utils.memory import keep_freed_memory
 
@@ -23,6 +25,11 @@ from ...utils.memory import keep_freed_memory
 def run(args: argparse.Namespace) -> None:
     """Trains, or resumes, and prints the scores."""
     keep_freed_memory()
+    with claim(args.save_dir):
+        _train(args)
+
+
+def _train(args: argparse.Namespace) -> None:
     settings, checkpoint = from_namespace(PretrainSettings, args), args.save_dir / "checkpoint_last.pt"
     size, batch_size = settings.patch_image_size, settings.batch_size
     if size % PATCH or batch_size % QUESTIONS:
@@ -34,6 +41,7 @@ def run(args: argparse.Namespace) -> None:
     needed = max(math.ceil(batch_size / (1 - VALID_SHARE)), math.ceil(1 / VALID_SHARE))
     if len(cells) < needed:
         raise UserError(f"{args.worlds[0]}: expected {needed} or more pictures in {args.split}, got {len(cells)}")
+    settings = replace(settings, data=mark_of([world / "facts" / f"{args.split}.jsonl" for world in args.worlds]))
     trainer = PretrainTrainer(settings, cells, asked[0].text, asked, device=pick_device(cpu=args.cpu))
     if args.finetune_from_model and not checkpoint.exists():
         trainer.start_from(args.finetune_from_model)

@@ -13,18 +13,21 @@ from pathlib import Path
 import numpy as np
 
 from ...utils.errors import DataError, shown
+from ...utils.files import no_such_file
 from ...utils.keypoints import NUM_KEYPOINTS, ImageId, evaluate_coco_json
 
 
 def score(annotations: str | Path, results: str | Path) -> dict[str, float]:
     """The metrics of a result file. Raises DataError naming the file that cannot be used."""
     expected = "expected a list of objects with `uniq_id`, a text or a whole number, and `keypoints`, 34 finite numbers"
+    if not Path(results).exists():
+        raise DataError(no_such_file(results))
     try:
         records = json.loads(Path(results).read_text(encoding="utf-8"))
         ids = [_image_id(record["uniq_id"]) for record in records]
         keypoints = np.array([record["keypoints"] for record in records], np.float64).reshape(-1, NUM_KEYPOINTS, 2)
         scores = [float(record["score"]) for record in records if "score" in record]
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise DataError(f"{results}: {expected} ({error})") from error
     if len(ids) != len(keypoints) or not (np.isfinite(keypoints).all() and np.isfinite(scores).all()):
         raise DataError(f"{results}: {expected}, got others")

@@ -22,7 +22,7 @@ from ...training.tokenizer.scoring import encode, score
 from ...training.tokenizer.trainer import TokenizerSettings, TokenizerStepper, TokenizerTrainer
 from ...utils.checkpoints import read_checkpoint
 from ...utils.devices import pick_device
-from ...utils.files import check_writable, digest
+from ...utils.files import check_output, claim, digest, mark_of
 from ...utils.flags import positive, rate, whole
 from ...utils.memory import keep_freed_memory
 
@@ -30,14 +30,14 @@ logger = logging.getLogger(__name__)
 
 
 def _run_encode(args: argparse.Namespace) -> None:
-    check_writable(args.out.parent)
+    check_output(args.out)
     rows = encode(_tokenizer(args), _rows(args), out=args.out, **_loading(args))
     print(f"{args.out}: {rows} rows")
 
 
 def _run_score(args: argparse.Namespace) -> None:
     if args.out is not None:
-        check_writable(args.out.parent)
+        check_output(args.out)
     canvas_size = TaskSettings.max_image_size
     if args.path is not None:
         canvas_size = settings_of(read_checkpoint(args.path, mmap=True), argparse.Namespace()).max_image_size
@@ -73,12 +73,12 @@ def _train(trainer: TokenizerStepper[Any], args: argparse.Namespace) -> None:
     """Trains to the last update, prints the score and writes it beside the checkpoint."""
     keep_freed_memory()
     scored = _rows(args, args.valid)  # opened now, so that an error comes before the training
-    args.save_dir.mkdir(parents=True, exist_ok=True)
     checkpoint, config = args.save_dir / "model.ckpt", args.save_dir / "model.yaml"
-    if not (checkpoint.exists() or (config.exists() and config.samefile(args.vq_config))):
-        shutil.copyfile(args.vq_config, config)
-    trainer.run(checkpoint, save_every=args.save_every)
-    _report(score(trainer.tokenizer.eval(), scored, **_loading(args)), args.save_dir / "score.json")
+    with claim(args.save_dir):
+        if not (checkpoint.exists() or (config.exists() and config.samefile(args.vq_config))):
+            shutil.copyfile(args.vq_config, config)
+        trainer.run(checkpoint, save_every=args.save_every)
+        _report(score(trainer.tokenizer.eval(), scored, **_loading(args)), args.save_dir / "score.json")
 
 
 def _tokenizer(args: argparse.Namespace) -> VQTokenizer:
@@ -86,7 +86,10 @@ def _tokenizer(args: argparse.Namespace) -> VQTokenizer:
 
 
 def _settings(args: argparse.Namespace, **digests: str) -> TokenizerSettings:
-    return TokenizerSettings(updates=args.updates, batch_size=args.batch_size, lr=args.lr, seed=args.seed, **digests)
+    data = mark_of([args.data])
+    return TokenizerSettings(
+        updates=args.updates, batch_size=args.batch_size, lr=args.lr, seed=args.seed, data=data, **digests
+    )
 
 
 def _rows(args: argparse.Namespace, table: Path | None = None) -> MaskRows:

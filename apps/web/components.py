@@ -13,6 +13,7 @@ from .logs import log_refused
 logger = logging.getLogger(__name__)
 REFUSED = "The server cannot take this request: it needs the fields that the page's API names, and uploaded files only."
 FOLDER = Path(__file__).resolve().parent
+LONGEST_SESSION = 100  # characters of a session's name
 
 
 class Anything(GradioRootModel):
@@ -23,6 +24,19 @@ class Anything(GradioRootModel):
 
 class Page(gr.Blocks):
     """Blocks whose failures are a sentence for the visitor and a line of the log, without what visitors wrote in it."""
+
+    def queue(self, *args: Any, **kwargs: Any) -> gr.Blocks:
+        """gradio's queue, which takes no long name of a session: it keeps the names of thousands."""
+        super().queue(*args, **kwargs)
+        push = self._queue.push
+
+        async def pushed(body: Any, **about: Any) -> Any:
+            if len(body.session_hash or "") > LONGEST_SESSION:
+                return False, REFUSED, "error"
+            return await push(body=body, **about)
+
+        self._queue.push = pushed  # type: ignore[method-assign]
+        return self
 
     async def process_api(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """One call of one of the page's functions."""

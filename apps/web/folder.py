@@ -65,13 +65,16 @@ def _remove(root: Path) -> None:
 
 
 class Folder:
-    """Uploads and answers. Uploads that have not fully arrived lie at the top, all other files in folders."""
+    """Uploads and answers. Uploads that have not fully arrived lie at the top, all other files in folders.
+
+    What lies at the top from before the first upload that still arrives is left over: of a form with other fields.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.budget = min(BUDGET, shutil.disk_usage(path).free // 2)
         self._taken = 0  # bytes on the disk at the last sweep, and of all uploads since
-        self._arriving = 0  # bytes of uploads that have not fully arrived
+        self._arriving: dict[object, tuple[float, int]] = {}  # since when, and bytes, of uploads on their way
         self._kept: frozenset[str] = frozenset()
         self._lock = threading.Lock()
 
@@ -97,19 +100,19 @@ class Folder:
     @contextmanager
     def room(self, size: int) -> Iterator[bool]:
         """Whether an upload of `size` bytes may arrive within this context. Makes room for it."""
-        size += FILE_COST
+        size, ticket = size + FILE_COST, object()
         with self._lock:
             if self._taken + size > self.budget:
                 self._sweep(size)
             granted = self._taken + size <= self.budget
-            reserved = size if granted else 0
-            self._taken += reserved
-            self._arriving += reserved
+            if granted:
+                self._taken += size
+                self._arriving[ticket] = time.time(), size
         try:
             yield granted
         finally:
             with self._lock:
-                self._arriving -= reserved
+                self._arriving.pop(ticket, None)
 
     def sweep(self) -> None:
         """Deletes files that are too old, and the oldest ones beyond the budget."""
@@ -119,11 +122,13 @@ class Folder:
     def _sweep(self, wanted: int) -> None:
         now = time.time()
         files = sorted(self._files())
-        total = sum(size for _, size, _ in files) + self._arriving + wanted
+        since = min((since for since, _ in self._arriving.values()), default=now) - 1  # files' times are coarse
+        total = sum(size for _, size, _ in files) + sum(size for _, size in self._arriving.values()) + wanted
         limit = self.budget if total <= self.budget else FULL * self.budget
         for changed, size, file in files:
-            arriving = os.path.dirname(file) == str(self.path)
-            old = now - changed > (UPLOAD_SECONDS if arriving else KEPT_SECONDS)
+            at_top = os.path.dirname(file) == str(self.path)
+            arriving = at_top and changed >= since
+            old = now - changed > (UPLOAD_SECONDS if at_top else KEPT_SECONDS)
             if file not in self._kept and (old or (total > limit and not arriving)):
                 with suppress(OSError):
                     os.unlink(file)

@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from ipaddress import ip_address
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import gradio as gr
+from gradio.routes import file_upload_statuses
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.formparsers import MultiPartException
 from starlette.responses import JSONResponse
@@ -26,8 +26,13 @@ API = "/gradio_api/"
 UPLOAD = f"{API}upload"
 ASKING = (f"{API}queue/join", f"{API}call/")
 POSTS = (UPLOAD, *ASKING, f"{API}cancel", f"{API}reset")
-# They would write to the disk, fetch an address, or start another page.
-CLOSED = (f"{API}deep_link", f"{API}proxy=", f"{API}file=http:", f"{API}file=https:", "/monitoring")
+INFO = f"{API}info"
+# What the page, its browser and gradio's client get. Others write to the disk, fetch addresses or print what they get.
+FILES = ("", "config", "favicon.ico", "manifest.json", "pwa_icon", "robots.txt", "theme.css")
+STATE = ("app_id", "info", "openapi.json", "queue/data", "startup-events", "theme.css", "upload_progress")
+PLACES = {f"/{name}" for name in FILES} | {f"{API}{name}" for name in STATE}
+FOLDERS = ("/assets/", "/static/", "/svelte/", "/pwa_icon/", f"{API}call/", f"{API}file=", f"{API}heartbeat/")
+ADDRESSES = (f"{API}file=http:", f"{API}file=https:")  # would be fetched
 MAX_UPLOAD = MAX_BYTES + 2**20  # bytes of a request: a picture, and what its form adds
 MAX_REQUEST = 2**20
 LISTEN_SECONDS = 30  # within which a program must come for its answer
@@ -60,6 +65,8 @@ class Gate:
         name = socket.gethostname().lower()
         self.names = {"localhost", name, f"{name}.local", host.lower()}
         self._listeners: Counter[str] = Counter()
+        # Sessions that nobody listens to, with their questions, since when. A new question has its own time.
+        self._unheard: dict[tuple[str, frozenset[str]], float] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -94,6 +101,10 @@ class Gate:
         self._check_path(scope["method"], path)
         if path.startswith(ASKING) and scope["method"] == "POST":
             await self._drop_abandoned()
+        if path == INFO:  # gradio keeps the page's address as the first visitor wrote it
+            self.page.app.api_info = None
+        if path == UPLOAD:  # gradio keeps the names of all uploads, and does not read them
+            self.page.upload_file_set.clear()
         limit = MAX_UPLOAD if path.startswith(UPLOAD) else MAX_REQUEST
         size = _content_length(headers, limit)
         body = Body(receive, limit)
@@ -128,18 +139,18 @@ class Gate:
         return {_name(_authority(url)) for url in (self.page.share_url, self.page.root_path) if url} - {""}
 
     def _check_path(self, method: str, path: str) -> None:
-        if path.startswith(CLOSED):
+        gets = path in PLACES or path.startswith(FOLDERS)
+        if path.startswith(ADDRESSES) or (method in ("GET", "HEAD") and not gets):
             raise RefusedError(404, "this page has no such path")
         if method not in ("GET", "HEAD", "OPTIONS") and not (method == "POST" and path.startswith(POSTS)):
             raise RefusedError(404, "this page takes uploads and questions only")
 
     @contextmanager
     def _listening(self, scope: Scope) -> Iterator[None]:
-        """Notes that somebody waits for the answers of a session, or for the answer to one question."""
-        path, keys = scope["path"], []
-        if scope["method"] == "GET" and path.startswith(f"{API}queue/data"):
-            keys = parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [])
-        elif scope["method"] == "GET" and path.startswith(f"{API}call/"):
+        """Notes who waits for the answers of a session, for the answer to one question, or for an upload's progress."""
+        path, query = scope["path"], parse_qs(scope["query_string"].decode("latin-1"))
+        keys = query.get("session_hash" if path == f"{API}queue/data" else "upload_id", [])
+        if scope["method"] == "GET" and path.startswith(f"{API}call/"):
             keys = [path.rstrip("/").rpartition("/")[2]]
         self._listeners.update(keys)
         try:
@@ -149,16 +160,24 @@ class Gate:
             for key in keys:
                 if self._listeners[key] <= 0:
                     del self._listeners[key]
+                    file_upload_statuses.stop_tracking(key)  # gradio would keep it
+                    file_upload_statuses._signals.pop(key, None)
 
     async def _drop_abandoned(self) -> None:
-        """Removes waiting questions whose answers nobody has come for in time: they would hold up the others."""
-        queue: Any = self.page._queue
-        waiting = [event for each in queue.event_queue_per_concurrency_id.values() for event in each.queue]
-        for event in waiting:
-            heard = self._listeners[event._id] or self._listeners[event.session_hash]
-            if not heard and time.monotonic() - event.enqueue_time > LISTEN_SECONDS:
-                await queue.clean_events(event_id=event._id)
-                queue.pending_event_ids_session.get(event.session_hash, set()).discard(event._id)
+        """Forgets sessions that nobody listens to: their waiting questions would hold up the others."""
+        queue, now = self.page._queue, time.monotonic()
+        sessions: dict[str, set[str]] = queue.pending_event_ids_session
+        self._unheard = {
+            key: self._unheard.get(key, now)
+            for session, events in sessions.items()
+            if not (self._listeners[session] or any(self._listeners[event] for event in events))
+            for key in [(session, frozenset(events))]
+        }
+        for (session, _), since in list(self._unheard.items()):
+            if now - since > LISTEN_SECONDS:
+                await queue.clean_events(session_hash=session)
+                sessions.pop(session, None)
+                queue.pending_messages_per_session.pop(session, None)
 
 
 class Body:

@@ -11,7 +11,7 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from ...data.columns import shorten
-from ...data.pictures import MAX_BYTES, MAX_PIXELS, open_picture, reading, upright_size
+from ...data.pictures import MAX_BYTES, MAX_PIXELS, open_picture, reading, stored_pixels
 from ...inference.questions import check_box, check_text
 from ...models.generation import GenerationSettings
 from ...utils.errors import UserError
@@ -42,8 +42,7 @@ def opened(path: Any) -> Iterator[Image.Image]:
     """The upright picture of an uploaded file, closed at the end. It may have to wait until others are closed."""
     data = _uploaded(path)
     with reading("image"):
-        width, height = upright_size(data)
-    pixels = width * height
+        pixels = stored_pixels(data)
     with TURNS.of(pixels):
         picture = open_picture(data)
         del data

@@ -13,7 +13,6 @@ import io
 import json
 import os
 import shutil
-import signal
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -27,6 +26,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ...utils.errors import UserError
+from ...utils.interrupt import begin_worker
 from .language.captions import captions_for
 from .language.expressions import Expression, expressions_for, names_in
 from .language.reasoning import riddle_for
@@ -141,16 +141,11 @@ def _pool(workers: int) -> Iterator[Executor | None]:
         yield None
         return
     # spawn: a fork of a process with threads (progress bars have one) may hang
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_ignore_interrupt)
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=begin_worker)
     try:
         yield pool
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _ignore_interrupt() -> None:
-    """Ctrl-C reaches every process; the main one cleans up."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def write_picture(

@@ -89,21 +89,22 @@ class NetworkConfig:
         CheckpointError when they describe a network that is not `--arch refhcm`.
         """
         given = dict(args) if isinstance(args, Mapping) else vars(args)
-        off = [name for name in ALWAYS_ON if not given.get(name, True)]
+        off = [name for name in ALWAYS_ON if given.get(name, True) is not True]
         if off:
             raise CheckpointError(f"{where}: {', '.join(off)} is off; RefHCM and OFA networks have it on")
-        for same in ("encoder_embed_dim", "encoder_ffn_embed_dim"):
-            name = same.replace("encoder", "decoder")
-            if given.get(name) not in (None, given.get(same, given.get(name))):
-                values = shown(given[name]), shown(given[same])
-                raise CheckpointError(f"{where}: {name} {values[0]} differs from {same} {values[1]}")
-        arch = given.get("arch") or given.get("_name")
-        sizes = SIZES.get(arch, {}) if isinstance(arch, str) else {}
+        arch = next((given[key] for key in ("arch", "_name") if isinstance(given.get(key), str)), "")
+        sizes = SIZES.get(arch, {})
         known = {f.name: given[f.name] for f in fields(cls) if given.get(f.name) is not None}
         try:
-            return cls(**{**sizes, **known})
+            config = cls(**{**sizes, **known})
         except CheckpointError as error:
             raise CheckpointError(f"{where}: {error}") from error
+        for same in ("encoder_embed_dim", "encoder_ffn_embed_dim"):
+            name = same.replace("encoder", "decoder")
+            values = shown(given.get(name)), shown(getattr(config, same))  # as text: one may be an array
+            if given.get(name) is not None and values[0] != values[1]:
+                raise CheckpointError(f"{where}: {name} {values[0]} differs from {same} {values[1]}")
+        return config
 
 
 def _size(width: int, ffn: int, layers: tuple[int, int], heads: int, resnet: str) -> dict[str, Any]:

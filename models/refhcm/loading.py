@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from ...utils.checkpoints import Checkpoint
+from ...utils.checkpoints import Checkpoint, check_finite
 from ...utils.errors import CheckpointError, shown
 from ...utils.memory import page_out
 from ...utils.meta import without_values
@@ -143,8 +143,8 @@ def load_network(
     """The network of a checkpoint, in evaluation mode.
 
     device, dtype: None for the CPU and the file's dtype. ema: the averaged weights of `--store-ema`.
-    CheckpointError for weights that do not fit or are missing, and for fewer symbols than `num_symbols`: nothing is
-    ever drawn at random.
+    CheckpointError for weights that do not fit, are missing, or are not finite in `dtype`, and for fewer symbols than
+    `num_symbols`: nothing is ever drawn at random.
     """
     where, weights = str(checkpoint.path), checkpoint.ema_weights() if ema else checkpoint.weights
     config = NetworkConfig.from_args(checkpoint.flags(), where=where)
@@ -158,6 +158,7 @@ def load_network(
     report.log(where)
     for module in network.modules():  # one by one: at most one module is in memory twice
         _move(module, device, dtype)
+    check_finite(network.state_dict(), where=where)
     return network.eval()
 
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...utils.checkpoints import kinds_of, load_file, named_weights
+from ...utils.checkpoints import check_finite, kinds_of, load_file, named_weights
 from ...utils.errors import CheckpointError, DataError, shown
 from ...utils.meta import without_values
 from .config import GRID_HW, NUM_CODES, VQConfig, read_config
@@ -157,11 +157,15 @@ def load_tokenizer(yaml_path: str | Path, ckpt_path: str | Path, *, n_embed: int
 
 
 def load_weights(tokenizer: VQTokenizer, checkpoint: dict[str, Any], *, where: str) -> None:
-    """Loads a checkpoint's `state_dict` strictly. CheckpointError gives the first name or shape that differs."""
+    """Loads a checkpoint's `state_dict` strictly.
+
+    CheckpointError gives the first name or shape that differs, or the first weight that is not finite.
+    """
     # Training also saves its loss network and the colours of its plots.
     weights = {k: value for k, value in checkpoint["state_dict"].items() if not k.startswith(("loss.", "colorize"))}
     expected = tokenizer.state_dict()
     _check_matches(expected, weights, where)
+    check_finite(weights, where=where)
     without = next(iter(expected.values())).is_meta
     tokenizer.load_state_dict(
         {name: value.float().contiguous() if without else value for name, value in weights.items()}, assign=without

@@ -16,7 +16,19 @@ def test_box():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "1,2,3", "1,2,3,4,5", "1,2,x,4", "1,2,nan,4", "1,2,inf,4", "1,2,1e30,4", "1;2;3;4"]
+    "text",
+    [
+        "",
+        "1,2,3",
+        "1,2,3,4,5",
+        "1,2,x,4",
+        "1,2,nan,4",
+        "1,2,inf,4",
+        "1,2,1e30,4",
+        "1;2;3;4",
+        "1,2,3,1_0",
+        "1,2,3,\u0664",
+    ],
 )
 def test_malformed_boxes(text):
     with pytest.raises(DataError, match=r"a\.tsv:3: column box: needs 4 finite numbers x0,y0,x1,y1, got"):
@@ -56,7 +68,7 @@ def test_codes():
     assert len(parse_codes(",".join(["1"] * 48), WHERE, num_codes=32)) == 48
 
 
-@pytest.mark.parametrize("text", ["0,32,5", "0,-1,5", "0,1", "0,1,2,3", "0,1.5,2", ""])
+@pytest.mark.parametrize("text", ["0,32,5", "0,-1,5", "0,1", "0,1,2,3", "0,1.5,2", "", "0,1,1_0", "0,1,\u0662"])
 def test_bad_codes(text):
     with pytest.raises(DataError, match=r"a\.tsv:3: column parsing codes: needs 3 whole numbers in 0\.\.31, got"):
         parse_codes(text, WHERE, num_codes=32, count=3)

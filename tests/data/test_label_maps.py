@@ -1,6 +1,7 @@
 """Masks of tables: .npy and PNG give the same labels, anything else a clear error."""
 
 import contextlib
+import os
 import random
 import zlib
 
@@ -35,6 +36,21 @@ def test_label_map(tmp_path):
 def test_label_maps_that_do_not_fit(tmp_path, array, message):
     np.save(tmp_path / "1.npy", array)
     with pytest.raises(DataError, match=rf"a\.tsv:3: column mask: .*1\.npy.*{message}"):
+        read_label_map("1.npy", (5, 4), root=tmp_path, where=WHERE)
+
+
+def test_a_map_of_another_size_is_not_read(tmp_path):
+    with open(tmp_path / "1.npy", "wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (10**6, 10**6)}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.truncate(10**12 + 500)  # on disk it has a few bytes
+    with pytest.raises(DataError, match="is 1000000 x 1000000, its picture 5 x 4 px"):
+        read_label_map("1.npy", (5, 4), root=tmp_path, where=WHERE)
+
+
+def test_a_pipe_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / "1.npy")
+    with pytest.raises(DataError, match=r"1\.npy: is no regular file"):
         read_label_map("1.npy", (5, 4), root=tmp_path, where=WHERE)
 
 

@@ -5,10 +5,10 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from refhcm.data import pictures
-from refhcm.data.pictures import open_picture
+from refhcm.data.pictures import open_picture, reading, stored_pixels
 from refhcm.utils.errors import UserError
 
 
@@ -21,6 +21,20 @@ def encoded(image, kind="PNG", **options):
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
+
+
+def test_pixels_are_counted_without_decoding(array, monkeypatch):
+    decoded = []
+    # Pillow decodes a PNG when it is asked for its EXIF.
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: decoded.append(image.format))
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 1200)
+    for kind in ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP"):
+        assert stored_pixels(encoded(Image.fromarray(array), kind)) == 30 * 40
+    assert not decoded
+    with pytest.raises(UserError, match="a: is 41 x 30 px"), reading("a"):
+        stored_pixels(encoded(Image.new("L", (41, 30))))
+    with pytest.raises(UserError, match="unknown format"), reading("a"):
+        stored_pixels(b"words")
 
 
 def test_all_forms_are_the_same_picture(array, tmp_path):

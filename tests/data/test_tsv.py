@@ -105,9 +105,15 @@ def test_files_without_rows(tmp_path, data, message):
 
 
 def test_missing_file_and_folder(tmp_path):
-    for path in (tmp_path / "absent.tsv", tmp_path):
-        with pytest.raises(DataError, match="cannot be read"):
+    for path, message in ((tmp_path / "absent.tsv", r"absent\.tsv: no such file$"), (tmp_path, "is no regular file")):
+        with pytest.raises(DataError, match=message):
             TsvFile(path, None, names=NAMES)
+
+
+def test_a_pipe_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / "rows.tsv")
+    with pytest.raises(DataError, match=r"rows\.tsv: is no regular file"):
+        TsvFile(tmp_path / "rows.tsv", None, names=NAMES)
 
 
 @pytest.mark.parametrize("selected_cols", ["0", "0,1,2", "0,x", "", "0,-1", [1]])

@@ -71,7 +71,7 @@ def test_bad_dict_is_named_with_its_line(tmp_path, text, message):
 
 
 def test_missing_dict(tmp_path):
-    with pytest.raises(UserError, match=r"dict\.txt.*--bpe-dir"):
+    with pytest.raises(UserError, match=r"--bpe-dir: .*dict\.txt: no such file"):
         Vocabulary.load(tmp_path)
 
 

@@ -1,6 +1,7 @@
 """Reading weights files (docs/network.md, "Loading checkpoints"), and refusing other files."""
 
 import argparse
+import math
 import os
 import zipfile
 
@@ -111,6 +112,15 @@ def test_a_short_position_table_does_not_answer_but_may_be_trained(network, tmp_
         load_network(read_checkpoint(write(tmp_path / "a.pt", weights)), SYMBOLS)
     fitted, report = fit_weights(weights, network, where="w")
     assert (len(fitted[name]), report.extended) == (145, [name])
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(math.nan, None), (-math.inf, None), (1e5, torch.float16)])
+def test_weights_that_are_not_finite_do_not_answer(network, tmp_path, value, dtype):
+    weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    weights["encoder.pos_ln.weight"][3] = value
+    checkpoint = read_checkpoint(write(tmp_path / "a.pt", weights))
+    with pytest.raises(CheckpointError, match=r"a.pt: encoder.pos_ln.weight is not finite in float"):
+        load_network(checkpoint, SYMBOLS, dtype=dtype)
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])

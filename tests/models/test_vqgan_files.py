@@ -69,6 +69,14 @@ def test_weights_of_other_precision_become_float32(files, dtype):
     assert all(weight.requires_grad for weight in tokenizer.parameters())
 
 
+def test_weights_that_are_not_finite(files):
+    checkpoint = torch.load(files / "model.ckpt", weights_only=True)
+    checkpoint["state_dict"]["quantize.embedding.weight"][0, 1] = float("nan")
+    torch.save(checkpoint, files / "model.ckpt")
+    with pytest.raises(CheckpointError, match=r"quantize\.embedding\.weight is not finite"):
+        load(files)
+
+
 @pytest.mark.parametrize("weight", [0, 0.5, 2.0])
 def test_the_codebook_loss_has_its_weight(files, weight):
     plain = load(files)

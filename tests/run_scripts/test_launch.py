@@ -11,9 +11,6 @@ import pytest
 from commands import refhcm
 from scripts import ROOT
 
-from refhcm.utils.errors import UserError
-from refhcm.utils.files import claim
-
 TRAINS = """
 import os, sys, time
 sys.path.insert(0, {root!r})
@@ -32,8 +29,8 @@ def trains(tmp_path):
     return path
 
 
-def script(tmp_path, trains, *, gpus):
-    """A running script that starts `trains` as the published ones start train.py."""
+def script(tmp_path, trains, *, gpus, under=()):
+    """A running script that starts `trains` as the published ones start train.py. under: a command that starts it."""
     (tmp_path / "script.sh").write_text(
         f"source {ROOT}/run_scripts/common.sh\nlaunch $TRAINS {tmp_path}/rank\necho went on\n"
     )
@@ -41,7 +38,7 @@ def script(tmp_path, trains, *, gpus):
     environment = os.environ | {"PYTHON": sys.executable, "GPUS": str(gpus), "TRAINS": relative}
     environment.pop("REFHCM_SCRIPT", None)
     return subprocess.Popen(
-        ["bash", tmp_path / "script.sh"],
+        [*under, "bash", tmp_path / "script.sh"],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -92,6 +89,27 @@ def test_ctrl_c_is_one_line(trains, tmp_path):
     assert gone(processes, 10)
 
 
+def test_nohup_lasts(trains, tmp_path):
+    """torchrun would end with the terminal."""
+    running = script(tmp_path, trains, gpus=2, under=["nohup"])
+    processes = started(tmp_path, 2)
+    os.killpg(running.pid, signal.SIGHUP)
+    time.sleep(2)
+    assert running.poll() is None
+    running.terminate()
+    assert gone(processes, 10)
+    running.communicate(timeout=10)
+
+
+def test_a_single_process_that_is_killed(trains, tmp_path):
+    running = script(tmp_path, trains, gpus=1)
+    os.kill(*started(tmp_path, 1), signal.SIGKILL)
+    out, err = running.communicate(timeout=10)
+    assert running.returncode == 128 + signal.SIGKILL
+    assert err.splitlines()[-1].startswith("error: ended by SIGKILL: the machine probably ran out of memory")
+    assert "went on" not in out
+
+
 @pytest.mark.parametrize(
     ("sent", "cause"),
     [
@@ -112,20 +130,6 @@ def test_a_killed_rank_is_named(sent, cause, tmp_path):
     line = done.stderr.splitlines()[-1]
     assert line.startswith(f"error: rank 1 was ended by {sent}: ")
     assert cause in line
-
-
-def test_a_folder_belongs_to_one_run(tmp_path):
-    claimed = claim(tmp_path / "run")
-    with pytest.raises(UserError, match="another run writes there"):
-        claim(tmp_path / "run")
-    claimed.close()
-    claim(tmp_path / "run").close()
-
-
-def test_a_folder_that_cannot_be_written_to(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="file/run: cannot be written to"):
-        claim(tmp_path / "file" / "run")
 
 
 @pytest.mark.parametrize(

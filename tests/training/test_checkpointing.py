@@ -78,6 +78,15 @@ def test_nothing_is_saved_on_request(tmp_path):
     }
 
 
+def test_the_last_checkpoint_is_already_the_best(tmp_path):
+    """A rename of one hard link to another does nothing, and would leave a part behind."""
+    saver = Saver(CheckpointConfig(save_dir=str(tmp_path)), Trainer(), run={})
+    (tmp_path / "checkpoint_last.pt").write_text("0")
+    for value in (2.0, 1.0):
+        saver.make_up(value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint_best.pt", "checkpoint_last.pt"]
+
+
 @pytest.mark.parametrize("maximize", [True, False])
 def test_the_best_and_patience(maximize, tmp_path):
     """Each validation counts, whether a checkpoint is due or not."""

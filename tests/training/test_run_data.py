@@ -1,7 +1,6 @@
 """What a checkpoint remembers of its data, and which data are other data."""
 
 import copy
-import os
 from types import SimpleNamespace
 
 import pytest
@@ -10,9 +9,8 @@ pytest.importorskip("fairseq")
 
 from refhcm.tasks.multitask import Multitask
 from refhcm.tasks.settings import MultitaskSettings
-from refhcm.training import run_data as module
-from refhcm.training.run_data import check_training_data, check_validation_data, file_mark, run_data
-from refhcm.utils.errors import CheckpointError, DataError
+from refhcm.training.run_data import check_training_data, check_validation_data, run_data
+from refhcm.utils.errors import CheckpointError
 
 
 @pytest.fixture
@@ -74,20 +72,3 @@ def test_another_validation_file(task, tmp_path):
     with pytest.raises(CheckpointError, match=r"another validation file: .*--reset-meters"):
         check_validation_data(run_data(task, validated=True), before, where="c.pt")
     check_validation_data(run_data(task, validated=False), before, where="c.pt")  # no value to compare
-
-
-def test_a_large_file_is_read_in_part(tmp_path, monkeypatch):
-    """Its ends and blocks between them; a change of size is seen anywhere."""
-    path = tmp_path / "large.tsv"
-    with open(path, "wb") as file:
-        os.truncate(file.fileno(), 3 * 2**30)  # takes no space
-    found = file_mark(path)
-    assert found["size"] == 3 * 2**30
-    for place in (0, 3 * 2**30 - 1, (3 * 2**30 - module.BLOCK) * 20 // (module.BLOCKS - 1)):
-        with open(path, "r+b") as file:
-            file.seek(place)
-            file.write(b"x")
-        assert file_mark(path) != found
-        found = file_mark(path)
-    with pytest.raises(DataError, match=r"absent.tsv: cannot be read"):
-        file_mark(tmp_path / "absent.tsv")

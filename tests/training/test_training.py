@@ -57,7 +57,7 @@ def test_a_killed_run_leaves_a_whole_checkpoint(world, tmp_path):
                 time.sleep(0.001)
             process.send_signal(signal.SIGKILL)
         assert read_checkpoint(last).rest["extra_state"]["train_iterator"]
-    left = tmp_path / "run" / "checkpoint_1_0.pt.part"
+    left = tmp_path / "run" / "checkpoint_1_0.pt.0123abcd.part"
     left.touch()  # of a run that was killed while it wrote
     stop = read_checkpoint(last).rest["optimizer_history"][-1]["num_updates"] + 1
     run([*command, f"--max-update={stop}"])

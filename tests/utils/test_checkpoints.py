@@ -3,6 +3,7 @@
 import argparse
 import zipfile
 from collections import OrderedDict
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -130,6 +131,24 @@ def test_a_compressed_file_is_refused_unread(size, tmp_path):
     with zipfile.ZipFile(tmp_path / "a.pt", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/data.pkl", bytes(size))
     with pytest.raises(CheckpointError, match=r"a\.pt: is a compressed zip file"):
+        load_file(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("names", [{"n" * 2**21: 1}, dict.fromkeys(f"{k:200}" for k in range(2**13))])
+def test_names_take_a_small_share_of_an_old_file(names, tmp_path):
+    for count, ends in ((2**20, pytest.raises(CheckpointError, match=r"a\.pt: is damaged")), (2**24, nullcontext())):
+        content = {"w": torch.zeros(count), "names": names}
+        torch.save(content, tmp_path / "a.pt", _use_new_zipfile_serialization=False)
+        with ends:
+            assert load_file(tmp_path / "a.pt")["names"] == names
+
+
+@pytest.mark.parametrize("record", ["byteorder", ".data/serialization_id"])
+def test_other_records_that_are_read_whole_are_names(record, tmp_path):
+    torch.save({"w": torch.zeros(1)}, tmp_path / "a.pt")
+    with zipfile.ZipFile(tmp_path / "a.pt", "a") as archive:
+        archive.writestr(f"a/{record}2", bytes(2**20))
+    with pytest.raises(CheckpointError, match=r"a\.pt: is damaged"):
         load_file(tmp_path / "a.pt")
 
 

@@ -24,6 +24,7 @@ from ...data.synthetic.picture.limbs import SHOE_LABELS
 from ...data.synthetic.picture.skeleton import JOINTS
 from ...data.synthetic.picture.torso import LABELS, SKIRT_LABEL
 from ...utils.errors import DataError
+from ...utils.interrupt import begin_worker
 from ...utils.parsing import CLASS_NAMES, NUM_CLASSES
 
 PERSON_SHARE, PART_SHARE = 0.2, 0.08  # of a cell's area: less counts as not seen
@@ -129,7 +130,7 @@ def read_cells(worlds: Sequence[Path], split: str, *, size: int, side: int, work
     pictures = np.empty((len(facts), 3, size, size), np.uint8)
     numbers: dict[str, int] = {}
     everybody: list[list[Target]] = []
-    with get_context("spawn").Pool(workers, torch.set_num_threads, (1,)) as pool:  # each process uses one core
+    with get_context("spawn").Pool(workers, _begin) as pool:
         found = tqdm(pool.imap(read, facts, chunksize=16), total=len(facts), desc="cells", unit="picture")
         for index, (picture, people) in enumerate(found):
             pictures[index] = picture
@@ -139,6 +140,11 @@ def read_cells(worlds: Sequence[Path], split: str, *, size: int, side: int, work
                 shown = np.stack([np.concatenate(cells), np.repeat(known, [*map(len, cells)])], axis=1)
                 everybody[-1].append(Target(shown.astype(np.int32), places, parts, expressions))
     return Cells(pictures, everybody, tuple(numbers), side)
+
+
+def _begin() -> None:
+    begin_worker()
+    torch.set_num_threads(1)  # each process uses one core
 
 
 def _people(world: Path, split: str) -> Iterator[list[dict[str, Any]]]:

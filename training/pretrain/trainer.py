@@ -51,6 +51,7 @@ class PretrainSettings:
     lr: float
     seed: int
     patch_image_size: int
+    data: str = ""  # mark of the worlds' facts
 
     def rate(self, step: int) -> float:
         """Learning rate of update `step`, from 0: in both parts up for WARM_UP updates, then down by half a cosine."""

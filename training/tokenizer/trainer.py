@@ -5,7 +5,6 @@ decoder without it; then it is placed by k-means on the latents, and rows that g
 """
 
 import logging
-import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +36,7 @@ class TokenizerSettings:
     batch_size: int
     lr: float
     seed: int
+    data: str = ""  # mark of the table
     weights: str = ""  # sha256 of the tokenizer that `adapt` starts from
     answers: str = ""  # sha256 of the answers that it learns from
 
@@ -83,7 +83,6 @@ class TokenizerStepper(Stepper[Batch]):
             sampler=range(self.step * size, self.updates * size),
             num_workers=self.num_workers,
             collate_fn=list,
-            worker_init_fn=_ignore_interrupt,
         )
         for batch in loader:
             refuse_bad(batch)
@@ -189,8 +188,3 @@ def kmeans(vectors: Tensor, count: int) -> Tensor:
         members = torch.bincount(nearest, minlength=count)[:, None]
         centres = torch.where(members > 0, sums / members.clamp(min=1), centres)
     return centres
-
-
-def _ignore_interrupt(_: int) -> None:
-    """Ctrl-C reaches every process; the first one handles it for all."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

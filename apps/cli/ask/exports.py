@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
@@ -118,23 +119,28 @@ def named(records: Sequence[Record]) -> Iterator[tuple[str, Record]]:
 
 def stems(records: Sequence[Record]) -> dict[str, str]:
     """A name for each picture: the file's, with a hash of its path where two folders hold the same one."""
-    return _different({record["image"]: Path(record["image"]).stem for record in records})
+    return _different({record["image"]: Path(record["image"]).stem.replace("\0", "") for record in records})
 
 
 def _different(wanted: Mapping[Key, str]) -> dict[Key, str]:
     """A name of at most `LONGEST` bytes for each key: the wanted one, or its beginning with a hash of the key.
 
-    No two are the same, not even where capital letters do not count. A name that ends as if with a hash gets one, too.
+    No two are the same, not even where neither capital letters count nor how an accent is written, as on a Mac. A name
+    that ends as if with a hash gets one, too.
     """
-    times = Counter(name.casefold() for name in wanted.values())
+    times = Counter(map(_folded, wanted.values()))
     names = {}
     for key, name in wanted.items():
         encoded = os.fsencode(name)
-        if times[name.casefold()] > 1 or len(encoded) > LONGEST or MARK.search(name):
+        if times[_folded(name)] > 1 or len(encoded) > LONGEST or MARK.search(name):
             mark = sha256(repr(key).encode(errors="surrogatepass")).hexdigest()[:MARK_LENGTH]
             name = f"{encoded[: LONGEST - MARK_LENGTH - 1].decode(errors='ignore')}-{mark}"
         names[key] = name
     return names
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _asks_for(kind: str, record: Record) -> bool:

@@ -111,7 +111,7 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     start = 1
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            tabs = path.suffix.lower() != ".csv" and "\t" in file.readline()
+            tabs = path.suffix.lower() != ".csv" and "\t" in next(filter(str.strip, file), "")
             file.seek(0)
             rows = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if tabs else csv.reader(file, strict=True)
             for cells in rows:

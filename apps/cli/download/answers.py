@@ -40,7 +40,9 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         fp.close()  # else urllib reads its page to the end, which may never come
         allowed = ("https",) if req.type == "https" else ("http", "https")
         if urlsplit(newurl).scheme not in allowed:
-            raise FetchError(f"{req.full_url}: sends us to {newurl}, expected an address with {' or '.join(allowed)}")
+            raise FetchError(
+                f"{req.full_url}: sends us to {shown(newurl)}, expected an address with {' or '.join(allowed)}"
+            )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -71,7 +73,7 @@ def body_of(answer: HTTPResponse) -> Body:
     """FetchError: not the file, or not as it is. ConnectionError: a part of it at an unknown place."""
     headers, where = answer.headers, answer.url
     if answer.status not in (http.HTTPStatus.OK, http.HTTPStatus.PARTIAL_CONTENT):
-        raise FetchError(f"{where}: the server says {answer.status} {answer.reason}, expected the file")
+        raise FetchError(f"{where}: the server says {answer.status} {answer.reason[:200]}, expected the file")
     if headers.get_content_type() == "text/html":
         raise FetchError(f"{where}: answered with a web page instead of the file")
     encoding = headers.get("Content-Encoding", "identity").strip().lower()

@@ -129,6 +129,8 @@ def _writing(path: Path) -> Iterator[BinaryIO]:
     place = _part(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise FetchError(f"{path}: is a folder, expected a place for a file; move it away")
         if place.is_symlink() or (place.exists() and not place.is_file()):
             raise FetchError(f"{place}: is no regular file; move it away")
         with open(place, "ab", opener=_no_link) as part:
@@ -217,6 +219,8 @@ def _receive(url: str, token: str | None, part: BinaryIO, *, path: Path, size: i
         part.truncate(body.start)
         _keep_tag(path, body.tag or (version if body.start else ""))
         _pour(answer, part, end=end, source=url, name=path.name, start=body.start)
+        if answer.length:  # of Content-Length: what has not come
+            raise ConnectionError(f"broken before the last {readable(answer.length)}")
 
 
 def _pour(

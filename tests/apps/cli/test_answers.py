@@ -4,7 +4,6 @@ import itertools
 import os
 
 import pytest
-from file_server import serving
 
 from refhcm.apps.cli.download import fetch as module
 from refhcm.apps.cli.download.answers import check_address
@@ -14,15 +13,6 @@ from refhcm.utils.errors import UserError
 CONTENT = bytes(range(256)) * 40
 HALF = len(CONTENT) // 2
 TAG = '"v1"'
-
-
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setattr(module, "PAUSE_S", 0)
-    monkeypatch.setattr(module, "CHUNK", 1000)
-    monkeypatch.setenv("no_proxy", "*")
-    with serving() as server:
-        yield server
 
 
 @pytest.fixture
@@ -140,6 +130,13 @@ def test_a_shorter_rest_than_asked_for_is_not_the_end(get, begun, server):
     assert server.requests[1] == ("a.bin", f"bytes={HALF + 10}-")
 
 
+def test_a_rest_of_unknown_total_that_ends_early(get, begun, server):
+    rest = {"Content-Range": f"bytes {HALF}-{len(CONTENT) - 1}/*", "Content-Length": str(HALF), "ETag": TAG}
+    with pytest.raises(FetchError, match="no connection"):
+        get(206, rest, CONTENT[HALF : HALF + 10])
+    assert server.requests[1] == ("a.bin", f"bytes={HALF + 10}-")
+
+
 def test_the_whole_file_in_answer_to_a_part(get, begun, server):
     assert get(200, {"Content-Length": str(len(CONTENT))}).read_bytes() == CONTENT
     assert server.requests == [("a.bin", f"bytes={HALF}-")]
@@ -176,6 +173,13 @@ def test_a_redirect_to_what_is_no_web_address(server, tmp_path, place):
     with pytest.raises(FetchError, match=r"a.bin: (sends us to|cannot be asked for|the server says 302)"):
         fetch(f"{server.url}/a.bin", tmp_path / "a.bin")
     assert names(tmp_path) == []
+
+
+def test_a_redirect_to_a_long_place_is_a_short_line(server, tmp_path):
+    server.redirects["a.bin"] = "ftp://host/" + "y" * 50_000
+    with pytest.raises(FetchError, match=r"a.bin: sends us to") as error:
+        fetch(f"{server.url}/a.bin", tmp_path / "a.bin")
+    assert len(str(error.value)) < 300
 
 
 def test_a_redirect_in_a_circle(server, tmp_path):
@@ -234,6 +238,14 @@ def test_a_symlink_that_comes_after_the_check(server, tmp_path, monkeypatch):
     with pytest.raises(FetchError, match=r"a.bin.part: cannot be written"):
         fetch(f"{server.url}/a.bin", tmp_path / "a.bin")
     assert mine.read_text() == "my own"
+
+
+def test_a_folder_in_the_place_of_the_file_is_said_before_anything_comes(server, tmp_path):
+    (tmp_path / "a.bin").mkdir()
+    with pytest.raises(FetchError, match=r"a.bin: is a folder"):
+        fetch(f"{server.url}/a.bin", tmp_path / "a.bin")
+    assert not server.requests
+    assert names(tmp_path) == ["a.bin"]
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])

@@ -226,6 +226,7 @@ def test_exports_hold_nothing_of_an_earlier_answer(model, photos, tmp_path, monk
 def test_pictures_of_coco_and_of_one_number():
     assert image_id("t/COCO_train2014_000000581857.jpg") == 581857
     assert image_id("COCO_train2014_000000581857_16.jpg") == 581857
+    assert image_id("1" * 5000 + ".jpg") == "1" * 5000 + ".jpg"  # no program reads such a number
     assert image_id("COCO_mine_7.jpg") == "COCO_mine_7.jpg"
     assert image_id("000012.png") == 12
     assert image_id("a/12b.png") == "a/12b.png"

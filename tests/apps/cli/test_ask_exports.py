@@ -2,6 +2,7 @@
 
 import json
 import os
+import unicodedata
 
 import pytest
 from asking import Model, failed, lines, run
@@ -50,13 +51,15 @@ def records(*questions):
         [("d/a.jpg", "man"), ("e/a.jpg", "man"), ("a.jpg", "man"), ("a.png", "man")],
         [("a.jpg", "人"), ("a.png", "人"), ("a-0.jpg", "!")],
         [("x" * 300 + ".jpg", "man"), ("x" * 299 + "y.jpg", "man")],
+        [("\u00e9.jpg", "man"), ("e\u0301.jpg", "man")],
+        [("a\0.jpg", "man"), ("a.jpg", "man"), ("\0", "man"), ("..", "man"), ("", "man")],
     ],
 )
 def test_no_two_answers_share_a_file(questions):
     asked = records(*questions)
-    assert len({name.casefold() for name, _ in named(asked)}) == len(asked)
-    assert len({stem.casefold() for stem in stems(asked).values()}) == len(asked)
-    assert all(len(os.fsencode(name)) <= 220 for name, _ in named(asked))
+    for names in ([name for name, _ in named(asked)], list(stems(asked).values())):
+        assert len({unicodedata.normalize("NFC", name).casefold() for name in names}) == len(asked)
+        assert all(len(os.fsencode(name)) <= 220 and not {"/", "\0"} & set(name) for name in names)
 
 
 def test_a_name_that_looks_like_a_hashed_one():

@@ -29,6 +29,7 @@ def model(monkeypatch):
         ("a.csv", "\ufeffid,Text,File\n1,the man,x.jpg\n\n", [("x.jpg", "the man")]),
         ("a.tsv", "x.jpg\tred, tall\r\n", [("x.jpg", "red, tall")]),
         ("a.txt", "x.jpg\tred, tall\n", [("x.jpg", "red, tall")]),
+        ("a.tsv", "\ufeff\n \r\nx.jpg\tred, tall\n", [("x.jpg", "red, tall")]),
         ("a.csv", "x.jpg,the man,\n", [("x.jpg", "the man")]),
         ("a.txt", "x.jpg,größer\n", [("x.jpg", "größer")]),
         # between tabs a quote is a letter

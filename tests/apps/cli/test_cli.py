@@ -47,6 +47,17 @@ def test_mistakes_are_one_line(tmp_path, capsys):
     assert capsys.readouterr().err == f"error: {tmp_path / 'none.pt'}: no such file\n"
 
 
+@pytest.mark.parametrize("command", ["info", "train"])
+def test_interrupted_while_it_imports(command, monkeypatch, capsys):
+    def slow(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_module", slow)
+    monkeypatch.setattr(sys, "argv", ["refhcm"])
+    assert cli.main([command]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
 def test_interrupted(tmp_path, monkeypatch, capsys):
     from refhcm.apps.cli import info
 
@@ -64,3 +75,12 @@ def test_whoever_reads_may_stop(bpe_dir, tmp_path):
         process.stdout.close()
         assert b"rror" not in process.stderr.read()
         assert process.wait(timeout=60) == 1
+
+
+def test_training_without_fairseq_is_one_line(monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "refhcm.training.command", raising=False)
+    monkeypatch.setitem(sys.modules, "fairseq", None)
+    assert cli.main(["train", "a.tsv"]) == 2
+    assert capsys.readouterr().err == (
+        "error: training needs fairseq (no module fairseq). Run: pip install -r requirements.txt\n"
+    )

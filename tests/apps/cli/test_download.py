@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import io
+import logging
 import socket
 import zipfile
 
@@ -12,12 +13,14 @@ from scripts import ROOT
 
 from refhcm.apps.cli import main as cli
 from refhcm.apps.cli.download import command, fetch, sources
+from refhcm.utils.files import no_such_file
 
 WEIGHTS = b"PK weights " * 1000
 
 
 @pytest.fixture
-def server(monkeypatch):
+def server(monkeypatch, caplog):
+    caplog.set_level(logging.WARNING)  # fairseq's import in an earlier test lets requests be logged
     monkeypatch.setattr(fetch, "PAUSE_S", 0)
     monkeypatch.setenv("no_proxy", "*")
     with serving() as server:
@@ -298,3 +301,12 @@ def test_no_network(server, tmp_path, capsys):
     assert "JJJYmmm/RefHCM: cannot be listed on http://127.0.0.1" in failed(capsys)
     assert run("vocabulary", "--root", tmp_path, "--from", server.url) == 2
     assert "dict.txt: no connection" in failed(capsys)
+
+
+def test_a_missing_file_names_the_command_that_gets_it():
+    for name, source in sources.SOURCES.items():
+        for file in source.files or ("rkpt/refcoco_pose_testA.tsv",):
+            path = f"/clone/{source.folder}/{file}"
+            assert no_such_file(path) == f"{path}: no such file. Run: refhcm download {name}"
+    for path in ("runs/vqgan/model.ckpt", "mydataset/a.tsv", "checkpoints/refhcm.pt.old"):
+        assert no_such_file(path) == f"{path}: no such file"

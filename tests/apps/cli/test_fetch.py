@@ -19,13 +19,9 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 @pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setattr(module, "PAUSE_S", 0)
-    monkeypatch.setattr(module, "CHUNK", 1000)
-    monkeypatch.setenv("no_proxy", "*")
-    with serving() as server:
-        server.files["a.bin"] = CONTENT
-        yield server
+def server(server):
+    server.files["a.bin"] = CONTENT
+    return server
 
 
 def names(folder):

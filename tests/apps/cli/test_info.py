@@ -6,6 +6,7 @@ import os
 import shutil
 import zipfile
 
+import numpy as np
 import pytest
 import torch
 from golden_folder import CHECKPOINTS
@@ -125,6 +126,7 @@ def test_a_vocabulary_of_another_size(weights, world, tmp_path):
         ({"encoder.surprise": torch.zeros(2)}, "unknown weight 'encoder.surprise'"),
         ({"encoder.pos_ln.weight": torch.zeros(3)}, "encoder.pos_ln.weight is [3], the network's is [64]"),
         ({"decoder.embed_tokens.weight": torch.zeros(SYMBOLS, 64)}, "embeddings differ"),
+        ({"encoder.pos_ln.weight": torch.full((64,), np.nan)}, "encoder.pos_ln.weight is not finite"),
     ],
 )
 def test_weights_that_do_not_fit(weights, tmp_path, change, problem):
@@ -148,6 +150,38 @@ def test_settings_of_another_network(weights, tmp_path, args):
     assert not facts["loads"]
     assert facts["problem"]
     assert "\n" not in facts["problem"]
+
+
+ODD = [np.arange(3), torch.ones(2), torch.zeros(0), {(1, 2): 3}, {1}, b"x", 1j, "\x1b[31m", (torch.ones(2),)]
+
+
+@pytest.mark.parametrize("value", ODD, ids=range(len(ODD)))
+def test_odd_values_are_told_and_nothing_else(weights, tmp_path, capsys, value):
+    """Text has no truth of arrays, no escape codes and no names that JSON lacks."""
+    rest = {
+        "optimizer_history": [{"num_updates": value}],
+        "last_optimizer_state": value,
+        "extra_state": {"train_iterator": {"epoch": value}, "ema": value},
+    }
+    path = write(tmp_path / "a.pt", weights, args=SIZE | {"task": value, "_name": value}, **rest)
+    for flags in ([], ["--json"]):
+        assert cli.main(["info", str(path), *flags]) == 0
+        assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("value", ODD, ids=range(len(ODD)))
+@pytest.mark.parametrize(
+    "name", ["add_type_embedding", "decoder_embed_dim", "encoder_embed_dim", "scale_fc", "num_bins"]
+)
+def test_odd_settings_are_problems(weights, tmp_path, name, value):
+    facts = describe(write(tmp_path / "a.pt", weights, args=SIZE | {name: value}))
+    assert name in facts["problem"]
+
+
+def test_numpy_s_numbers_are_told(weights, tmp_path, capsys):
+    rest = {"extra_state": {"train_iterator": {"epoch": np.int64(3)}}}
+    assert cli.main(["info", str(write(tmp_path / "a.pt", weights, **rest)), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["epoch"] == 3
 
 
 def test_a_checkpoint_without_settings_or_embedding(weights, tmp_path):

@@ -90,6 +90,12 @@ def test_other_ids_are_errors(files, capsys, ids, answered, message):
     assert message in capsys.readouterr().err
 
 
+def test_an_area_beyond_all_numbers(files, capsys):
+    (files / "truth.json").write_text((files / "truth.json").read_text().replace("6400.0", "1" + "0" * 400))
+    assert refhcm("score-coco", str(files / "truth.json"), str(files / "found.json")) == 2
+    assert "annotations[0]: expected" in capsys.readouterr().err
+
+
 def renamed(files, ids, answered):
     """Both files with other ids; results are in another order, and the right one has the higher score."""
     truth, found = (json.loads((files / name).read_text()) for name in ("truth.json", "found.json"))
@@ -109,6 +115,8 @@ ZEROS = f'"uniq_id": "7", "keypoints": {[0] * 34}'
     "wrong",
     [
         *["[1]", "{", '[{"uniq_id": "7", "keypoints": [1, 2]}]'],
+        f"[{{{ZEROS.replace('0]', '1' + '0' * 400 + ']')}}}]",
+        f'[{{{ZEROS}, "score": 1{"0" * 400}}}]',
         *[f"[{{{ZEROS}}}, {{{ZEROS}}}]", f'[{{{ZEROS}, "score": NaN}}]', f"[{{{ZEROS.replace('0]', 'NaN]')}}}]"],
     ],
 )

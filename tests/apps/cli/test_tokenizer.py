@@ -16,6 +16,7 @@ from refhcm.models.vqgan import load_tokenizer
 from refhcm.models.vqgan.config import VQConfig
 from refhcm.training.tokenizer.masks import MaskRows, TrainingCrops, open_table
 from refhcm.training.tokenizer.trainer import TokenizerSettings, TokenizerTrainer, kmeans
+from refhcm.utils.files import claim
 from refhcm.utils.parsing import NUM_CLASSES, mirror_label_map
 
 
@@ -125,6 +126,26 @@ def test_other_settings_are_not_resumed(world, capsys):
     assert (world / "run" / "model.yaml").read_text() == (world / "model.yaml").read_text()
     assert train(world, "--seed", "3") == 2
     assert "was trained with seed 0, now it is 3" in capsys.readouterr().err
+
+
+def test_a_folder_in_use_stays_as_it_is(world, capsys):
+    with claim(world / "run"):
+        assert train(world) == 2
+    assert "another run writes there" in capsys.readouterr().err
+    assert [path.name for path in (world / "run").iterdir()] == [".lock"]
+
+
+def test_other_masks_are_not_resumed(world, capsys):
+    """Another table of as many rows; a checkpoint of an earlier version does not know its table."""
+    assert train(world) == 0
+    make_table(world, "rows.tsv", range(1, 7))
+    assert train(world) == 2
+    assert "was trained with data " in capsys.readouterr().err
+    path = world / "run" / "model.ckpt"
+    content = torch.load(path, weights_only=True)
+    del content["settings"]["data"]
+    torch.save(content, path)
+    assert train(world) == 0
 
 
 @pytest.mark.parametrize(("before", "now"), [(0.5, 1.0), (1.0, 0.5)])

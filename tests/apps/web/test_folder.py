@@ -94,6 +94,21 @@ def test_uploads_that_arrive_at_once_keep_to_the_budget(folder):
         assert again
 
 
+def test_what_an_upload_leaves_at_the_top_takes_no_room(folder):
+    """Gradio neither moves nor deletes the files of fields with other names."""
+    folder.budget = 2 * (FILE_COST + 1000)
+    with folder.room(1000):
+        put(folder, "left", 1000)
+    threading.Event().wait(1.1)
+    with folder.room(1000) as one, folder.room(1000) as two:
+        assert (one, two) == (True, True)
+        assert not names(folder)
+        put(folder, "arriving", 1000)
+        with folder.room(1000) as three:
+            assert not three
+        assert names(folder) == {"arriving"}
+
+
 def test_what_killed_pages_leave_is_removed_by_the_next_start(tmp_path, monkeypatch):
     monkeypatch.setattr(module.tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(module.tempfile, "tempdir", str(tmp_path))

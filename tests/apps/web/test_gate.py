@@ -9,6 +9,8 @@ import pytest
 
 pytest.importorskip("gradio", reason="the page needs the `demo` extra")
 
+from gradio.routes import file_upload_statuses
+
 from refhcm.apps.web import gate as module
 from refhcm.apps.web.folder import Folder
 from refhcm.apps.web.gate import API, HEADERS, MAX_REQUEST, MAX_UPLOAD, Gate
@@ -20,15 +22,18 @@ JOIN, UPLOAD = f"{API}queue/join", f"{API}upload"
 class Queue:
     def __init__(self, *events):
         self.waiting = SimpleNamespace(queue=list(events))
-        self.event_queue_per_concurrency_id, self.pending_event_ids_session = {"model": self.waiting}, {}
+        self.pending_event_ids_session = {event.session_hash: {event._id} for event in events}
+        self.pending_messages_per_session = dict.fromkeys(self.pending_event_ids_session)
 
-    async def clean_events(self, *, event_id):
-        self.waiting.queue = [event for event in self.waiting.queue if event._id != event_id]
+    async def clean_events(self, *, session_hash):
+        self.waiting.queue = [event for event in self.waiting.queue if event.session_hash != session_hash]
 
 
 @pytest.fixture
 def page():
-    return SimpleNamespace(share_url=None, root_path="", _queue=Queue())
+    return SimpleNamespace(
+        share_url=None, root_path="", _queue=Queue(), upload_file_set=set(), app=SimpleNamespace(api_info=None)
+    )
 
 
 @pytest.fixture
@@ -49,7 +54,7 @@ def gate(page, tmp_path):
 
     guarded = Gate(app, page=page, folder=Folder(tmp_path), host="10.0.0.7")
 
-    def send(method="GET", path="/", host="127.0.0.1:7860", chunks=(b"",), disconnect=False, **headers):
+    def send(method="GET", path="/", host="127.0.0.1:7860", chunks=(b"",), disconnect=False, query=b"", **headers):
         headers = {"host": host, **{name.replace("_", "-"): value for name, value in headers.items()}}
         parts = [{"type": "http.request", "body": part, "more_body": True} for part in chunks]
         parts[-1]["more_body"] = disconnect
@@ -62,7 +67,7 @@ def gate(page, tmp_path):
             sent.append(message)
 
         encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
-        scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": encoded}
+        scope = {"type": "http", "method": method, "path": path, "query_string": query, "headers": encoded}
         asyncio.run(guarded(scope, receive, note))
         found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
         return sent[0]["status"], sent[1].get("body", b"").decode(), found
@@ -115,6 +120,8 @@ def test_its_public_names_pass(gate, page):
         ("POST", f"{API}run/refer"), ("POST", f"{API}api/refer"), ("POST", f"{API}process_recording"),
         ("POST", f"{API}component_server"), ("POST", "/login"), ("PUT", UPLOAD), ("DELETE", "/"),
         ("GET", f"{API}deep_link"), ("GET", f"{API}file=http://203.0.113.9/x.jpg"), ("GET", f"{API}proxy=x"),
+        ("GET", f"{API}file/http://203.0.113.9/x.jpg"), ("HEAD", f"{API}file=https://203.0.113.9/x.jpg"),
+        ("GET", f"{API}custom_component/a\nFORGED/client/b/c"), ("GET", f"{API}dev/reload"), ("GET", "/monitoring"),
     ],
 )  # fmt: skip
 def test_what_the_page_does_not_need_is_closed(gate, method, path):
@@ -138,7 +145,7 @@ def test_a_request_is_bounded_whether_it_says_its_size_or_not(gate, path, limit)
 def test_a_broken_off_request_ends(gate):
     assert gate("POST", UPLOAD, chunks=[b"half"], disconnect=True)[0] != 200
     assert not gate.bodies
-    assert gate.gate.folder._arriving == 0
+    assert not gate.gate.folder._arriving
 
 
 def test_a_request_that_trickles_ends(gate, monkeypatch):
@@ -154,7 +161,7 @@ def test_uploads_are_refused_when_there_is_no_room(gate):
 
 
 def test_a_failure_is_one_line_of_the_log_and_says_nothing_to_the_visitor(gate, caplog):
-    path = "/x\r\nERROR forged\x1b[31m/fail"
+    path = "/static/x\r\nERROR forged\x1b[31m/fail"
     status, body, _ = gate(path=path)
     assert (status, json.loads(body)) == (500, {"detail": "the server could not do that"})
     (record,) = caplog.records
@@ -167,27 +174,43 @@ def test_printable():
     assert len(printable("x" * 10_000)) < 400
 
 
-def test_questions_whose_answers_nobody_fetches_give_way(gate, page):
-    old = time.monotonic() - module.LISTEN_SECONDS - 1
-    events = [
-        SimpleNamespace(_id=name, session_hash=session, enqueue_time=since)
-        for name, session, since in [
-            ("1", "gone", old),
-            ("2", "here", old),
-            ("3", "new", time.monotonic()),
-            ("4", "4", old),
-        ]
-    ]
-    page._queue = Queue(*events)
-    gate.gate._listeners.update(["here", "4"])  # a page, and a program that waits for one answer
+def test_sessions_that_nobody_listens_to_are_forgotten(gate, page, monkeypatch):
+    """Their questions would hold up the others, and gradio would keep their answers."""
+    names = [("1", "gone"), ("2", "here"), ("3", "other"), ("4", "late"), ("5", "again")]
+    page._queue = queue = Queue(*(SimpleNamespace(_id=name, session_hash=session) for name, session in names))
+    gate.gate._listeners.update(["here", "3"])  # a page, and a program that waits for one answer
     assert gate("POST", JOIN)[0] == 200
-    assert [event._id for event in page._queue.waiting.queue] == ["2", "3", "4"]
+    gate.gate._listeners.update(["late"])
+    now = time.monotonic()
+    monkeypatch.setattr(module.time, "monotonic", lambda: now + module.LISTEN_SECONDS - 1)
+    assert gate("POST", JOIN)[0] == 200
+    assert [event._id for event in queue.waiting.queue] == ["1", "2", "3", "4", "5"]
+    gate.gate._listeners.subtract(["late"])
+    queue.pending_event_ids_session["again"].add("6")  # a question of this moment
+    monkeypatch.setattr(module.time, "monotonic", lambda: now + module.LISTEN_SECONDS + 1)
+    assert gate("POST", JOIN)[0] == 200
+    assert [event._id for event in queue.waiting.queue] == ["2", "3", "4", "5"]
+    kept = ["here", "other", "late", "again"]
+    assert list(queue.pending_event_ids_session) == list(queue.pending_messages_per_session) == kept
+
+
+def test_what_gradio_keeps_of_each_visitor_is_forgotten(gate, page):
+    page.upload_file_set.add("a.png")
+    file_upload_statuses.append("some-id", "a.png", b"1234")
+    assert gate("POST", UPLOAD, query=b"upload_id=some%2Did")[0] == 200
+    assert not page.upload_file_set
+    assert "some-id" not in file_upload_statuses._statuses
+    assert "some-id" not in file_upload_statuses._signals
+    page.app.api_info = {"snippet": "the address that a visitor's headers named"}
+    assert gate(path=f"{API}info")[0] == 200
+    assert page.app.api_info is None
 
 
 def test_who_listens_is_noted_as_long_as_they_do(gate):
     asking = gate.gate
     scope = {"method": "GET", "path": f"{API}queue/data", "query_string": b"session_hash=a%62"}
     call = {"method": "GET", "path": f"{API}call/refer/77", "query_string": b""}
-    with asking._listening(scope), asking._listening(scope), asking._listening(call):
-        assert dict(asking._listeners) == {"ab": 2, "77": 1}
+    upload = {"method": "POST", "path": UPLOAD, "query_string": b"upload_id=u"}
+    with asking._listening(scope), asking._listening(scope), asking._listening(call), asking._listening(upload):
+        assert dict(asking._listeners) == {"ab": 2, "77": 1, "u": 1}
     assert not asking._listeners

@@ -56,6 +56,7 @@ def hostile(server):
     """(method, path, body, headers) of requests that get no answer."""
     call = f"{API}call/refer"
     join = {"data": [None] * 12, "session_hash": "s\nFORGED", "event_data": None}
+    address = "203.0.113.9/x.jpg"
     evil = {"Host": "evil.example"}
     return [
         ("POST", f"{API}run/refer", asked([None, "a man", False, False, False]), JSON),
@@ -69,6 +70,8 @@ def hostile(server):
         ("POST", f"{API}queue/join", json.dumps(join | {"fn_index": 10**6}), JSON),
         ("POST", f"{API}queue/join", json.dumps(join | {"fn_index": "0\nFORGED"}), JSON),
         ("POST", f"{API}queue/join", json.dumps({"fn_index": 0, "data": []}), JSON),
+        ("POST", f"{API}queue/join", json.dumps({"fn_index": 0, "data": [], "session_hash": "s" * 900_000}), JSON),
+        ("POST", call, json.dumps({"data": [], "session_hash": "s" * 900_000}), JSON),
         ("POST", f"{API}upload", b"--e\r\n", FORM),
         ("POST", f"{API}upload", b"no form", {"Content-Type": "text/plain"}),
         ("POST", f"{API}upload", FILE % b".." + b"a\r\n--e--\r\n", FORM),
@@ -80,7 +83,10 @@ def hostile(server):
         ("GET", "/", None, {"Origin": "null"}),
         ("GET", f"{API}file=/etc/passwd", None, {}),
         ("GET", f"{API}file={server.temporary}", None, {}),
-        ("GET", f"{API}file=http://203.0.113.9/x.jpg", None, {}),
+        ("GET", f"{API}file=http://{address}", None, {}),
+        ("GET", f"{API}file/http://{address}", None, {}),
+        ("GET", f"{API}custom_component/a%0AFORGED/client/b/c", None, {}),
+        ("GET", f"{API}upload_progress?upload_id={'u' * 50_000}", None, {}),
         ("GET", f"{API}deep_link?session_hash=x", None, {}),
         ("GET", f"{API}call/refer/none%0AFORGED", None, {}),
         ("GET", f"{API}queue/data", None, {}),
@@ -136,6 +142,13 @@ def test_a_request_that_means_harm_is_refused(server):
         assert "/files" not in answer
         assert "root" not in answer
     assert server.answers()
+
+
+def test_an_address_in_one_request_is_not_shown_to_others(server):
+    info = f"{API}info"
+    for headers in ({"X-Forwarded-Host": "evil.example"}, {"Host": "203.0.113.9"}):
+        assert server.send("GET", info, headers=headers)[0] == 200
+        assert headers.popitem()[1].encode() not in server.send("GET", info)[2]
 
 
 def test_a_broken_off_upload_leaves_nothing(server):

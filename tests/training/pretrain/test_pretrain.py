@@ -247,6 +247,12 @@ def test_the_command(bpe_dir, tmp_path, capsys):
     assert refhcm("pretrain", *given, "--batch-size=8") == 0
     assert "on 1 held-out pictures, F1 of tags; places: share within 3%:" in capsys.readouterr().out
     assert (tmp_path / "run/checkpoint_last.pt").exists()
+    facts = world / "facts" / "train.jsonl"
+    lines = facts.read_text(encoding="utf-8").splitlines(keepends=True)
+    facts.write_text(" ".join(lines), encoding="utf-8")
+    assert refhcm("pretrain", *given, "--batch-size=8") == 2
+    assert "was trained with data " in capsys.readouterr().err
+    facts.write_text("".join(lines), encoding="utf-8")
     for wrong, message in (
         ("--batch-size=64", "expected 72 or more pictures in train, got 12"),
         ("--batch-size=6", "expected multiples: --patch-image-size 64 of 16, --batch-size 6 of 4"),

@@ -1,0 +1,16 @@
+"""What the tests of downloads share."""
+
+import pytest
+from file_server import serving
+
+from refhcm.apps.cli.download import fetch
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A server to download from, in small chunks and without pauses."""
+    monkeypatch.setattr(fetch, "PAUSE_S", 0)
+    monkeypatch.setattr(fetch, "CHUNK", 1000)
+    monkeypatch.setenv("no_proxy", "*")
+    with serving() as server:
+        yield server

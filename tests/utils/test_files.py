@@ -1,0 +1,77 @@
+"""A folder belongs to one run, which removes what killed ones left."""
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+
+from refhcm.utils import files
+from refhcm.utils.errors import DataError, UserError
+from refhcm.utils.files import atomic_write, check_output, claim, file_mark
+
+
+def test_a_folder_belongs_to_one_run(tmp_path):
+    claimed = claim(tmp_path / "run")
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    for name in ("run", "link"):
+        with pytest.raises(UserError, match="another run writes there"):
+            claim(tmp_path / name)
+    claimed.close()
+    claim(tmp_path / "run").close()
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file/run: cannot be written to"):
+        claim(tmp_path / "file" / "run")
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks(number, tmp_path, monkeypatch):
+    def flock(file, flags):
+        raise OSError(number, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    claim(tmp_path / "run").close()
+
+
+def test_what_a_killed_run_left(tmp_path):
+    """Every file that was being written; no other program's, and none while its run goes on."""
+    writing = atomic_write(tmp_path / "model.ckpt")
+    part = writing.__enter__()
+    part.write_text("half")
+    other = tmp_path / "weights.pt.part"  # of `refhcm download`, which resumes from it
+    other.touch()
+    claimed = claim(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "weights.pt.part"]
+    part.write_text("half")
+    with pytest.raises(UserError):
+        claim(tmp_path)
+    assert Path(part).exists()
+    writing.__exit__(None, None, None)
+    claimed.close()
+
+
+def test_a_large_file_is_read_in_part(tmp_path):
+    """Its ends and blocks between them; a change of size is seen anywhere."""
+    path = tmp_path / "large.tsv"
+    with path.open("wb") as file:
+        os.truncate(file.fileno(), 3 * 2**30)  # takes no space
+    found = file_mark(path)
+    assert found["size"] == 3 * 2**30
+    for place in (0, 3 * 2**30 - 1, (3 * 2**30 - files.BLOCK) * 20 // (files.BLOCKS - 1)):
+        with path.open("r+b") as file:
+            file.seek(place)
+            file.write(b"x")
+        assert file_mark(path) != found
+        found = file_mark(path)
+    with pytest.raises(DataError, match=r"absent.tsv: cannot be read"):
+        file_mark(tmp_path / "absent.tsv")
+
+
+def test_an_output_is_a_file(tmp_path):
+    check_output(tmp_path / "new" / "scores.json")
+    with pytest.raises(UserError, match="new: is a folder; name a file to write"):
+        check_output(tmp_path / "new")
