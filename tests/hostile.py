@@ -174,10 +174,8 @@ def archives():
         ("tar", _tar),
     ):
         yield name, lambda w, m=make: w.model.write_bytes(m())
-    yield (
-        "old format, 200 MB of names",
-        lambda w: torch.save({"model": {}, "n": "n" * 2 * 10**8}, w.model, _use_new_zipfile_serialization=False),
-    )
+    old = {"_use_new_zipfile_serialization": False}
+    yield "200 MB of names, old format", lambda w: torch.save({"model": {}, "n": "n" * 2 * 10**8}, w.model, **old)
     yield "compressed", lambda w: _rezip(w, zipfile.ZIP_DEFLATED)
     yield "3 GB of names", lambda w: _rezip(w, zipfile.ZIP_DEFLATED, "data.pkl", 3 * 10**9)
     yield "5 MB of names", lambda w: _rezip(w, zipfile.ZIP_STORED, "data.pkl", 5 * 10**6)
