@@ -173,12 +173,14 @@ def _from_array(array: np.ndarray) -> Image.Image:
 
 def _upright(image: Image.Image) -> Decoded:
     _check_size(image.size)
-    turned = _orientation(image) != 1  # asked before loading, by which Pillow turns a TIFF
-    image.load()
+    turned = image.format == "TIFF" and _orientation(image) != 1  # loading turns a TIFF, and forgets that it did
+    image.load()  # before EXIF is asked for: that would load a PNG, and its errors would be lost
     if (orientation := _orientation(image)) != 1:
-        image = image.transpose(TURNS[orientation])
+        image, turned = image.transpose(TURNS[orientation]), True
     if image.mode not in ("F", "I") and not image.mode.startswith("I;16"):
-        return Decoded(_opaque(image), turned)
+        upright = _opaque(image)
+        upright.info = {}  # with its EXIF data, it would be turned again when it is opened again
+        return Decoded(upright, turned)
     pixels = np.asarray(image)
     least, most = pixels.min(), pixels.max()
     if image.mode == "F" or least < 0 or most >= 2**16:

@@ -71,7 +71,7 @@ def test_exif_turns_the_picture(orientation, corner, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encoded(image, exif=exif)
-    for source in (data, Image.open(io.BytesIO(data))):
+    for source in (data, Image.open(io.BytesIO(data)), open_picture(data)):  # the last is upright already
         found = open_picture(source)
         assert found.size == ((30, 40) if orientation in (6, 8) else (40, 30))
         assert found.getpixel(corner) == (255, 255, 255)
@@ -81,6 +81,13 @@ def test_exif_turns_the_picture(orientation, corner, tmp_path):
 def test_corrupt_exif_does_not_spoil_the_picture(array):
     data = encoded(Image.fromarray(array), exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x09\x01\x12")
     assert (np.asarray(open_picture(data)) == array).all()
+
+
+def test_broken_pixels_are_an_error(array):
+    data = bytearray(encoded(Image.fromarray(array)))
+    data[60:100] = bytes(40)
+    with pytest.raises(UserError, match="picture: "):
+        open_picture(bytes(data), where="picture")
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "CMYK", "1", "I;16"])
