@@ -35,7 +35,7 @@ class Page(gr.Blocks):
                 return False, REFUSED, "error"
             return await push(body=body, **about)
 
-        self._queue.push = pushed  # type: ignore[method-assign]
+        self._queue.push = pushed  # type: ignore[assignment, method-assign]
         return self
 
     async def process_api(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
