@@ -19,7 +19,6 @@ BLOCKS = 64  # of a larger file: the first, the last, and others between them at
 PARTS = "*." + "[0-9a-f]" * 8 + ".part"  # what `atomic_write` leaves behind when it is killed
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of file systems without locks: some of NFS and Lustre
 
-
 # Where a published file or folder lies -> its name for `refhcm download`.
 PUBLISHED = {
     "dataset/bpe": "vocabulary",

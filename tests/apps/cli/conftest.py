@@ -1,9 +1,19 @@
-"""What the tests of downloads share."""
+"""What the tests of `ask` share, and those of downloads."""
 
 import pytest
+from asking import Model
 from file_server import serving
 
 from refhcm.apps.cli.download import fetch
+from refhcm.inference import loading
+
+
+@pytest.fixture
+def model(monkeypatch):
+    """A model that knows its answers, which every command loads."""
+    model = Model()
+    monkeypatch.setattr(loading, "load", lambda checkpoint, **options: model)
+    return model
 
 
 @pytest.fixture

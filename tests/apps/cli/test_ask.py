@@ -23,13 +23,6 @@ from refhcm.utils.parsing import CLASS_NAMES
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
-@pytest.fixture
-def model(monkeypatch):
-    model = Model()
-    monkeypatch.setattr(loading, "load", lambda checkpoint, **options: model)
-    return model
-
-
 def test_a_folder_is_answered_once(model, photos, tmp_path, capsys):
     out = tmp_path / "new" / "answers.jsonl"
     assert run(photos, "--text", "the woman in red", "--text", "a man", "--out", out) == 0

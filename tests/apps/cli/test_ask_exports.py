@@ -5,21 +5,13 @@ import os
 import unicodedata
 
 import pytest
-from asking import Model, failed, lines, run
+from asking import failed, lines, run
 from PIL import Image
 
 from refhcm.apps.cli.ask.exports import named, stems
-from refhcm.inference import loading
 
 # pycocotools' decoder with numpy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
-
-@pytest.fixture
-def model(monkeypatch):
-    model = Model()
-    monkeypatch.setattr(loading, "load", lambda checkpoint, **options: model)
-    return model
 
 
 @pytest.mark.parametrize("stem", ["a" * 230, "a" * 251, "é" * 125, "人" * 83])

@@ -5,20 +5,12 @@ import os
 from pathlib import Path
 
 import pytest
-from asking import Model, failed, lines, run
+from asking import failed, lines, run
 from PIL import Image
 
 from refhcm.apps.cli.ask.questions import pictures, read_pairs
 from refhcm.data.pictures import open_picture
-from refhcm.inference import loading
 from refhcm.utils.errors import DataError
-
-
-@pytest.fixture
-def model(monkeypatch):
-    model = Model()
-    monkeypatch.setattr(loading, "load", lambda checkpoint, **options: model)
-    return model
 
 
 @pytest.mark.parametrize(

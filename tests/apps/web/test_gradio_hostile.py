@@ -35,15 +35,6 @@ def server(tmp_path_factory):
     assert "\x1b[31m" not in log
 
 
-@pytest.fixture
-def client(server):
-    client = gradio_client.Client(
-        server.url, verbose=False, httpx_kwargs={"timeout": PATIENCE}, analytics_enabled=False
-    )
-    yield client
-    client.close()
-
-
 def given(path):
     return {"path": path, "meta": {"_type": "gradio.FileData"}}
 

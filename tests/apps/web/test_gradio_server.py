@@ -37,15 +37,6 @@ def server(options, tmp_path_factory):
 
 
 @pytest.fixture
-def client(server):
-    client = gradio_client.Client(
-        server.url, verbose=False, httpx_kwargs={"timeout": PATIENCE}, analytics_enabled=False
-    )
-    yield client
-    client.close()
-
-
-@pytest.fixture
 def picture(tmp_path):
     """`picture(seed)`: a picture file; size and content depend on the seed."""
 
