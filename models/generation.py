@@ -14,9 +14,13 @@ from torch import Tensor
 from ..utils.errors import UserError
 from ..utils.flags import id_pair
 from ..utils.symbols import SPECIAL_SYMBOLS
+from .beams import Beams
+from .generated import History
 from .refhcm.decoder import Decoder
 from .refhcm.encoder import EncoderOutput
 from .refhcm.network import Network
+
+STEPS_UNSEEN = 8  # on a GPU, which waits when the search looks whether all answers have ended
 
 
 @dataclass(frozen=True)
@@ -61,35 +65,14 @@ class GenerationSettings:
         return longest
 
 
-@dataclass
-class _Beams:
-    """The K unfinished answers of each of A samples."""
-
-    samples: Tensor  # int64 [A], rows of the batch
-    tokens: Tensor  # int64 [A, K, n], from bos on
-    totals: Tensor  # float32 [A, K, n], cumulative log-probabilities, 0 at bos
-
-    def hypothesis(self, row: int, beam: int, total: Tensor, *, eos: int, length_penalty: float) -> dict[str, Any]:
-        """This beam's answer after eos, as fairseq's dict."""
-        tokens = torch.cat([self.tokens[row, beam, 1:], self.tokens.new_tensor([eos])])
-        totals = torch.cat([self.totals[row, beam], total[None]])
-        empty = totals.new_empty(0)
-        return {
-            "tokens": tokens,
-            "score": total / len(tokens) ** length_penalty,
-            "positional_scores": totals.diff(),
-            "attention": empty,
-            "alignment": empty,
-        }
-
-
 class SequenceGenerator:
     """fairseq's interface: `generate(models, sample, prefix_tokens)` -> the hypotheses of each sample, best first."""
 
     bos, pad, eos, unk = 0, 1, 2, 3
 
-    def __init__(self, settings: GenerationSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: GenerationSettings, *, kept: Tensor | None = None) -> None:
+        """kept: ids [C]; the best hypothesis gets `distributions`, float32 [T, C], their log-probabilities."""
+        self.settings, self.kept = settings, kept
 
     @torch.inference_mode()
     def generate(
@@ -114,29 +97,35 @@ class SequenceGenerator:
         allowed, lookup = self._symbols(decoder)
         weight = None if allowed is None else decoder.output_projection.weight[allowed]
         state = decoder.start(encoder, beams=beam, capacity=max_len + 1)
-        tokens = torch.full((count, beam, 1), self.bos, device=device)
-        beams = _Beams(torch.arange(count, device=device), tokens, torch.zeros_like(tokens, dtype=torch.float32))
-        ended: list[list[dict[str, Any]]] = [[] for _ in range(count)]
+        beams = Beams(count, beam, device, bos=self.bos, eos=self.eos)
+        every = looks_every(device)
+        history = None if self.kept is None else History(self.kept.to(device), lookup)
         for step in range(max_len + 1):
             features = decoder.extend(beams.tokens[:, :, -1].reshape(-1, 1), state)[:, -1]
-            scores = self._log_probs(decoder.project(features, weight)).view(*beams.tokens.shape[:2], -1)
+            scores = self._log_probs(decoder.project(features, weight))
+            if history is not None:
+                history.add(scores)
+            scores = scores.view(*beams.tokens.shape[:2], -1)
             scores = self._restrict(scores, beams, lookup, step=step, last=step == max_len, prefix=prefix_tokens)
             scores = scores[:, :1] if step == 0 else scores  # all beams are still the same
-            best, origin, column = _best(scores, beams.totals[:, :, -1], 2 * beam)
+            best, origin, column = _best(scores, beams.totals, 2 * beam)
             symbol = column if allowed is None else allowed[column]
-            self._collect(beams, best, origin, symbol, ended)
-            left = torch.tensor([len(ended[i]) < beam for i in beams.samples.tolist()], device=device)
-            if step == max_len or not bool(left.any()):
+            ends = (symbol == self.eos) & (best > -torch.inf)
+            beams.finish(best[:, :beam], origin[:, :beam], ends[:, :beam])
+            if step == max_len:
                 break
-            beams, rows = self._advance(beams, best, origin, symbol)
-            if not bool(left.all()):
+            rows = beams.advance(*_going_on(best, origin, symbol, ends=ends))
+            if (step + 1) % every == 0 and not bool((left := beams.unfinished()).all()):
                 keep = left.nonzero()[:, 0]
-                beams = _Beams(beams.samples[keep], beams.tokens[keep], beams.totals[keep])
-                state, rows = state.keep(keep), rows[keep]
-                state.reorder(rows.flatten())
-            elif beam > 1:
-                state.reorder(rows.flatten())
-        return [sorted(hypotheses, key=lambda h: -float(h["score"])) for hypotheses in ended]
+                if not len(keep):
+                    break
+                state, rows = state.keep(keep), beams.keep(keep)
+            if beam > 1 or len(rows) < len(state.caches[0].keys):
+                state.reorder(rows)
+        answers = beams.answers(0.0 if self.settings.unnormalized else self.settings.lenpen)
+        if history is not None:
+            history.give([found[0] for found in answers if found])
+        return answers
 
     def _symbols(self, decoder: Decoder) -> tuple[Tensor | None, Tensor | None]:
         """The allowed ids [n], and the column 0..n-1 of each id [V] (n: not allowed). None, None: all are allowed."""
@@ -157,7 +146,7 @@ class SequenceGenerator:
         return scores.masked_fill_(scores.isnan(), -torch.inf)
 
     def _restrict(
-        self, scores: Tensor, beams: _Beams, lookup: Tensor | None, *, step: int, last: bool, prefix: Tensor | None
+        self, scores: Tensor, beams: Beams, lookup: Tensor | None, *, step: int, last: bool, prefix: Tensor | None
     ) -> Tensor:
         """Log-probabilities [A, K, V], set to -inf where a symbol must not be chosen at this step."""
         scores[..., self.pad] = -torch.inf
@@ -169,7 +158,7 @@ class SequenceGenerator:
             scores[..., self.eos + 1 :] = -torch.inf
         elif step < self.settings.min_len:
             free = torch.ones_like(beams.samples, dtype=torch.bool) if forced is None else forced == self.pad
-            scores[free, :, self.eos] = -torch.inf
+            scores[..., self.eos].masked_fill_(free[:, None], -torch.inf)
         if forced is not None and not last:
             column = (forced if lookup is None else lookup[forced])[:, None, None]
             others = torch.arange(scores.shape[-1], device=scores.device) != column
@@ -189,32 +178,18 @@ class SequenceGenerator:
         banned.scatter_(-1, follower.masked_fill(~repeated, extra), True)
         return scores.masked_fill(banned[..., :extra], -torch.inf)
 
-    def _collect(
-        self, beams: _Beams, best: Tensor, origin: Tensor, symbol: Tensor, ended: list[list[dict[str, Any]]]
-    ) -> None:
-        """Appends to `ended` the answers that end among the first `beam` candidates."""
-        beam = self.settings.beam
-        ends = (symbol == self.eos) & (best > -torch.inf)
-        penalty = 0.0 if self.settings.unnormalized else self.settings.lenpen
-        for row, rank in ends[:, :beam].nonzero().tolist():
-            hypotheses = ended[int(beams.samples[row])]
-            if len(hypotheses) < beam:
-                source = int(origin[row, rank])
-                total = best[row, rank]
-                hypotheses.append(beams.hypothesis(row, source, total, eos=self.eos, length_penalty=penalty))
 
-    def _advance(self, beams: _Beams, best: Tensor, origin: Tensor, symbol: Tensor) -> tuple[_Beams, Tensor]:
-        """The first `beam` candidates that do not end, and the cache row that each continues."""
-        beam, candidates = self.settings.beam, best.shape[1]
-        ends = (symbol == self.eos) & (best > -torch.inf)
-        order = torch.arange(candidates, device=best.device) + ends * candidates
-        active = order.topk(beam, dim=1, largest=False, sorted=True).indices  # [A, beam]
-        best = best.masked_fill(ends, -torch.inf).gather(1, active)
-        origin, symbol = origin.gather(1, active), symbol.gather(1, active)
-        sample = torch.arange(len(best), device=best.device)[:, None]
-        tokens = torch.cat([beams.tokens[sample, origin], symbol[..., None]], dim=-1)
-        totals = torch.cat([beams.totals[sample, origin], best[..., None]], dim=-1)
-        return _Beams(beams.samples, tokens, totals), sample * beam + origin
+def looks_every(device: torch.device) -> int:
+    """After how many steps the search looks whether all answers have ended."""
+    return 1 if device.type == "cpu" else STEPS_UNSEEN
+
+
+def _going_on(best: Tensor, origin: Tensor, symbol: Tensor, *, ends: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The first K of 2 K candidates that do not end: total, beam and symbol, each [A, K]."""
+    candidates = best.shape[1]
+    order = torch.arange(candidates, device=best.device) + ends * candidates
+    active = order.topk(candidates // 2, dim=1, largest=False, sorted=True).indices
+    return best.masked_fill(ends, -torch.inf).gather(1, active), origin.gather(1, active), symbol.gather(1, active)
 
 
 def _best(scores: Tensor, totals: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -77,6 +77,23 @@ def test_scores_are_those_of_teacher_forcing(network, batch):
             assert float(h["score"]) == pytest.approx(float(steps.sum()) / len(answer), abs=1e-4)
 
 
+@pytest.mark.parametrize("limits", [None, "20,26"])
+def test_distributions_are_those_of_teacher_forcing(network, batch, limits):
+    """Of the best answer's own beam at each step, however the beams have changed places and samples have ended."""
+    kept, allowed = [EOS, 20, 23, 25, 27], range(SYMBOLS) if limits is None else [0, 1, 2, 3, *range(20, 26)]
+    settings = GenerationSettings(beam=4, max_len_b=9, min_len=2, no_repeat_ngram_size=2, constraint_range=limits)
+    found = SequenceGenerator(settings, kept=torch.tensor(kept)).generate([network], batch)
+    plain = SequenceGenerator(settings).generate([network], batch)
+    for i, (best, *others) in enumerate(found):
+        answer = best["tokens"].tolist()
+        chosen_from = torch.full((SYMBOLS,), -torch.inf)
+        chosen_from[list(allowed)] = 0
+        steps = (log_probs(network, row(batch, i), answer) + chosen_from).log_softmax(-1)
+        assert_close(best["distributions"], steps[:, kept], atol=1e-4, rtol=0)
+        assert not any("distributions" in other for other in others)
+        assert best["positional_scores"].tolist() == plain[i][0]["positional_scores"].tolist()
+
+
 def test_batch_equals_single(network, batch):
     together = generate(network, batch, beam=4, max_len_b=12, no_repeat_ngram_size=2)
     for i, hypotheses in enumerate(together):
@@ -173,3 +190,13 @@ def test_parallel_decoding_batch_equals_single(network, batch):
     together = decode_parallel(network, batch, symbols).ids
     for i in range(3):
         assert torch.equal(decode_parallel(network, row(batch, i), symbols).ids[0], together[i])
+
+
+def test_parallel_distributions_hold_the_chosen(network, batch):
+    symbols = QuerySymbols(BOS, range(4, 10), range(10, 30), 20, range(21, 29), 29)
+    found = decode_parallel(network, batch, symbols)
+    assert (found.box.shape, found.codes.shape) == ((3, 4, 6), (3, 8, 20))
+    best = torch.cat([found.box.max(-1).values, found.codes.max(-1).values], dim=1)
+    assert torch.equal(best, found.log_probs)
+    assert torch.equal(found.ids[:, :4], found.box.argmax(-1) + 4)
+    assert_close(found.codes.exp().sum(-1), torch.ones(3, 8))

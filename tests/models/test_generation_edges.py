@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from refhcm.models.generation import GenerationSettings, SequenceGenerator
 from refhcm.models.refhcm import Network, NetworkConfig
@@ -151,3 +152,47 @@ def test_a_range_equals_masked_logits(network, source):
     masked[:, allowed] = logits[0][:, allowed]
     expected = masked.log_softmax(-1)[range(5), answer]
     assert_close(found[0]["positional_scores"], expected, atol=1e-4, rtol=0)
+
+
+class Waits(TorchDispatchMode):
+    """Counts what makes a CPU wait for a GPU: values that are read, and shapes that depend on them."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        masks = name in ("index", "index_put", "index_put_") and any(
+            one is not None and one.dtype == torch.bool for one in args[1]
+        )
+        self.count += masks or name in ("_local_scalar_dense", "nonzero", "masked_select", "unique", "is_nonzero")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"beam": 1, "max_len_b": 9},
+        {"beam": 3, "max_len_b": 9, "min_len": 2, "no_repeat_ngram_size": 2},
+        {"beam": 3, "max_len_b": 9, "constraint_range": "4,12"},
+    ],
+)
+def test_the_search_seldom_looks_and_finds_the_same(network, source, settings, monkeypatch):
+    """With a look every 4 steps: two in nine steps, each one test, and one more where some have ended."""
+    wanted = generate(network, source, **settings)
+    monkeypatch.setattr("refhcm.models.generation.looks_every", lambda device: 4)
+    batch = {"net_input": {"src_tokens": source}}
+    generator = SequenceGenerator(GenerationSettings(**settings))
+    with torch.inference_mode():
+        encoder = network.encode(batch["net_input"])
+        with Waits() as waits, monkeypatch.context() as context:
+            context.setattr("refhcm.models.beams.Beams.answers", lambda self, penalty: (waits.count, self))
+            count, beams = generator.search(network.decoder, encoder, 9)
+    before = int("constraint_range" in settings)  # the allowed symbols, once for the search
+    assert count <= before + 2 * 2 + 1
+    found = beams.answers(1.0)
+    for hypotheses, others in zip(found, wanted, strict=True):
+        assert [h["tokens"].tolist() for h in hypotheses] == [h["tokens"].tolist() for h in others]
+        for one, other in zip(hypotheses, others, strict=True):
+            assert_close(one["positional_scores"], other["positional_scores"])
