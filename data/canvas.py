@@ -3,13 +3,11 @@
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
-from scipy.ndimage import zoom
 from torch import Tensor
 
 HALF = (0.5, 0.5, 0.5)
@@ -73,18 +71,6 @@ def to_image(xy: np.ndarray | Tensor, w_resize_ratio: float, *, h_resize_ratio: 
     """Inverse of `to_canvas`: canvas px [..., 2N] -> image px, float32 [..., 2N]."""
     xy = torch.as_tensor(xy, dtype=torch.float32)
     return _interleave(xy[..., 0::2] / w_resize_ratio, xy[..., 1::2] / h_resize_ratio)
-
-
-def zoom_label_map(label_map: np.ndarray, size: int = 512) -> np.ndarray:
-    """Label map [h, w] -> int32 [size, size], as `scipy.ndimage.zoom` with order 0 does."""
-    rows, columns = (_nearest(length, size) for length in label_map.shape)
-    return label_map[rows[:, None], columns[None, :]].astype(np.int32)
-
-
-@lru_cache(maxsize=4096)
-def _nearest(length: int, size: int) -> np.ndarray:
-    """The index that scipy's zoom takes for each of `size`; it treats the axes independently."""
-    return zoom(np.arange(length), size / length, order=0)
 
 
 def _interleave(x: Tensor, y: Tensor) -> Tensor:

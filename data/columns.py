@@ -7,7 +7,11 @@ import numpy as np
 
 from ..utils.errors import DataError
 from ..utils.keypoints import NUM_KEYPOINTS
+from ..utils.symbols import BOX_SYMBOLS
 
+NO_EXPRESSION = "None"  # in tables: the question names the box instead
+MOST_BOXES = 20  # of a row of `grec`, and of an answer to it
+NOBODY_KINDS = ("near", "other", "blank")  # a row that fits nobody may name its kind at the end of its id: `17_blank`
 LARGEST_PX = 1e7  # no picture is larger, and float32 still tells neighbouring pixels apart
 
 
@@ -33,22 +37,42 @@ def parse_numbers(text: str, where: str, *, column: str, expected: str, count: i
     return numbers.astype(np.float32)
 
 
-def parse_box(text: str, where: str) -> np.ndarray:
+def parse_box(text: str, where: str, *, column: str = "box") -> np.ndarray:
     """A box x0,y0,x1,y1 in image px with x1 > x0 and y1 > y0, float32 [4]."""
     expected = "4 finite numbers x0,y0,x1,y1"
-    box_xyxy = parse_numbers(text, where, column="box", expected=expected, count=4)
+    box_xyxy = parse_numbers(text, where, column=column, expected=expected, count=4)
     if not (box_xyxy[2:] > box_xyxy[:2]).all():
-        raise DataError(f"{where}: column box: needs x1 > x0 and y1 > y0, got {shorten(text)}")
+        raise DataError(f"{where}: column {column}: needs x1 > x0 and y1 > y0, got {shorten(text)}")
     return box_xyxy
 
 
-def check_box_in_picture(box_xyxy: np.ndarray, size_wh: tuple[int, int], *, where: str) -> bool:
+def box_cells(text: str) -> list[str]:
+    """The boxes of a cell of `grec`, x0,y0,x1,y1;x0,y0,x1,y1;... -> each for itself; none for an empty cell."""
+    return text.split(";") if text.strip() else []
+
+
+def parse_boxes(text: str, where: str) -> np.ndarray:
+    """The boxes of a cell of `grec` in image px, float32 [N, 4]; [0, 4] for an empty cell. Raises DataError."""
+    boxes = [parse_box(cell, where, column="boxes") for cell in box_cells(text)]
+    if len(boxes) > MOST_BOXES:
+        raise DataError(f"{where}: column boxes: needs {MOST_BOXES} boxes or fewer, got {len(boxes)}")
+    if len({tuple(box.tolist()) for box in boxes}) < len(boxes):
+        raise DataError(f"{where}: column boxes: the same box comes twice, got {shorten(text)}")
+    return np.stack(boxes) if boxes else np.zeros((0, BOX_SYMBOLS), np.float32)
+
+
+def kind_of(row_id: str) -> str:
+    """Why a row of `grec` fits nobody, by the end of its id: "near", "other" or "blank"; "" where it does not say."""
+    return next((kind for kind in NOBODY_KINDS if row_id.endswith(f"_{kind}")), "")
+
+
+def check_box_in_picture(box_xyxy: np.ndarray, size_wh: tuple[int, int], *, where: str, column: str = "box") -> bool:
     """Whether a box in image px lies partly outside its picture; a DataError if it lies wholly outside."""
     x0, y0, x1, y1 = box_xyxy.tolist()
     width, height = size_wh
     if x0 >= width or y0 >= height or x1 <= 0 or y1 <= 0:
         box = ",".join(f"{number:g}" for number in (x0, y0, x1, y1))
-        raise DataError(f"{where}: column box: {box} is wholly outside the picture of {width} x {height} px")
+        raise DataError(f"{where}: column {column}: {box} is wholly outside the picture of {width} x {height} px")
     return x0 < 0 or y0 < 0 or x1 > width or y1 > height
 
 

@@ -22,6 +22,14 @@ NUMPY, PNG = b"\x93NUMPY", b"\x89PNG\r\n\x1a\n"  # how the files of label maps b
 URL_SAFE_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 
 
+class LabelMapSizeError(DataError):
+    """A label map of another size than its picture."""
+
+
+class LabelMapClassError(DataError):
+    """A label map with labels that are no classes."""
+
+
 def path_below(root: str | Path | None, text: str, *, where: str, column: str) -> Path:
     """The file that a cell names relative to `root`; a DataError if it lies outside."""
     if root is None:
@@ -105,17 +113,17 @@ def read_label_map(
     try:
         label_map = _load_label_map(path, size_wh)
     except DataError as error:
-        raise DataError(f"{place}: {error}") from error
+        raise type(error)(f"{place}: {error}") from error
     except (*PILLOW_ERRORS, TokenError) as error:  # numpy's of a broken file are among them
         raise DataError(f"{place}: cannot be read ({error})") from error
     if label_map.ndim != 2 or label_map.dtype.kind not in "iu":
         raise DataError(f"{place}: needs a 2-D array of integers, got {label_map.dtype} {label_map.shape}")
     if label_map.shape != size_wh[::-1]:
-        raise DataError(f"{place}: {_other_size(label_map.shape[::-1], size_wh)}")
+        raise LabelMapSizeError(f"{place}: {_other_size(label_map.shape[::-1], size_wh)}")
     known = label_map[label_map != IGNORED]
     if known.size and (known.min() < 0 or known.max() >= NUM_CLASSES):
         expected = f"classes 0..{NUM_CLASSES - 1}, or {IGNORED} (ignored)"
-        raise DataError(f"{place}: needs {expected}, got {known.min()}..{known.max()}")
+        raise LabelMapClassError(f"{place}: needs {expected}, got {known.min()}..{known.max()}")
     return label_map
 
 
@@ -137,7 +145,7 @@ def _load_label_map(path: Path, size_wh: tuple[int, int]) -> np.ndarray:
                 expected = "a .npy file, or a PNG of mode L with 8 bits or of mode P"
                 raise DataError(f"needs {expected}, got a PNG of mode {image.mode} with {start[24]} bits")
             if image.size != size_wh:  # before its pixels are decoded
-                raise DataError(_other_size(image.size, size_wh))
+                raise LabelMapSizeError(_other_size(image.size, size_wh))
             return np.array(image)
 
 

@@ -1,4 +1,4 @@
-"""Text to ids and back: GPT-2's byte-level BPE, prompts, and the cleaning of expressions and captions."""
+"""Text to ids and back: GPT-2's byte-level BPE, and instructions word by word."""
 
 import hashlib
 import json
@@ -17,7 +17,6 @@ from .vocabulary import BIN, CODE, LARGEST_FILE, Vocabulary
 # A closed <bin_...> or <code_...> anywhere in a word, or an unclosed one that begins the word.
 SYMBOL = re.compile(r"(<(?:bin|code)_[^<>]*>|^<(?:bin|code)_.*)")
 SYMBOL_STARTS = (BIN.format("")[:-1], CODE.format("")[:-1])
-REFERENCE = re.compile(r"\s*\[\d+(?:, \d+)*\]\s*")
 
 
 def load_bpe(bpe_dir: str | Path) -> Tokenizer:
@@ -128,25 +127,3 @@ class TextEncoder:
 def plain_ids(ids: Iterable[int] | Tensor) -> Iterable[int]:
     """Ids as Python integers."""
     return ids.tolist() if isinstance(ids, Tensor) else ids
-
-
-def pre_caption(text: str, max_words: int | None = None) -> str:
-    """An expression as prompts hold it: lower case, single spaces, the first `max_words` words."""
-    text = text.lower().lstrip(",.!?*#:;~").replace("-", " ").replace("/", " ").replace("<person>", "person")
-    text = re.sub(r"\s{2,}", " ", text).rstrip("\n").strip(" ")
-    return " ".join(text.split(" ")[:max_words])
-
-
-def strip_references(caption: str) -> str:
-    """Replaces references such as `[12, 3]`, with the white space around them, by one space."""
-    return REFERENCE.sub(" ", caption)
-
-
-def clean_caption(caption: str) -> str:
-    """A caption as RHrc has it in every split: no references, single spaces."""
-    return re.sub(r"\s+", " ", strip_references(caption))
-
-
-def first_words(text: str, max_words: int) -> str:
-    """The first `max_words` words, separated by single spaces."""
-    return " ".join(text.split()[:max_words])

@@ -134,13 +134,17 @@ class TsvFile:
 
     def __getitem__(self, i: int) -> dict[str, str]:
         """Row i in 0..len-1. Raises DataError with file and line if it lacks a column or is not UTF-8."""
-        cells = self._line(i).split(b"\t")
+        cells = self.cells(i)
         if cells == [b""]:
             raise DataError(f"{self.where(i)}: is blank")
         if max(self.columns) >= len(cells):
             wanted = ",".join(map(str, self.columns))
             raise DataError(f"{self.where(i)}: has {len(cells)} columns, --selected-cols {wanted} needs more")
         return {name: self._text(i, cells[k], name=name) for name, k in zip(self.names, self.columns, strict=True)}
+
+    def cells(self, i: int) -> list[bytes]:
+        """All cells of row i as they are in the file; one empty cell for a blank line."""
+        return self._line(i).split(b"\t")
 
     def where(self, i: int) -> str:
         """Row i as "path:line" for messages, counting lines from 1."""

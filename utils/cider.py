@@ -53,7 +53,9 @@ def cider_d(
             f"{sum(not r for r in references)} of them empty"
         )
     frequencies = corpus_frequencies(references) if document_frequency == "corpus" else document_frequency
-    scores = [_score(h, r, frequencies) for h, r in zip(hypotheses, references, strict=True)]
+    unseen = math.log(frequencies.num_pictures)  # an n-gram that no reference has counts as if one had it
+    weights = {ngram: unseen - math.log(max(1.0, count)) for ngram, count in frequencies.counts.items()}
+    scores = [_score(h, r, weights, unseen) for h, r in zip(hypotheses, references, strict=True)]
     return CiderD(float(np.mean(scores)), np.array(scores, np.float64))
 
 
@@ -71,22 +73,20 @@ def _ngrams(caption: str) -> Iterator[NGram]:
         yield from zip(*(words[k:] for k in range(order)), strict=False)
 
 
-def _tf_idf(caption: str, frequencies: CachedFrequencies) -> list[dict[NGram, float]]:
+def _tf_idf(caption: str, idf: Mapping[NGram, float], unseen: float) -> list[dict[NGram, float]]:
     """The weight of each n-gram of a caption, by order."""
     weights: list[dict[NGram, float]] = [{} for _ in range(MAX_ORDER)]
     for ngram, count in Counter(_ngrams(caption)).items():
-        # an n-gram that no reference has counts as if one had it
-        idf = math.log(frequencies.num_pictures) - math.log(max(1.0, frequencies.counts.get(ngram, 0)))
-        weights[len(ngram) - 1][ngram] = count * idf
+        weights[len(ngram) - 1][ngram] = count * idf.get(ngram, unseen)
     return weights
 
 
-def _score(hypothesis: str, references: Sequence[str], frequencies: CachedFrequencies) -> float:
-    weights = _tf_idf(hypothesis, frequencies)
+def _score(hypothesis: str, references: Sequence[str], idf: Mapping[NGram, float], unseen: float) -> float:
+    weights = _tf_idf(hypothesis, idf, unseen)
     similarities = []
     for reference in references:
         penalty = math.exp(-((len(hypothesis.split()) - len(reference.split())) ** 2) / (2 * SIGMA**2))
-        cosines = map(_cosine, weights, _tf_idf(reference, frequencies))
+        cosines = map(_cosine, weights, _tf_idf(reference, idf, unseen))
         similarities.append(penalty * sum(cosines) / MAX_ORDER)
     return 10.0 * float(np.mean(similarities))
 

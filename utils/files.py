@@ -15,6 +15,7 @@ from .errors import DataError, UserError
 
 WHOLE = 8 * 2**20  # bytes of a file up to which all of it is read for its mark
 BLOCK = 2**17
+END = 2**20  # bytes
 BLOCKS = 64  # of a larger file: the first, the last, and others between them at equal distances
 PARTS = "*." + "[0-9a-f]" * 8 + ".part"  # what `atomic_write` leaves behind when it is killed
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of file systems without locks: some of NFS and Lustre
@@ -45,6 +46,14 @@ def digest(path: Path) -> str:
     """The file's sha256."""
     with open(path, "rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def end_digest(path: Path) -> str:
+    """sha256 of a file's size and last 2^20 bytes: there torch's files hold the checksums of all their tensors."""
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - END, 0))
+        return hashlib.sha256(f"{size}\n".encode() + file.read()).hexdigest()
 
 
 def file_mark(path: str | Path) -> dict[str, Any]:

@@ -88,6 +88,17 @@ def rate(text: str) -> float:
     return number
 
 
+def share(text: str) -> float:
+    """A flag's number from 0 to 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"needs a number from 0 to 1, got {text!r}")
+    return number
+
+
 def id_pair(text: str, flag: str) -> tuple[int, int]:
     """The two ids of "a,b". Raises UserError naming the flag."""
     try:

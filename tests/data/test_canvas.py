@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 from scipy.ndimage import zoom
 
-from refhcm.data.canvas import IMAGENET_MEAN, IMAGENET_STD, Canvas, to_canvas, to_image, zoom_label_map
+from refhcm.data.canvas import IMAGENET_MEAN, IMAGENET_STD, Canvas, to_canvas, to_image
+from refhcm.utils.parsing import zoom_label_map
 
 
 def test_place_by_hand(picture):

@@ -7,11 +7,12 @@ import pytest
 import torch
 from golden_folder import DATASETS, numbers
 
-from refhcm.data.canvas import Canvas, to_canvas, zoom_label_map
+from refhcm.data.canvas import Canvas, to_canvas
 from refhcm.data.collate import collate
 from refhcm.data.columns import parse_box, parse_codes, parse_keypoints
 from refhcm.data.images import read_label_map, read_picture
 from refhcm.data.tsv import TsvFile
+from refhcm.utils.parsing import zoom_label_map
 
 COLUMNS = {
     "refcoco": ("id", "image", "expression", "box"),

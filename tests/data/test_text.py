@@ -9,7 +9,8 @@ from golden_folder import numbers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refhcm.data.text import TextEncoder, clean_caption, first_words, pre_caption, strip_references
+from refhcm.data.cleaning import clean_caption, first_words, pre_caption, strip_references
+from refhcm.data.text import TextEncoder
 from refhcm.data.vocabulary import Vocabulary
 from refhcm.tasks.settings import TaskSettings
 from refhcm.utils.errors import UserError

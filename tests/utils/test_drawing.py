@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 
 from refhcm.utils import drawing
-from refhcm.utils.drawing import INK, PAPER, PREDICTION, SIDES, TRUTH, Line
+from refhcm.utils.drawing import INK, OUTLINE, PAPER, PART_COLOURS, PEOPLE, PREDICTION, SIDES, TRUTH, Line
 from refhcm.utils.keypoints import KEYPOINT_NAMES
-from refhcm.utils.parsing import CLASS_NAMES, PALETTE, paste_label_map
+from refhcm.utils.parsing import CLASS_NAMES, paste_label_map
 
 WHITE = (255, 255, 255)
 
@@ -57,17 +57,20 @@ def test_no_visible_keypoint_changes_nothing(paper):
     assert drawing.draw_keypoints(paper, np.zeros(34)).tobytes() == paper.tobytes()
 
 
-def test_label_map_is_resized_to_its_box():
+def over(background, part, opacity):
+    return tuple(round(background + opacity * (value - background)) for value in PART_COLOURS[part])
+
+
+def test_label_map_is_resized_to_its_box_and_outlined():
     image = Image.new("RGB", (40, 20), (100, 100, 100))
     label_map = torch.tensor([[1, 0], [2, 13]])  # hat, background; hair, face
     drawn = drawing.draw_label_map(image, label_map, [10, 4, 30, 16], alpha=0.5)
-
-    def half(label):
-        return tuple((100 + value) // 2 for value in PALETTE[label])
-
-    assert drawn.getpixel((10, 4)) == drawn.getpixel((19, 9)) == half(1)
-    assert drawn.getpixel((10, 10)) == drawn.getpixel((19, 15)) == half(2)
-    assert drawn.getpixel((20, 10)) == drawn.getpixel((29, 15)) == half(13)
+    corners = {"hat": (10, 4, 19, 9), "hair": (10, 10, 19, 15), "face": (20, 10, 29, 15)}
+    for part, (x0, y0, x1, y1) in corners.items():
+        for place in [(x0, y0), (x1, y1), (x0, y1), (x1, y0)]:
+            assert drawn.getpixel(place) == pytest.approx(over(100, part, OUTLINE), abs=1)
+        for place in [(x0 + 1, y0 + 1), (x1 - 1, y1 - 1)]:
+            assert drawn.getpixel(place) == pytest.approx(over(100, part, 0.5), abs=1)
     for background in [(20, 4), (29, 9), (9, 4), (10, 3), (30, 15), (29, 16)]:
         assert drawn.getpixel(background) == (100, 100, 100)
 
@@ -76,7 +79,32 @@ def test_label_map_without_a_box_covers_the_picture():
     image = Image.new("RGB", (40, 20), WHITE)
     drawn = drawing.draw_label_map(image, np.array([[0, 5]], np.uint8), alpha=1.0)
     assert drawn.getpixel((19, 19)) == WHITE
-    assert drawn.getpixel((20, 0)) == drawn.getpixel((39, 19)) == PALETTE[5]
+    assert drawn.getpixel((30, 10)) == drawn.getpixel((38, 10)) == PART_COLOURS["upper-clothes"]
+
+
+def test_the_steps_of_a_coarse_map_are_rounded_on_a_large_picture():
+    label_map = np.zeros((10, 10), np.uint8)
+    label_map[5:, 5:] = 2
+    drawn = drawing.draw_label_map(Image.new("RGB", (500, 500), WHITE), label_map, alpha=1.0)
+    assert drawn.getpixel((250, 250)) == WHITE  # the corner
+    assert drawn.getpixel((262, 262)) == PART_COLOURS["hair"]
+    for on_an_edge in [(400, 249), (249, 400)]:
+        assert drawn.getpixel(on_an_edge) == WHITE
+
+
+def test_colours_differ_and_numbers_can_be_read(paper):
+    assert set(PART_COLOURS) == set(CLASS_NAMES[1:])
+    assert len(set(PART_COLOURS.values())) == len(PART_COLOURS)
+    for colour in PEOPLE:
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in np.array(colour) / 255]
+        assert 1.05 / (np.dot(linear, [0.2126, 0.7152, 0.0722]) + 0.05) >= 4.5  # WCAG's contrast with white
+    for corner in [(20, 30), (-5, -5), (400, 400)]:
+        pixels = np.asarray(drawing.draw_number(paper, 7, [*corner, 500, 500], colour=TRUTH))
+        badge = (pixels == TRUTH).all(-1)
+        assert badge.sum() > 200
+        x, y = np.flatnonzero(badge.any(0)), np.flatnonzero(badge.any(1))
+        assert (pixels[y[0] : y[-1], x[0] : x[-1]] == 255).all(-1).sum() > 10  # the figure
+    assert np.asarray(paper).min() == 255
 
 
 def test_paste_in_a_wide_picture():
@@ -86,16 +114,15 @@ def test_paste_in_a_wide_picture():
 
 def test_part_colours_of_label_maps():
     found = drawing.part_colours([torch.tensor([[0, 2]]), torch.tensor([[2, 1]])])
-    assert found == {CLASS_NAMES[1]: PALETTE[1], CLASS_NAMES[2]: PALETTE[2]}
+    assert found == {name: PART_COLOURS[name] for name in ("hat", "hair")}
 
 
 def test_legend_has_each_colour_and_breaks_into_rows():
-    colours = dict(zip(CLASS_NAMES[1:], PALETTE[1:], strict=True))
-    wide, narrow = (drawing.legend(colours, width=width) for width in (4000, 200))
+    wide, narrow = (drawing.legend(PART_COLOURS, width=width) for width in (4000, 200))
     assert (wide.width, narrow.width) == (4000, 200)
     assert narrow.height >= 8 * wide.height  # a row of 200 px holds two names at most
     for image in (wide, narrow):
-        assert set(PALETTE[1:]) <= set(map(tuple, np.asarray(image).reshape(-1, 3).tolist()))
+        assert set(PART_COLOURS.values()) <= set(map(tuple, np.asarray(image).reshape(-1, 3).tolist()))
 
 
 def test_wrapping_keeps_the_words_and_the_width():
