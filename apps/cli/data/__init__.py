@@ -1,0 +1,1 @@
+"""`refhcm data`: tables made from data sets, and checked."""
