@@ -42,14 +42,16 @@ esac
 
 tokenizer=(--vq-config "${VQ_CONFIG:-$checkpoints/vqgan/model.yaml}" --vq-ckpt "${VQ_CKPT:-$checkpoints/vqgan/model.ckpt}" --vq-n-embed 32)
 
+python=${PYTHON:-$([ -x "$root/.venv/bin/python" ] && echo "$root/.venv/bin/python" || echo python)}
+run() { if [ -n "${DRY_RUN:-}" ]; then printf '%q ' "$@"; echo; else "$@"; fi; }
+
 launch() {  # SCRIPT ARGUMENTS...
-  local python=python ranks=(--standalone)  # on one machine: a port that is free
-  [ -x "$root/.venv/bin/python" ] && python=$root/.venv/bin/python
+  local ranks=(--standalone)  # on one machine: a port that is free
   if [ "${NNODES:-1}" -gt 1 ] || [ -n "${MASTER_PORT:-}" ]; then
     ranks=(--nnodes "${NNODES:-1}" --node-rank "${NODE_RANK:-0}"
       --master-addr "${MASTER_ADDR:-127.0.0.1}" --master-port "${MASTER_PORT:-29500}")
   fi
-  local command=("${PYTHON:-$python}") killed="error: ended by SIGKILL: the machine probably ran out of memory: \
+  local command=("$python") killed="error: ended by SIGKILL: the machine probably ran out of memory: \
 try a smaller --batch-size or fewer NUM_WORKERS; run the same command again to resume"
   if [ "$gpus" -gt 1 ] || [ "${NNODES:-1}" -gt 1 ]; then
     killed=  # the launcher says more

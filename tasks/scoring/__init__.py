@@ -1,0 +1,1 @@
+"""Scores of any model's answers to a table, without torch (docs/scoring.md)."""
