@@ -16,6 +16,7 @@ def __getattr__(name: str) -> Any:
     if name not in ("Task", "TASKS", "TRAINABLE"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from .base import Task
+    from .grec import GeneralizedComprehension
     from .multitask import Multitask
     from .refcoco import ReferringComprehension
     from .rhrc import ReferringCaption
@@ -29,6 +30,7 @@ def __getattr__(name: str) -> Any:
         ReferringParsing,
         ReferringParsingParallel,
         ReferringCaption,
+        GeneralizedComprehension,
     )
     tasks = {task.name: task for task in answering}
     globals().update(Task=Task, TASKS=tasks, TRAINABLE={**tasks, Multitask.name: Multitask})

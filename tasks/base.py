@@ -15,13 +15,15 @@ from PIL import Image
 from torch import Tensor
 
 from ..data.canvas import IMAGENET_MEAN, IMAGENET_STD, Canvas, Placed, to_canvas, to_image
+from ..data.cleaning import pre_caption
 from ..data.collate import collate
-from ..data.columns import check_box_in_picture, parse_box, parse_caption
+from ..data.columns import NO_EXPRESSION, check_box_in_picture, parse_box, parse_caption
 from ..data.dataset import ReferringDataset, Sample
 from ..data.images import read_picture
-from ..data.text import TextEncoder, pre_caption
+from ..data.text import TextEncoder
 from ..data.tsv import TsvFile
 from ..data.vocabulary import Vocabulary
+from ..models.generated import Generated
 from ..models.generation import GenerationSettings, SequenceGenerator
 from ..models.refhcm.network import Network
 from ..utils.boxes import box_hits
@@ -48,6 +50,7 @@ class Annotation:
     box_xyxy: np.ndarray | None = None  # float32 [4]
     expression: str = ""
     picture_key: Hashable = None  # rows with the same key are about the same picture
+    boxes_xyxy: np.ndarray | None = None  # float32 [N, 4], of everyone whom the expression fits
     keypoints: np.ndarray | None = None  # float32 [34]
     codes: np.ndarray | None = None  # int64 [48]
     label_map: np.ndarray | None = None  # integers [h, w]: classes, or 255 where nobody labelled
@@ -60,20 +63,13 @@ class Prediction:
 
     valid: bool
     box_xyxy: np.ndarray | None = None  # float32 [4]
+    boxes_xyxy: np.ndarray | None = None  # float32 [N, 4]
     keypoints: np.ndarray | None = None  # float32 [34], (0, 0) where not named
     codes: np.ndarray | None = None  # int64 [48], may be out of range
     label_map: Tensor | None = None  # int64 [h, w], the inside of the box
+    part_overlaps: Tensor | None = None  # float32 [classes], of `soft_overlaps`; None unless distributions were kept
     caption: str | None = None
     score: float = 0.0  # from generation; average precision ranks by it
-
-
-@dataclass(frozen=True)
-class Generated:
-    """What the network wrote: ids with eos, int64 [T], the answer's score, and each symbol's log-probability."""
-
-    ids: Tensor
-    score: float = 0.0
-    log_probs: Tensor | None = None  # float32 [T], over the symbols that could be chosen
 
 
 def given(value: T | None) -> T:
@@ -90,8 +86,11 @@ class Task:
     columns: ClassVar[tuple[str, ...]]  # of the TSV, in the order of `default_cols`
     default_cols: ClassVar[str]
     prompt: ClassVar[str]
+    asks_by_box: ClassVar[bool] = False  # whether a row without an expression (`None`) asks by its box
+    part: ClassVar[str] = "box"  # what is asked for, in notes
     image_folder: ClassVar[str] = ""  # below the annotation root, where the TSV names files
     generation: ClassVar[GenerationSettings] = GenerationSettings()  # in evaluation
+    generator: ClassVar[type[SequenceGenerator]] = SequenceGenerator
     settings_class: ClassVar[type[TaskSettings]] = TaskSettings
 
     def __init__(self, text: TextEncoder, settings: TaskSettings, *, with_labels: bool = True) -> None:
@@ -138,8 +137,9 @@ class Task:
         """The columns that all tasks have; a subclass adds its own. Raises DataError naming row and column."""
         root = Path(self.settings.annotation_root) / self.image_folder
         image, picture_key, turned = read_picture(row["image"], root=root, where=where)
-        box_xyxy = parse_box(row["box"], where)
-        check_box_in_picture(box_xyxy, image.size, where=where)
+        box_xyxy = parse_box(row["box"], where) if "box" in row else None
+        if box_xyxy is not None:
+            check_box_in_picture(box_xyxy, image.size, where=where)
         expression = parse_caption(row["expression"], where, column="expression") if "expression" in row else ""
         remarks = (TURNED,) if turned else ()
         return Annotation(row["id"], where, image, box_xyxy, expression, picture_key, remarks=remarks)
@@ -149,10 +149,11 @@ class Task:
         placed = self.canvas.place(given(annotation.image), key=annotation.picture_key)
         question = self.question(annotation, placed)
         target = self.target(annotation, placed, training=training)
+        box = {} if annotation.box_xyxy is None else {"region_coord": annotation.box_xyxy}
         return question | {
             "target": torch.cat([target, question["target"]]),
             "prev_output_tokens": torch.cat([question["prev_output_tokens"], target]),
-            "region_coord": annotation.box_xyxy,
+            **box,
             "clipped": self.clipped(annotation, placed),
             "remarks": annotation.remarks,
         }
@@ -173,7 +174,9 @@ class Task:
         }
 
     def source(self, annotation: Annotation, placed: Placed) -> Tensor:
-        """Ids of the prompt, without bos and eos: int64 [S]."""
+        """Ids of the prompt, with the expression or the box in it, without bos and eos: int64 [S]."""
+        if self.asks_by_box and annotation.expression == NO_EXPRESSION:
+            return self.box_prompt(annotation, placed)
         return self.text.encode(self.prompt.format(pre_caption(annotation.expression, self.settings.max_src_length)))
 
     def target(self, annotation: Annotation, placed: Placed, *, training: bool) -> Tensor:
@@ -195,8 +198,9 @@ class Task:
 
     def clipped(self, annotation: Annotation, placed: Placed) -> bool:
         """Whether a coordinate of the row lies outside the bins."""
-        found = [numbers for numbers in (annotation.box_xyxy, annotation.keypoints) if numbers is not None]
-        outside = self.vocabulary.needs_clipping(self._on_canvas(np.concatenate(found), placed), self.canvas_size)
+        columns = (annotation.box_xyxy, annotation.boxes_xyxy, annotation.keypoints)
+        found = np.concatenate([numbers.ravel() for numbers in columns if numbers is not None])
+        outside = self.vocabulary.needs_clipping(self._on_canvas(found, placed), self.canvas_size)
         return bool(outside.any())
 
     @staticmethod
@@ -217,18 +221,25 @@ class Task:
         """How a user's question is answered: as in evaluation, unless a task overrides it."""
         return self.generation_settings()
 
-    def generate(self, network: Network, batch: Batch, settings: GenerationSettings) -> list[Generated]:
+    @property
+    def kept_symbols(self) -> Tensor:
+        """Ids whose probabilities say how sure an answer is, int64 [C]: eos, all bins, the tokenizer's codes."""
+        codes = self.vocabulary.code_ids[: self.settings.vq_n_embed]
+        return torch.tensor([self.vocabulary.eos(), *self.vocabulary.bin_ids, *codes])
+
+    def generate(
+        self, network: Network, batch: Batch, settings: GenerationSettings, *, distributions: bool = False
+    ) -> list[Generated]:
         """The best answer to each row of a batch; eos alone where the network found none.
 
         A batch may hold `prefix_tokens`, int64 [B, P] padded on the right: the forced starts of its answers.
+        distributions: whether to keep the probabilities of `kept_symbols`.
         """
-        hypotheses = SequenceGenerator(settings).generate([network], batch, batch.get("prefix_tokens"))
+        generator = self.generator(settings, kept=self.kept_symbols if distributions else None)
+        hypotheses = generator.generate([network], batch, batch.get("prefix_tokens"))
         none = Generated(torch.tensor([self.vocabulary.eos()]), LOWEST_SCORE, torch.tensor([-torch.inf]))
         best = [found[0] if found else None for found in hypotheses]
-        return [
-            Generated(one["tokens"].cpu(), float(one["score"]), one["positional_scores"].cpu()) if one else none
-            for one in best
-        ]
+        return [Generated.of(one) if one else none for one in best]
 
     def parse(self, ids: Tensor) -> Prediction:
         """Inverse of `target`. Never raises: an answer that cannot be read comes back with `valid=False`."""
@@ -275,6 +286,11 @@ class Task:
         """Whether the predicted box is right at IoU 0.5."""
         box = self.box_in_image(prediction, labels)
         return bool(box_hits(box[None], labels["region_coords"][None])[0])
+
+
+def column(statistics: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
+    """One statistic of all rows, [N, ...]."""
+    return np.stack([row[name] for row in statistics])
 
 
 def mean_of(statistics: Sequence[Mapping[str, Any]], name: str) -> float:

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from ..data.canvas import Placed
-from ..data.columns import parse_keypoints
+from ..data.columns import NO_EXPRESSION, parse_keypoints
 from ..data.text import TextEncoder
 from ..utils.errors import DataError
 from .base import Annotation, Task
 from .rkpt import ReferringKeypoints
-from .rpar import NO_EXPRESSION, ReferringParsing
+from .rpar import ReferringParsing
 from .settings import TaskSettings
 
 CHAIN = 'which region does the text "{}" describe?'

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,16 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from ..data.dataset import BadRowCounter, ReferringDataset
+from ..models.generated import Generated
 from ..models.generation import GenerationSettings
 from ..models.refhcm.network import Network
 from ..utils.devices import gather, move
 from ..utils.files import atomic_write
-from .base import Batch, Task
+from .base import Batch, Labels, Prediction, Task
 
 logger = logging.getLogger(__name__)
+
+Observe = Callable[[int, Generated, Prediction, Labels], None]  # row of the table, and its answer
 
 
 @dataclass(frozen=True)
@@ -30,15 +33,22 @@ class ScoredRow:
     statistics: dict[str, Any]
 
 
-def answer(task: Task, network: Network, batch: Batch, settings: GenerationSettings) -> list[ScoredRow]:
-    """Answers and scores each row of a batch. The network is in evaluation mode, the batch on the same device."""
-    generated = task.generate(network, batch, settings)
+def answer(
+    task: Task, network: Network, batch: Batch, settings: GenerationSettings, *, observe: Observe | None = None
+) -> list[ScoredRow]:
+    """Answers and scores each row of a batch. The network is in evaluation mode, the batch on the same device.
+
+    observe: is shown each answer, with its distributions.
+    """
+    generated = task.generate(network, batch, settings, distributions=observe is not None)
     predictions = task.parse_batch(generated, batch["net_input"]["src_tokens"].device)
     answers = []
     for i, prediction in enumerate(predictions):
         labels = {name: values[i] for name, values in batch.items() if isinstance(values, np.ndarray | list)}
         record, statistics = task.record(prediction, labels), task.statistics(prediction, labels)
         answers.append(ScoredRow(int(batch["rows"][i]), record, statistics))
+        if observe is not None:
+            observe(int(batch["rows"][i]), generated[i], prediction, labels)
     return answers
 
 
@@ -60,10 +70,15 @@ def evaluate(
     num_workers: int = 0,
     rank: int = 0,
     world: int = 1,
+    rows: int | None = None,
+    observe: Observe | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Metrics and result records of a whole file; each rank answers its share of the rows."""
+    """Metrics and result records of a whole file; each rank answers its share of the rows.
+
+    rows: only so many, the first; observe: is shown each answer of this rank.
+    """
     weight = network.decoder.output_projection.weight
-    share = Subset(dataset, range(rank, len(dataset), world))
+    share = Subset(dataset, range(len(dataset))[:rows][rank::world])
     loader = DataLoader(share, batch_size, num_workers=num_workers, collate_fn=task.collate)
     task.prepare_scores()
     counter = BadRowCounter(task.settings.skip_bad_rows)
@@ -72,7 +87,7 @@ def evaluate(
         counter.check(batch)
         if batch:
             batch["net_input"] = move(batch["net_input"], weight.device, weight.dtype)
-            answers += answer(task, network, batch, settings)
+            answers += answer(task, network, batch, settings, observe=observe)
     counter.report_clipped()
     return summarize(task, answers)
 

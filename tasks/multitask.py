@@ -13,6 +13,7 @@ from ..utils.errors import UserError
 from ..utils.symbols import BOX_SYMBOLS
 from .base import Annotation, Task
 from .chain import Chain
+from .grec import GeneralizedComprehension
 from .refcoco import ReferringComprehension
 from .rhrc import ReferringCaption
 from .rkpt import ReferringKeypoints
@@ -44,6 +45,7 @@ PARTS = {
     "refquery": ParallelBesideOrdinary,
     "refregion": ReferringComprehension,
     "refchain": Chain,
+    "refgrec": GeneralizedComprehension,
 }
 
 

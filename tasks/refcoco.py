@@ -7,16 +7,17 @@ from typing import Any
 from torch import Tensor
 
 from ..data.canvas import Placed
+from ..data.tables import TABLES
 from ..models.generation import GenerationSettings
-from .base import Annotation, Labels, Prediction, Task, mean_of
+from ..utils.metrics import box_metrics, values_of
+from .base import Annotation, Labels, Prediction, Task, column, mean_of
 
 
 class ReferringComprehension(Task):
     """Expression -> box."""
 
     name = "refcoco"
-    columns = ("id", "image", "expression", "box")
-    default_cols = "0,4,2,3"
+    columns, default_cols = TABLES["refcoco"].columns, TABLES["refcoco"].default_cols
     prompt = ' which region does the text " {} " describe?'
     generation = GenerationSettings(min_len=4, max_len_b=4, no_repeat_ngram_size=3)
 
@@ -44,4 +45,6 @@ class ReferringComprehension(Task):
 
     def summarize(self, statistics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Acc@0.5 and the rate of unreadable answers."""
-        return {"score": mean_of(statistics, "hit"), "invalid": mean_of(statistics, "invalid")}
+        if not statistics:
+            return {}
+        return values_of(box_metrics(column(statistics, "hit"))) | {"invalid": mean_of(statistics, "invalid")}

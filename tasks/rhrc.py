@@ -9,8 +9,10 @@ from typing import Any, Literal
 from torch import Tensor
 
 from ..data.canvas import Placed
+from ..data.cleaning import clean_caption, first_words
 from ..data.columns import parse_caption, shorten
-from ..data.text import TextEncoder, clean_caption, first_words
+from ..data.tables import TABLES
+from ..data.text import TextEncoder
 from ..models.generation import GenerationSettings
 from ..utils.captions import REFERENCE_SEPARATOR, caption_scores, clean, split_references, without_blanks
 from ..utils.cider import CachedFrequencies, load_frequencies
@@ -28,8 +30,8 @@ class ReferringCaption(Task):
     """Box -> caption."""
 
     name = "rhrc"
-    columns = ("id", "image", "box", "caption")
-    default_cols = "0,3,2,1"
+    part = "caption"
+    columns, default_cols = TABLES["rhrc"].columns, TABLES["rhrc"].default_cols
     prompt = " what does the region {} describe?"
     generation = GenerationSettings()
 

@@ -10,21 +10,22 @@ from torch import Tensor
 
 from ..data.canvas import Placed
 from ..data.columns import parse_keypoints
+from ..data.tables import TABLES
 from ..models.generation import GenerationSettings
-from ..utils.keypoints import KEYPOINT_NAMES, NUM_KEYPOINTS, oks, oks_average_precision, visible_keypoints
+from ..utils.keypoints import KEYPOINT_NAMES, NUM_KEYPOINTS, oks, visible_keypoints
+from ..utils.metrics import OKS_THRESHOLD, keypoint_metrics, values_of
 from ..utils.symbols import BOX_SYMBOLS
-from .base import Annotation, Labels, Prediction, Task, given, mean_of
-
-OKS_THRESHOLD = 0.5
+from .base import Annotation, Labels, Prediction, Task, column, given, mean_of
 
 
 class ReferringKeypoints(Task):
-    """Expression -> box and up to 17 keypoints by name."""
+    """Expression or box -> box and up to 17 keypoints by name."""
 
     name = "rkpt"
-    columns = ("id", "image", "expression", "box", "keypoints")
-    default_cols = "0,5,2,3,4"
+    part = "keypoints"
+    columns, default_cols = TABLES["rkpt"].columns, TABLES["rkpt"].default_cols
     prompt = ' which region does the text " {} " describe? Provide the bounding box and keypoints.'
+    asks_by_box = TABLES["rkpt"].asks_by_box
     generation = GenerationSettings(min_len=50)
 
     def asking_settings(self) -> GenerationSettings:
@@ -97,15 +98,12 @@ class ReferringKeypoints(Task):
         """Box accuracy, share and mean of OKS, OKS average precision, and the rate of malformed answers."""
         if not statistics:
             return {}
-        similarity = np.array([row["oks"] for row in statistics])
-        points, labels = (
-            np.stack([row[name] for row in statistics]).reshape(-1, NUM_KEYPOINTS, 2) for name in ("keypoints", "label")
+        metrics = keypoint_metrics(
+            column(statistics, "hit"),
+            column(statistics, "oks"),
+            prediction=column(statistics, "keypoints"),
+            label=column(statistics, "label"),
+            box_xyxy=column(statistics, "box"),
+            scores=column(statistics, "score"),
         )
-        boxes, scores = (np.stack([row[name] for row in statistics]) for name in ("box", "score"))
-        return {
-            "box_score": mean_of(statistics, "hit"),
-            "oks_score": float((similarity >= OKS_THRESHOLD).mean()),
-            "oks": float(similarity.mean()),
-            **oks_average_precision(points, labels, box_xyxy=boxes, scores=scores),
-            "invalid": mean_of(statistics, "invalid"),
-        }
+        return values_of(metrics) | {"invalid": mean_of(statistics, "invalid")}

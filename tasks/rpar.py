@@ -4,33 +4,34 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.canvas import Placed, zoom_label_map
+from ..data.canvas import Placed
 from ..data.columns import parse_codes
 from ..data.images import read_label_map
+from ..data.tables import TABLES
+from ..models.generated import Generated
 from ..models.generation import GenerationSettings
 from ..models.vqgan import VQTokenizer, load_tokenizer
 from ..models.vqgan.config import NUM_CODES
 from ..utils.errors import UserError
-from ..utils.parsing import CLASS_NAMES, confusion_matrix, paste_label_map, segmentation_scores
+from ..utils.parsing import confusion_matrix, parsing_metrics, paste_label_map, zoom_label_map
 from ..utils.symbols import BOX_SYMBOLS
-from .base import Annotation, Generated, Labels, Prediction, Task, given, mean_of
-
-NO_EXPRESSION = "None"  # in tables: the question names the box instead
+from .base import Annotation, Labels, Prediction, Task, given, mean_of
 
 
 class ReferringParsing(Task):
     """Expression or box -> box and parsing map."""
 
     name = "rpar"
-    columns = ("id", "image", "expression", "box", "codes", "mask")
-    default_cols = "0,5,1,2,3,4"
-    image_folder = "imgs"
+    part = "parsing map"
+    columns, default_cols = TABLES["rpar"].columns, TABLES["rpar"].default_cols
+    image_folder = TABLES["rpar"].image_folder
+    asks_by_box = TABLES["rpar"].asks_by_box
     prompt = ' which region does the text " {} " describe? Provide the bounding box and the parsing map.'
     generation = GenerationSettings(min_len=52, max_len_b=52)
 
@@ -63,12 +64,6 @@ class ReferringParsing(Task):
             own["gt"] = zoom_label_map(annotation.label_map, self.settings.max_image_size)
         return super().sample(annotation, training=training) | own
 
-    def source(self, annotation: Annotation, placed: Placed) -> Tensor:
-        """The prompt with the expression, or with the box's bins when the expression is `None`."""
-        if annotation.expression == NO_EXPRESSION:
-            return self.box_prompt(annotation, placed)
-        return super().source(annotation, placed)
-
     def target(self, annotation: Annotation, placed: Placed, *, training: bool) -> Tensor:
         """Box, then codes."""
         codes = torch.from_numpy(given(annotation.codes)) + self.vocabulary.code_ids.start
@@ -86,13 +81,7 @@ class ReferringParsing(Task):
 
     def parse_batch(self, answers: Sequence[Generated], device: torch.device) -> list[Prediction]:
         """With the parsing maps, decoded together."""
-        predictions = super().parse_batch(answers, device)
-        codes = torch.from_numpy(np.stack([given(prediction.codes) for prediction in predictions]))
-        label_maps = self.tokenizer.to(device).decode(codes.to(device)).cpu()
-        return [
-            replace(prediction, label_map=label_map)
-            for prediction, label_map in zip(predictions, label_maps, strict=True)
-        ]
+        return with_maps(self.tokenizer, super().parse_batch(answers, device), answers, device=device)
 
     def record(self, prediction: Prediction, labels: Labels) -> dict[str, Any]:
         """Box in image px, the answered codes, and those of the TSV."""
@@ -106,17 +95,32 @@ class ReferringParsing(Task):
     def statistics(self, prediction: Prediction, labels: Labels) -> dict[str, Any]:
         """Box hit, and the confusion of the pasted map with the label map, both on the canvas."""
         box = np.zeros(BOX_SYMBOLS) if prediction.box_xyxy is None else prediction.box_xyxy
-        label = torch.from_numpy(labels["gt"])
-        pasted = paste_label_map(given(prediction.label_map), box.tolist(), (len(label), len(label)))
-        confusion = confusion_matrix(pasted, label=label).to(torch.int32).numpy()
+        label = labels["gt"]
+        pasted = paste_label_map(given(prediction.label_map), box, (len(label), len(label)))
+        confusion = confusion_matrix(pasted, label=label).astype(np.int32)
         return {"hit": self.hit(prediction, labels), "invalid": not prediction.valid, "confusion": confusion}
 
     def summarize(self, statistics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Box accuracy, scores and class IoUs of the summed confusion, and the rate of malformed answers."""
         if not statistics:
             return {}
-        confusion = torch.from_numpy(sum(row["confusion"].astype(np.int64) for row in statistics))
-        scores = segmentation_scores(confusion)
-        by_class = dict(zip(CLASS_NAMES, cast(list[float | None], scores.pop("class_iou")), strict=True))
+        scores = parsing_metrics(sum(row["confusion"].astype(np.int64) for row in statistics))
+        class_iou = scores.pop("class_iou")
         box_score, invalid = mean_of(statistics, "hit"), mean_of(statistics, "invalid")
-        return {"box_score": box_score, **scores, "invalid": invalid, "class_iou": by_class}
+        return {"box_score": box_score, **scores, "invalid": invalid, "class_iou": class_iou}
+
+
+def with_maps(
+    tokenizer: VQTokenizer, predictions: Sequence[Prediction], answers: Sequence[Generated], *, device: torch.device
+) -> list[Prediction]:
+    """Predictions that have codes, with their parsing maps; decoded together, on `device`."""
+    codes = torch.from_numpy(np.stack([given(prediction.codes) for prediction in predictions])).to(device)
+    tokenizer = tokenizer.to(device)
+    if any(answer.distributions is None for answer in answers):
+        label_maps = tokenizer.decode(codes).cpu()
+        return [replace(one, label_map=own) for one, own in zip(predictions, label_maps, strict=True)]
+    label_maps, overlaps = (drawn.cpu() for drawn in tokenizer.draw(codes))
+    return [
+        replace(one, label_map=label_map, part_overlaps=own)
+        for one, label_map, own in zip(predictions, label_maps, overlaps, strict=True)
+    ]

@@ -3,16 +3,20 @@
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
+from ..data.tables import TABLES
 from ..data.text import TextEncoder
 from ..data.vocabulary import CODE
+from ..models.generated import Generated
 from ..models.generation import GenerationSettings
-from ..models.qpg import QuerySymbols, decode_parallel
+from ..models.qpg import ParallelAnswers, QuerySymbols, decode_parallel
 from ..models.refhcm.network import Network
 from ..models.vqgan.config import NUM_CODES
 from ..utils.errors import UserError
 from ..utils.symbols import BOX_SYMBOLS
-from .base import Annotation, Batch, Generated, Task
+from .base import Annotation, Batch
 from .rpar import ReferringParsing
 from .settings import TaskSettings
 
@@ -23,6 +27,7 @@ class ReferringParsingParallel(ReferringParsing):
     """`rpar` with query placeholders. It has no box-conditioned form: `None` is an expression like any other."""
 
     name = "rpar_full_mask"
+    asks_by_box = TABLES["rpar_full_mask"].asks_by_box
 
     def __init__(self, text: TextEncoder, settings: TaskSettings, *, with_labels: bool = True) -> None:
         super().__init__(text, settings, with_labels=with_labels)
@@ -36,8 +41,6 @@ class ReferringParsingParallel(ReferringParsing):
         self.symbols = QuerySymbols(
             self.vocabulary.bos(), self.vocabulary.bin_ids, self.vocabulary.code_ids, code + BEGIN, queries, code + END
         )
-
-    source = Task.source
 
     def sample(self, annotation: Annotation, *, training: bool) -> dict[str, Any]:
         """Each query predicts its own code; the position of `begin` has no target."""
@@ -53,10 +56,20 @@ class ReferringParsingParallel(ReferringParsing):
             "full_mask_position": (first, first + NUM_CODES - 1),
         }
 
-    def generate(self, network: Network, batch: Batch, settings: GenerationSettings) -> list[Generated]:
+    def generate(
+        self, network: Network, batch: Batch, settings: GenerationSettings, *, distributions: bool = False
+    ) -> list[Generated]:
         """Greedy: the box, then all codes at once. Generation settings do not apply."""
         answers = decode_parallel(network, batch, self.symbols)
+        kept = self._kept(answers).cpu() if distributions else [None] * len(answers.ids)
         return [
-            Generated(ids, log_probs=log_probs)
-            for ids, log_probs in zip(answers.ids.cpu(), answers.log_probs.cpu(), strict=True)
+            Generated(ids, log_probs=log_probs, distributions=own)
+            for ids, log_probs, own in zip(answers.ids.cpu(), answers.log_probs.cpu(), kept, strict=True)
         ]
+
+    def _kept(self, answers: ParallelAnswers) -> Tensor:
+        """The probabilities of `kept_symbols`, float32 [B, 4 + 48, C]: bins for the box, then codes."""
+        codes = answers.codes[..., : self.settings.vq_n_embed]
+        bins, found = answers.box.shape[-1], codes.shape[-1]
+        box = F.pad(answers.box, (1, found), value=-torch.inf)
+        return torch.cat([box, F.pad(codes, (1 + bins, 0), value=-torch.inf)], dim=1)

@@ -73,6 +73,7 @@ class MultitaskSettings(TaskSettings):
     refquery_dataset: str | None = option(None, "TSV of referring parsing, for Query Parallel Generation")
     refregion_dataset: str | None = option(None, "TSV of boxes")
     refchain_dataset: str | None = option(None, "TSV of parsing and keypoints in one instruction")
+    refgrec_dataset: str | None = option(None, "TSV of all people whom an expression fits")
     part_weights: str = option("", "weights of parts in the loss, such as refregion=5,regcaption=0.5 (others: 1)")
     part_rows: str = option("", "rows of parts in each item of a batch, such as refregion=4 (others: 1)")
     rec_selected_cols: str | None = option(None, "ignored: the REC file only sets the length of an epoch")
@@ -82,6 +83,7 @@ class MultitaskSettings(TaskSettings):
     refquery_selected_cols: str | None = option(None, "columns of the file for Query Parallel Generation")
     refregion_selected_cols: str | None = option(None, "columns of the file of boxes")
     refchain_selected_cols: str | None = option(None, "columns of the file of both: parsing's, then keypoints")
+    refgrec_selected_cols: str | None = option(None, "columns of the file of all people")
 
 
 def settings_of(checkpoint: Checkpoint, given: argparse.Namespace) -> TaskSettings:

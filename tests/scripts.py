@@ -12,6 +12,9 @@ ROOT = Path(__file__).resolve().parent.parent
 KEYS = {
     "rec.acc", "rec.invalid", "rkpt.box_acc", "rkpt.oks_share", "rkpt.oks_ap", "rpar.miou", "rpar.tokenizer_miou",
     "rpar_full_mask.miou", "rhrc.cider_d", "unseen.rec_acc",
+    "rkpt_by_box.oks_share", "grec.pr_f1", "grec.n_acc", "grec.t_acc", "grec.blank", "grec.other",
+    "rpar_by_box.miou", "rec.box_ece", "rec.box_auroc", "rkpt.keypoints_ece", "rkpt.keypoints_auroc", "rpar.parts_ece",
+    "rpar.parts_auroc", "grec.found_ece", "grec.found_auroc",
 }  # fmt: skip
 TINY = ["--encoder-embed-dim=32", "--encoder-ffn-embed-dim=32", "--resnet-width=8"]
 

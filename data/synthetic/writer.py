@@ -3,13 +3,13 @@
 world.json                        seed, counts, held-out pairs; max_people and looks where they differ from the default
 rkpt/{split}.tsv                  also read for REC
 rhrc/{split}.tsv                  one caption in train, three in the other splits
+grec/{split}.tsv                  expressions for nobody, one person or several, with all their boxes
 rpar/{split}.tsv                  the codes column is empty until the tokenizer fills it
 rpar/annos/{imgs,gts}/{split}/    pictures, and one label map per person
 facts/{split}.jsonl               one person a line: what is true of them, and what was said about them
 """
 
 import base64
-import io
 import json
 import os
 import shutil
@@ -17,16 +17,18 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from ...utils.errors import UserError
 from ...utils.interrupt import begin_worker
+from .grec import grec_rows, jpeg_of
 from .language.captions import captions_for
 from .language.expressions import Expression, expressions_for, names_in
 from .language.reasoning import riddle_for
@@ -34,11 +36,10 @@ from .picture.scene import MOST_PEOPLE, Scene, sample_scene
 from .picture.views import View
 from .picture.wardrobe import HELD_OUT
 
-VERSION = 3  # a seed gives the same world only within one version
+VERSION = 4  # a seed gives the same world only within one version
 SPLITS = ("train", "val", "test", "unseen")
-TABLES = ("rkpt", "rpar", "rhrc", "facts")
+TABLES = ("rkpt", "rpar", "rhrc", "grec", "facts")
 _EXPRESSIONS, _REFERENCES, _RIDDLE_CHANCE = 2, 3, 0.5
-_JPEG_QUALITY = 90
 _CHUNK = 8  # pictures that a process draws before it reports
 
 
@@ -61,9 +62,9 @@ class World:
         return record | ({"looks": self.looks} if self.looks else {})
 
 
-def scene_random(seed: int, split: str, index: int) -> Random:
-    """The source of all chance in one picture; no two pictures share one."""
-    state = np.random.SeedSequence((seed, SPLITS.index(split), index)).generate_state(4)
+def scene_random(seed: int, split: str, index: int, stream: int = 0) -> Random:
+    """The source of all chance in one picture; no two pictures share one. Stream 1 is for the rows of `grec`."""
+    state = np.random.SeedSequence((seed, SPLITS.index(split), index, stream)).generate_state(4)
     return Random(int.from_bytes(state.tobytes(), "little"))
 
 
@@ -148,17 +149,24 @@ def _pool(workers: int) -> Iterator[Executor | None]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+@lru_cache(maxsize=3)  # the neighbour's picture is asked for, too
+def _drawn(seed: int, split: str, index: int, max_people: int) -> tuple[Scene, tuple[Any, ...]]:
+    """A picture's scene, and the state of its random generator after it was drawn."""
+    rng = scene_random(seed, split, index)
+    return sample_scene(rng, held_out=split == "unseen", max_people=max_people), rng.getstate()
+
+
 def write_picture(
     out: Path, seed: int, split: str, index: int, *, max_people: int = MOST_PEOPLE, looks: int = 0
 ) -> dict[str, list[str]]:
     """Draws a picture and writes it and its masks; returns its rows by table."""
-    rng = scene_random(seed, split, index)
-    scene = sample_scene(rng, held_out=split == "unseen", max_people=max_people)
+    scene, state = _drawn(seed, split, index, max_people)
+    rng = Random()
+    rng.setstate(state)
     name = f"{split}/{index:07d}"
-    jpeg = io.BytesIO()
-    scene.picture.save(jpeg, "JPEG", quality=_JPEG_QUALITY)
-    (out / "rpar/annos/imgs" / f"{name}.jpg").write_bytes(jpeg.getvalue())
-    encoded = base64.b64encode(jpeg.getvalue()).decode("ascii")
+    jpeg = jpeg_of(scene.picture)
+    (out / "rpar/annos/imgs" / f"{name}.jpg").write_bytes(jpeg)
+    encoded = base64.b64encode(jpeg).decode("ascii")
     rows: dict[str, list[str]] = {table: [] for table in TABLES}
     names = names_in(scene, rng)
     for person, view in enumerate(scene.views):
@@ -179,6 +187,9 @@ def write_picture(
         record = {"id": f"{image_id}_{person}", "place": scene.place, "people": len(scene.views), **_describe(view)}
         record["expressions"] = [{"text": e.text, "family": e.family} for e in said]
         rows["facts"].append(json.dumps({**record, "captions": captions}))
+    other, _ = _drawn(seed, split, abs(index - 1), max_people)
+    chance = scene_random(seed, split, index, stream=1)
+    rows["grec"] = grec_rows(scene, other, chance, split=split, index=index, picture=encoded, looks=looks > 0)
     return rows
 
 

@@ -2,9 +2,7 @@
 export SIZE=small PATCH_IMAGE_SIZE=${PATCH_IMAGE_SIZE:-192} PRECISION=${PRECISION:-autocast} NUM_WORKERS=${NUM_WORKERS:-1}
 source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 
-python=${PYTHON:-$([ -x "$root/.venv/bin/python" ] && echo "$root/.venv/bin/python" || echo python)}
 symbols=(--num-bins 128 --code-dict-size 96)
 sizes=("${symbols[@]}" --max-image-size "$PATCH_IMAGE_SIZE" --share-pictures --label-smoothing 0)
 
 step() { echo "== $*" >&2; }
-run() { if [ -n "${DRY_RUN:-}" ]; then printf '%q ' "$@"; echo; else "$@"; fi; }

@@ -47,26 +47,39 @@ codes=$world/rpar/train.codes.tsv
     "$world/rkpt/train.tsv" "$codes" > "$run/chains.part"
   mv "$run/chains.part" "$run/chains.tsv"
 }
+by_box() {  # TABLE COLUMN OUT: one row in three asks by the box
+  [ -n "${DRY_RUN:-}" ] || newer "$3" "$1" || {
+    awk -v column="$2" 'BEGIN { FS = OFS = "\t" } NR % 3 == 0 { $column = "None" } { print }' "$1" > "$3.part"
+    mv "$3.part" "$3"
+  }
+}
+by_box "$world/rkpt/train.tsv" 3 "$run/poses.tsv"
+by_box "$codes" 2 "$run/parts.tsv"
 updates=${UPDATES:-12800}
-network() { # PARTS LAST-UPDATE ...: chains are twice as long as other answers, so they come in the last quarter
-  SAVE_DIR=$run/network train multitask "$world/rkpt/train.tsv" --seed "$seed" "${sizes[@]}" \
-    --finetune-from-model "$run/pretrain/checkpoint_last.pt" --bin-smoothing 1.5 --rows-together 2 --batch-size 4 \
-    --refpose-dataset "$world/rkpt/train.tsv" --refpose-selected-cols 0,5,2,3,4 \
-    --refparsing-dataset "$codes" --refparsing-selected-cols 0,5,1,2,3,4 \
+network() { # FOLDER PARTS LAST-UPDATE ...
+  SAVE_DIR=$1 train multitask "$world/rkpt/train.tsv" "${sizes[@]}" --bin-smoothing 1.5 --rows-together 2 --batch-size 4 \
+    --refpose-dataset "$run/poses.tsv" --refpose-selected-cols 0,5,2,3,4 \
+    --refparsing-dataset "$run/parts.tsv" --refparsing-selected-cols 0,5,1,2,3,4 \
     --regcaption-dataset "$world/rhrc/train.tsv" --regcaption-selected-cols 0,3,2,1 \
     --refquery-dataset "$codes" --refquery-selected-cols 0,5,1,2,3,4 \
-    --refregion-dataset "$run/regions.tsv" --refregion-selected-cols 0,5,2,3 --part-weights refregion=5 --part-rows "$1" \
+    --refregion-dataset "$run/regions.tsv" --refregion-selected-cols 0,5,2,3 \
+    --refgrec-dataset "$world/grec/train.tsv" --refgrec-selected-cols 0,4,2,3 \
+    --part-weights refregion=5,refgrec=5 --part-rows "$2" \
     --annotation-root "$world/rpar/annos" --max-tgt-length 100 --max-epoch 100 --disable-validation \
     --dropout 0 --encoder-drop-path-rate 0 --decoder-drop-path-rate 0 --no-disable-entangle --optimizer fused_adam \
     --adam-betas '(0.9,0.98)' --lr 5e-4 --warmup-ratio -1 --warmup-updates 100 --end-learning-rate 1e-5 \
-    --total-num-update "$updates" --max-update "$2" --save-interval-updates 200 "${@:3}"
+    --total-num-update "$updates" --max-update "$3" --save-interval-updates 200 "${@:4}"
 }
-rows=refregion=3,refpose=2,refparsing=4,refquery=2
-network "$rows" "$((updates * 3 / 4))"
-network "$rows,refchain=1" "$updates" --refchain-dataset "$run/chains.tsv" --refchain-selected-cols 0,5,1,2,3,4,6
+rows=refregion=3,refpose=2,refparsing=4,refquery=2,refgrec=4
+network "$run/network" "$rows" "$((updates * 3 / 4))" --seed "$seed" --finetune-from-model "$run/pretrain/checkpoint_last.pt"
+# Chains are twice as long as other answers, so they come in the last quarter: the same run on other data.
+goes_on=(--restore-file "$run/network/checkpoint_last.pt" --reset-dataloader)
+[ ! -f "$run/chained/checkpoint_last.pt" ] || goes_on=()
+network "$run/chained" "$rows,refchain=1" "$updates" --seed "$((seed + 1))" "${goes_on[@]}" \
+  --refchain-dataset "$run/chains.tsv" --refchain-selected-cols 0,5,1,2,3,4,6
 
 step "6 the decoder of parsing maps, on the network's answers to one row in 10"
-answered=$run/answered.tsv answers=$run/answers/rpar_full_mask/answered_predict.json last=$run/network/checkpoint_last.pt
+answered=$run/answered.tsv answers=$run/answers/rpar_full_mask/answered_predict.json last=$run/chained/checkpoint_last.pt
 [ ! "$last" -nt "$run/adapted/model.ckpt" ] || run rm -rf "$run/adapted"  # made for an earlier network
 [ -f "$run/adapted/score.json" ] || {
   [ -n "${DRY_RUN:-}" ] || awk 'NR % 10 == 0' "$codes" > "$answered"
@@ -83,5 +96,5 @@ run mkdir -p "$run/shipped/vqgan"
 run cp -r "$BPE_DIR" "$run/shipped/"
 run cp "$vq/model.yaml" "$run/shipped/vqgan/"
 run "$python" -m refhcm export "$run/adapted/model.ckpt" "$run/shipped/vqgan/model.ckpt"
-run "$python" -m refhcm export "$last" "$run/shipped/model.pt"
+run "$python" -m refhcm export "$last" "$run/shipped/model.pt" --learned rkpt_by_box
 step "to score it: MODEL=$run/shipped run_scripts/synthetic/evaluate.sh $world"

@@ -29,12 +29,13 @@ MULTITASK = {
     "refpose_selected_cols": "0,5,2,3,4", "refparsing_selected_cols": "0,5,1,2,3,4",
     "regcaption_selected_cols": "0,3,2,1",
 }  # fmt: skip
-POSE, PARSING, CAPTION = (
+POSE, PARSING, CAPTION, GREC = (
     f"{ROOT}/dataset/{train},{ROOT}/dataset/{valid}"
     for train, valid in (
         ("rkpt/refcoco_pose_train.tsv", "rkpt/refcoco_pose_testA.tsv"),
         ("rpar/refcihp_train.tsv", "rpar/refcihp_val.tsv"),
         ("rhrc/capcihp_train.tsv", "rhrc/capcihp_val.tsv"),
+        ("grec/grefcoco_train.tsv", "grec/grefcoco_val.tsv"),
     )
 )
 # The table of docs/training.md.
@@ -63,6 +64,10 @@ TRAIN = {
         "encoder_drop_path_rate": 0.1, "decoder_drop_path_rate": 0.1, "freeze_encoder_embedding": True,
         "freeze_decoder_embedding": True, "best_checkpoint_metric": "cider", "eval_cider": True,
         "eval_args": {"beam": 5, "max_len_b": 50, "no_repeat_ngram_size": 3},
+    },
+    "grec/train_grec.sh": {
+        "task": "grec", "data": GREC, "selected_cols": "0,4,2,3", "max_epoch": 10, "lr": [3e-5], "batch_size": 8,
+        "update_freq": [8], "max_tgt_length": 80, "best_checkpoint_metric": "pr_f1", "eval_acc": True, "eval_args": {},
     },
     "multitask/train_multitask.sh": MULTITASK | {
         "data": f"{ROOT}/dataset/rec/refcoco_train.tsv", "max_epoch": 50,
@@ -102,6 +107,11 @@ EVALUATE = {
         "task": "rhrc", "data": CAPTION.split(",")[1], "selected_cols": "0,3,2,1",
         "beam": 5, "min_len": 1, "max_len_a": 0, "max_len_b": 200,
         "batch_size": 16,
+    },
+    "grec/evaluate_grec.sh": {
+        "task": "grec", "data": GREC.split(",")[1], "selected_cols": "0,4,2,3",
+        "beam": 1, "min_len": 0, "max_len_a": 0, "max_len_b": 80,
+        "batch_size": 32,
     },
 }  # fmt: skip
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from refhcm.data.mixture import Mixture
 from refhcm.tasks import TRAINABLE
 from refhcm.tasks.chain import chain_instruction
+from refhcm.tasks.multitask import PARTS
 from refhcm.tasks.settings import MultitaskSettings
 from refhcm.utils.errors import UserError
 
@@ -147,6 +148,19 @@ def test_boxes_and_parallel_parsing_as_parts(small_text, world, files):
     assert begin in batch["net_input"]["prev_output_tokens"][3]
     assert begin not in batch["target"][3]
     assert mixture[0][3]["target"][:4].tolist() == mixture[0][1]["target"][:4].tolist()
+
+
+def test_all_people_as_a_part(small_text, world, files, make_task):
+    """Beside one person's box: none of the rows has what only the others have."""
+    more = {"refgrec_dataset": str(world / "grec" / "train.tsv"), "part_weights": "refgrec=5"}
+    task = make_multitask(small_text, world, files | more)
+    mixture = task.open(world / "rkpt" / "val.tsv", training=True)
+    alone = make_task("grec").open(world / "grec" / "train.tsv", training=True)
+    assert mixture[1][3]["target"].equal(alone[1]["target"])
+    batch = task.collate([mixture[0], mixture[1]])
+    assert batch["conf"].tolist() == [1, 1, 1, 5] * 2
+    assert not {"region_coords", "boxes"} & batch.keys()
+    assert list(PARTS)[:3] == ["refpose", "refparsing", "regcaption"]  # the published mixture
 
 
 def test_chains_as_a_part(small_text, world, files, tmp_path):

@@ -32,6 +32,7 @@ def tasks(tiny_text):
 def annotation(box=(4.0, 3.0, 20.0, 15.0), **others):
     empty = {"label_map": np.zeros((HEIGHT, WIDTH), np.uint8), "codes": np.zeros(48, np.int64)}
     points = {"keypoints": np.zeros(34, np.float32), "expression": "the left player"}
+    points |= {"boxes_xyxy": np.array([box], np.float32)}
     return Annotation("a", "here:1", PICTURE, np.array(box, np.float32), **(empty | points | others))
 
 
@@ -60,6 +61,21 @@ def test_box(tasks, name, box):
     prediction = read_back(tasks[name], annotation(box))
     assert prediction.valid
     assert close(prediction.box_xyxy, box)
+
+
+@settings(max_examples=25, deadline=None)
+@given(drawn=st.lists(boxes, max_size=20))
+def test_several_boxes(tasks, drawn):
+    """From left to right, as the bins say; to within half a bin."""
+    several = np.array(drawn, np.float32).reshape(-1, 4)
+    prediction = read_back(tasks["grec"], annotation(boxes_xyxy=several))
+    assert prediction.valid
+    found = prediction.boxes_xyxy.tolist()
+    assert found == sorted(found)
+    placed = tasks["grec"].canvas.resized(PICTURE)
+    read_alone = [tasks["grec"].parse(tasks["grec"].bins(box, placed)).boxes_xyxy[0].tolist() for box in several]
+    assert found == sorted(read_alone)
+    assert all(close(np.array(one), box) for one, box in zip(read_alone, several, strict=True))
 
 
 @settings(max_examples=25, deadline=None)
@@ -111,6 +127,7 @@ def test_anything_can_be_read_recorded_and_scored(tasks, name, ids):
         "parsing_codes": np.zeros(48, np.int64),
         "gt": np.zeros((CANVAS, CANVAS), np.int32),
         "text": "a man",
+        "boxes": np.array([[4, 3, 20, 15], [np.nan] * 4], np.float32),
     }
     prediction = replace(prediction, label_map=torch.ones(4, 3, dtype=torch.long))
     json.dumps(task.record(prediction, labels))
@@ -118,7 +135,9 @@ def test_anything_can_be_read_recorded_and_scored(tasks, name, ids):
     bins = task.vocabulary.bin_ids
     end = ids.index(EOS) if EOS in ids else len(ids)
     box = [i for i in ids[:end] if i in bins] if name == "rkpt" else ids
-    if name != "rhrc" and not (len(box) >= 4 and all(i in bins for i in box[:4])):
+    if name == "grec" and end == 0:
+        assert prediction.valid  # nobody
+    elif name != "rhrc" and not (len(box) >= 4 and all(i in bins for i in box[:4])):
         assert not prediction.valid
 
 
@@ -131,6 +150,7 @@ def test_prompts(tasks):
         "rkpt": describe + " Provide the bounding box and keypoints.",
         "rpar": describe + " Provide the bounding box and the parsing map.",
         "rpar_full_mask": describe + " Provide the bounding box and the parsing map.",
+        "grec": ' which regions does the text " the left player " describe?',
     }
     for name, prompt in expected.items():
         source = tasks[name].sample(box, training=True)["source"].tolist()

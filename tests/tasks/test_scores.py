@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from refhcm.apps.cli.tokenizer import score
+from refhcm.models.generated import Generated
 from refhcm.models.vqgan import VQTokenizer
 from refhcm.models.vqgan.config import VQConfig
-from refhcm.tasks.base import Generated, Prediction, mean_of
+from refhcm.tasks.base import Prediction, mean_of
 from refhcm.training.tokenizer.masks import MaskRows, open_table
 from refhcm.utils.errors import CheckpointError
 from refhcm.utils.keypoints import SIGMAS

@@ -26,11 +26,11 @@ CERTAIN = 0.05  # largest loss of a symbol
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory):
-    """rkpt.tsv, rpar.tsv and rhrc.tsv of eight pictures with one coloured box each, and an annotation root."""
+    """A table of each task about eight pictures with one coloured box each, and an annotation root."""
     folder, random = tmp_path_factory.mktemp("eight"), np.random.default_rng(5)
     (folder / "imgs").mkdir()
     (folder / "gts").mkdir()
-    lines = {"rkpt": [], "rpar": [], "rhrc": []}
+    lines = {"rkpt": [], "rpar": [], "rhrc": [], "grec": []}
     for i, colour in enumerate(COLOURS):
         x, y = random.integers(0, 30, 2).tolist()
         box = (x, y, x + 15 + 2 * i, y + 20 + i)
@@ -47,6 +47,8 @@ def tables(tmp_path_factory):
         lines["rkpt"].append([f"r{i}", "0", f"the {colour} one", corners, keypoints, encoded])
         lines["rpar"].append([f"r{i}", f"the {colour} one", corners, codes, f"{i}.npy", f"{i}.png"])
         lines["rhrc"].append([f"r{i}", f"a {colour} box, {'very ' * (i % 3)}near", corners, encoded])
+        several = [corners, f"{x},{y},{x + 9},{y + 9}", f"{x + 9},1,60,{y + 9}"][: i % 4]  # none in two of the eight
+        lines["grec"].append([f"r{i}", "0", f"the {colour} ones", ";".join(several), encoded])
     for name, rows in lines.items():
         (folder / f"{name}.tsv").write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
     return folder
@@ -83,7 +85,11 @@ def check(prediction, sample):
     """What was answered is what was taught; coordinates to within a bin."""
     assert prediction.valid
     ratios = np.array([sample["w_resize_ratio"], sample["h_resize_ratio"]])
-    if prediction.caption is None:
+    if prediction.boxes_xyxy is not None:
+        labels = sample["boxes"][~np.isnan(sample["boxes"][:, 0])] * np.tile(ratios, 2)
+        assert len(prediction.boxes_xyxy) == len(labels)
+        assert all(np.abs(prediction.boxes_xyxy - label).max(-1).min() <= BIN for label in labels)
+    elif prediction.caption is None:
         assert np.abs(prediction.box_xyxy - sample["region_coord"] * np.tile(ratios, 2)).max() <= BIN
     else:
         assert prediction.caption == sample["text"]

@@ -40,6 +40,8 @@ DETAIL = 4  # points along a cell's side where parts are read
 COUNTED = 2000  # pictures whose parts are counted for class weights
 RAREST = 1e-4  # share of the points: rarer classes weigh no more
 
+_Group = tuple[str, list[tuple[int, ...]]]  # an expression, and the boxes of those whom it fits, image px
+
 
 @dataclass(frozen=True)
 class Target:
@@ -85,13 +87,14 @@ class Cells:
     """Pictures and what their cells show.
 
     pictures: uint8 [N, 3, S, S]. people: of each picture. tags: names by number. Cells are numbered row by row over a
-    grid of `side` x `side`.
+    grid of `side` x `side`. groups: of each picture, expressions with the people whom they fit, none to all.
     """
 
     pictures: np.ndarray
     people: list[list[Target]]
     tags: tuple[str, ...]
     side: int
+    groups: list[list[tuple[str, list[Target]]]]
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -125,11 +128,12 @@ def read_cells(worlds: Sequence[Path], split: str, *, size: int, side: int, work
 
     Raises DataError where a file is missing or does not belong to a world.
     """
-    facts = [(world, people) for world in worlds for people in _people(world, split)]
+    facts = [(world, *scene) for world in worlds for scene in _scenes(world, split)]
     read = partial(_read, split=split, size=size, side=side)
     pictures = np.empty((len(facts), 3, size, size), np.uint8)
     numbers: dict[str, int] = {}
     everybody: list[list[Target]] = []
+    groups: list[list[tuple[str, list[Target]]]] = []
     with get_context("spawn").Pool(workers, _begin) as pool:
         found = tqdm(pool.imap(read, facts, chunksize=16), total=len(facts), desc="cells", unit="picture")
         for index, (picture, people) in enumerate(found):
@@ -139,7 +143,11 @@ def read_cells(worlds: Sequence[Path], split: str, *, size: int, side: int, work
                 known = [numbers.setdefault(tag, len(numbers)) for tag in tags]
                 shown = np.stack([np.concatenate(cells), np.repeat(known, [*map(len, cells)])], axis=1)
                 everybody[-1].append(Target(shown.astype(np.int32), places, parts, expressions))
-    return Cells(pictures, everybody, tuple(numbers), side)
+            by_box = dict(zip((tuple(person["box"]) for person in facts[index][1]), everybody[-1], strict=True))
+            fitting = ((text, [by_box.get(box) for box in boxes]) for text, boxes in facts[index][2])
+            # Whoever has no expression of their own is not among the facts.
+            groups.append([(text, [one for one in who if one]) for text, who in fitting if None not in who])
+    return Cells(pictures, everybody, tuple(numbers), side, groups)
 
 
 def _begin() -> None:
@@ -147,8 +155,8 @@ def _begin() -> None:
     torch.set_num_threads(1)  # each process uses one core
 
 
-def _people(world: Path, split: str) -> Iterator[list[dict[str, Any]]]:
-    """Picture by picture: the facts about its people, each with keypoints [17, 2], image px."""
+def _scenes(world: Path, split: str) -> Iterator[tuple[list[dict[str, Any]], list[_Group]]]:
+    """Picture by picture: the facts about its people, each with keypoints [17, 2], image px, and its rows of grec."""
     facts, table = world / "facts" / f"{split}.jsonl", world / "rkpt" / f"{split}.tsv"
     try:
         keypoints = {}
@@ -161,21 +169,28 @@ def _people(world: Path, split: str) -> Iterator[list[dict[str, Any]]]:
             for person in map(json.loads, lines):
                 person["keypoints"] = keypoints[person["id"]]
                 pictures.setdefault(person["id"].rpartition("_")[0], []).append(person)
+        groups: dict[str, list[_Group]] = {}
+        with (world / "grec" / f"{split}.tsv").open(encoding="utf-8") as rows:
+            for row in rows:
+                _, picture, text, boxes, _ = row.split("\t")
+                fitting = [tuple(map(int, box.split(","))) for box in boxes.split(";") if box]
+                groups.setdefault(picture, []).append((text, fitting))
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be read ({error.strerror}): expected a drawn world") from error
     except (ValueError, KeyError) as error:
         raise DataError(f"{world}: not a drawn world ({error}): expected a folder of `refhcm world`") from error
-    yield from pictures.values()
+    for picture, people in pictures.items():
+        yield people, groups.get(picture, [])
 
 
 _Found = tuple[list[str], list[np.ndarray], np.ndarray, np.ndarray, tuple[str, ...]]
 
 
 def _read(
-    scene: tuple[Path, list[dict[str, Any]]], *, split: str, size: int, side: int
+    scene: tuple[Path, list[dict[str, Any]], list[_Group]], *, split: str, size: int, side: int
 ) -> tuple[np.ndarray, list[_Found]]:
     """A picture, uint8 [3, S, S], and for each person: tags, cells of each tag, places, parts, and expressions."""
-    world, people = scene
+    world, people, _ = scene
     annos, name = world / "rpar" / "annos", people[0]["id"].split("_")[1]
     with Image.open(annos / "imgs" / split / f"{name}.jpg") as image:
         picture = image.convert("RGB")

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import torch
@@ -60,13 +59,13 @@ class Tally:
     def __init__(self, tags: Sequence[str]) -> None:
         self.kinds = np.array(["word" if is_word(tag) else tag.partition(":")[0] for tag in tags])
         self.tags = torch.zeros(3, len(tags))  # found and there, found, there
-        self.parts = torch.zeros(NUM_CLASSES, NUM_CLASSES, dtype=torch.long)
+        self.parts = np.zeros((NUM_CLASSES, NUM_CLASSES), np.int64)
 
     def add(self, read: tuple[Tensor, Tensor, Tensor], target: CellTruth) -> None:
         """Counts a batch. read: what the reader's `forward` gives."""
         found = read[0] > 0
         self.tags += torch.stack([x.sum((0, 1)).float().cpu() for x in (found * target.tags, found, target.tags)])
-        self.parts += confusion_matrix(read[2].argmax(-1), label=target.parts).cpu()
+        self.parts += confusion_matrix(read[2].argmax(-1).cpu(), label=target.parts.cpu())
 
     def scores(self) -> dict[str, float]:
         """F1 of each kind of tag (told where its odds are even or better), and mIoU of the parts."""
@@ -74,7 +73,7 @@ class Tally:
         for kind in np.unique(self.kinds):
             hits, found, there = self.tags[:, torch.from_numpy(self.kinds == kind)].sum(1)
             scores[str(kind)] = float(2 * hits / (found + there).clamp(min=1))
-        return scores | {"parts, mIoU": cast(float, segmentation_scores(self.parts)["miou"])}
+        return scores | {"parts, mIoU": float(segmentation_scores(self.parts)["miou"])}
 
 
 @dataclass(frozen=True)
@@ -91,12 +90,15 @@ class Close:
 
     @classmethod
     def drawn(
-        cls, states: Tensor, bins: Tensor, people: Sequence[Target], side: int, rng: np.random.Generator
+        cls, states: Tensor, bins: Tensor, people: Sequence[Sequence[Target]], side: int, rng: np.random.Generator
     ) -> "Close":
-        """At most PATCHES of each person. states: [B, side * side or more, D], a person a row."""
+        """At most PATCHES of each question about one person. states: [B, side * side or more, D], a question a row."""
         rows: list[int] = []
         picked, known = [], []
-        for row, person in enumerate(people):
+        for row, asked in enumerate(people):
+            if len(asked) != 1:
+                continue
+            (person,) = asked
             cells, middles = person.cells(side)
             some = rng.permutation(len(cells))[:PATCHES]
             rows += [row] * len(some)

@@ -2,9 +2,9 @@
 
 From random weights, answers alone teach slowly: a box asks for no colours, and what is not asked for is lost. The
 published networks start from weights of ImageNet and OFA. Here the backbone first learns what each cell of a drawn
-picture shows. Then the encoder, too, learns which part of that belongs to the person asked about, and where all of that
-person is. Words and bins share the network's symbol embedding, so a patch and the symbols for it start alike. The
-checkpoint is a network for --finetune-from-model.
+picture shows. Then the encoder, too, learns which part of that belongs to whom it is asked about, who may be nobody or
+several, and where all of a person is. Words and bins share the network's symbol embedding, so a patch and the symbols
+for it start alike. The checkpoint is a network for --finetune-from-model.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from ...data.canvas import Placed
+from ...data.columns import NO_EXPRESSION
 from ...data.text import TextEncoder
 from ...models.refhcm.config import SIZES, NetworkConfig
 from ...models.refhcm.encoder import ImageFeatures
@@ -37,7 +38,8 @@ QUESTIONS = 4  # about one picture in an update
 LEAST = 0.02  # of the learning rate, at the end
 ASKED_LR = 0.25  # of the learning rate, for backbone and encoder together
 Value = TypeVar("Value")
-ASKED = ("refcoco", "rkpt", "rpar", "rhrc")  # the tasks whose questions are used
+ASKED = ("refcoco", "rkpt", "rpar", "rhrc", "grec")  # the tasks whose questions are used; the last, for everyone
+GROUPS, BY_BOX = 0.4, 0.25  # shares of the questions for everyone, and by box where an expression could be used
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,22 +140,31 @@ class PretrainTrainer(Stepper[np.random.Generator]):
 
     def _ask(self, chosen: np.ndarray, features: ImageFeatures, rng: np.random.Generator) -> Asked:
         """QUESTIONS about people of each picture."""
-        rows = np.repeat(chosen, QUESTIONS)
-        asked = [people[rng.integers(len(people))] for people in (self.cells.people[row] for row in rows)]
-        sources = pad_sequence([self._source(one, rng) for one in asked], True, self.vocabulary.pad()).to(self.device)
+        questions = [self._question(row, rng, alone=k == 0) for row in chosen for k in range(QUESTIONS)]
+        asked = [people for _, people in questions]
+        sources = pad_sequence([ids for ids, _ in questions], True, self.vocabulary.pad()).to(self.device)
         places = torch.arange(len(chosen), device=self.device).repeat_interleave(QUESTIONS)
         masks = torch.ones_like(places, dtype=torch.bool)
         states = self.encoder(sources, patch_masks=masks, patch_rows=places, image_features=features).states
-        shown = self.cells.target([[one] for one in asked]).to(self.device)
+        shown = self.cells.target(asked).to(self.device)
         bins = self.vocabulary.bin_ids
         close = Close.drawn(states, self._embedding[bins.start : bins.stop], asked, self.cells.side, rng)
         return Asked(states[:, : self.cells.side**2], shown, close)
 
-    def _source(self, person: Target, rng: np.random.Generator) -> Tensor:
-        task, size = self.tasks[int(rng.integers(len(self.tasks)))], self.settings.patch_image_size
-        expression = person.expressions[rng.integers(len(person.expressions))]
-        box_xyxy = (person.box_xyxy * size).astype(np.float32)
-        annotation = Annotation("", "", None, box_xyxy=box_xyxy, expression=expression)
+    def _question(self, row: int, rng: np.random.Generator, *, alone: bool) -> tuple[Tensor, list[Target]]:
+        """Ids of a question about a picture, and whom it is about. alone: one person, so that places are learned."""
+        (*tasks, everyone), groups = self.tasks, self.cells.groups[row]
+        if groups and not alone and rng.random() < GROUPS:
+            text, people = groups[rng.integers(len(groups))]
+            return self._source(everyone, Annotation("", "", None, expression=text)), people
+        task = tasks[rng.integers(len(tasks))]
+        person = self.cells.people[row][rng.integers(len(self.cells.people[row]))]
+        box_xyxy = (person.box_xyxy * self.settings.patch_image_size).astype(np.float32)
+        by_box = task.asks_by_box and rng.random() < BY_BOX
+        text = NO_EXPRESSION if by_box else person.expressions[rng.integers(len(person.expressions))]
+        return self._source(task, Annotation("", "", None, box_xyxy=box_xyxy, expression=text)), [person]
+
+    def _source(self, task: Task, annotation: Annotation) -> Tensor:
         bos, eos = torch.tensor([self.vocabulary.bos()]), torch.tensor([self.vocabulary.eos()])
         return torch.cat([bos, task.source(annotation, Placed(torch.empty(0), 1.0, 1.0)), eos])
 

@@ -12,13 +12,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from ...data.canvas import zoom_label_map
 from ...data.columns import check_box_in_picture, parse_box
 from ...data.dataset import BadRow
 from ...data.images import read_label_map, read_size
 from ...data.tsv import TsvFile
 from ...utils.errors import DataError
-from ...utils.parsing import crop_label_map, mirror_label_map, without_ignored
+from ...utils.parsing import CLASS_NAMES, crop_label_map, without_ignored, zoom_label_map
 
 Item = TypeVar("Item")
 COLUMNS = ("id", "expression", "box", "codes", "mask", "image")
@@ -134,6 +133,16 @@ class TrainingCrops(Draws[Tensor]):
             box_xyxy = box_xyxy + rng.uniform(-JITTER, JITTER, size=4) * sides
         crop = without_ignored(crop_label_map(row.mask, box_xyxy.tolist(), self.size_hw))
         return mirror_label_map(crop) if rng.random() < 0.5 else crop
+
+
+def mirror_label_map(label_map: Tensor) -> Tensor:
+    """The mirrored person: columns of [..., h, w] reversed, left and right parts exchanged."""
+    swap = torch.arange(len(CLASS_NAMES))
+    for label, name in enumerate(CLASS_NAMES):
+        if name.startswith("left-"):
+            other = CLASS_NAMES.index(name.replace("left-", "right-"))
+            swap[label], swap[other] = other, label
+    return swap.to(label_map)[label_map.flip(-1).long()]
 
 
 def batches(rows: MaskRows, *, batch_size: int, num_workers: int, name: str) -> Iterator[list[MaskRow]]:

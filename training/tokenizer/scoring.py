@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -48,8 +49,8 @@ class _Confusion:
     """Confusion of a kind of map with the truth: on the canvas, as in evaluation, and in the crop."""
 
     def __init__(self) -> None:
-        self.canvas = torch.zeros(parsing.NUM_CLASSES, parsing.NUM_CLASSES, dtype=torch.int64)
-        self.crop = torch.zeros_like(self.canvas)
+        self.canvas = np.zeros((parsing.NUM_CLASSES, parsing.NUM_CLASSES), np.int64)
+        self.crop = np.zeros_like(self.canvas)
 
     def add(self, label_map: Tensor, crop: Tensor, *, row: MaskRow, label: Tensor) -> None:
         """label_map, crop: [h, w], a row's map and its truth. label: [size, size], the truth on the canvas."""
@@ -84,15 +85,12 @@ def score(
             if row.columns.get("codes"):  # the column of a drawn world is empty until `encode` fills it
                 known = parse_codes(row.columns["codes"], row.where, num_codes=TaskSettings.code_dict_size)
                 same.append((torch.from_numpy(known) == codes[k]).float().mean())
-    canvas = parsing.segmentation_scores(made.canvas)
-    class_iou = cast(list[float | None], canvas["class_iou"])
     return {
         "rows": len(rows),
-        **canvas,
-        "class_iou": dict(zip(parsing.CLASS_NAMES, class_iou, strict=True)),
-        "crop_miou": parsing.segmentation_scores(made.crop)["miou"],
-        "nearest_miou": parsing.segmentation_scores(nearest.canvas)["miou"],
-        "nearest_crop_miou": parsing.segmentation_scores(nearest.crop)["miou"],
+        **parsing.parsing_metrics(made.canvas),
+        "crop_miou": parsing.parsing_metrics(made.crop)["miou"],
+        "nearest_miou": parsing.parsing_metrics(nearest.canvas)["miou"],
+        "nearest_crop_miou": parsing.parsing_metrics(nearest.crop)["miou"],
         "code_usage": (use > 0).float().mean().item(),
         **({"same_codes": torch.stack(same).mean().item()} if same else {}),
     }

@@ -60,7 +60,7 @@ def expressions_for(
         use = relations if relations and (rng.random() < 0.25 or attempt > _TRIES // 2) else []
         first = [rng.choice(required)] if required else [rng.choice(use)] if use else []
         extra = rng.choice(use) if required and use and rng.random() < 0.5 else None
-        drawn = _draw(pool, [*first, *([extra] if extra else [])], rng.choice((1, 1, 2, 2, 3)) + attempt // 6, rng)
+        drawn = draw_facts(pool, [*first, *([extra] if extra else [])], rng.choice((1, 1, 2, 2, 3)) + attempt // 6, rng)
         # the most telling noun, or sometimes a vaguer one
         facts = (nouns[-1] if rng.random() < 0.7 else rng.choice(nouns), *drawn)
         if fits_only(scene, index, facts):
@@ -75,7 +75,7 @@ def _held_out_facts(scene: Scene, index: int) -> list[Fact]:
     return [wearing_facts(garment)[0] for garment in garments]
 
 
-def _draw(pool: list[Fact], first: list[Fact], count: int, rng: Random) -> list[Fact]:
+def draw_facts(pool: list[Fact], first: list[Fact], count: int, rng: Random) -> list[Fact]:
     """`first` and facts of other topics, `count` in all; looks are the likeliest."""
     facts = list(first)
     families = sorted({fact.family for fact in pool})
@@ -97,7 +97,7 @@ def names_in(scene: Scene, rng: Random) -> Names:
     for index in range(len(scene.views)):
         looks = [fact for fact in facts_of(scene, index) if fact.family == "look"]
         for count in (1, 1, 1, 2, 2) if looks else ():
-            facts = (noun_facts(scene, index)[-1], *_draw(looks, [], count, rng))
+            facts = (noun_facts(scene, index)[-1], *draw_facts(looks, [], count, rng))
             if fits_only(scene, index, facts):
                 names[index] = word(facts, rng, plain=True)
                 break

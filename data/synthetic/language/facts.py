@@ -6,7 +6,8 @@ from functools import partial
 
 from ..picture.scene import Scene
 from ..picture.skeleton import PROP_ARMS, STANCES
-from ..picture.wardrobe import KINDS, Garment
+from ..picture.views import Actor
+from ..picture.wardrobe import KINDS, Garment, Person
 from . import predicates as told
 from .predicates import Truth
 
@@ -131,8 +132,15 @@ def wearing_facts(garment: Garment) -> list[Fact]:
     return facts
 
 
-def _look_facts(scene: Scene, index: int) -> list[Fact]:
-    person = scene.views[index].actor.person
+def colour_fact(colour: str) -> Fact:
+    """Being dressed in a colour, whatever the garment."""
+    hues = _SYNONYMS.get(colour, (colour,))
+    words = tuple(f"{verb} {hue}" for verb in ("in", "dressed in", "wearing") for hue in hues)
+    return Fact("colour", "doing", words, _of_view(told.dressed_in, colour))
+
+
+def look_facts(person: Person) -> list[Fact]:
+    """What could be said about hair like this person's, and about a beard."""
     facts = [Fact("hair", "adjective", ("bald",), _of_view(told.has_hair, style="bald"))]
     if person.hair != "bald":
         hue, style = person.hair_colour, person.hair
@@ -149,8 +157,9 @@ def _look_facts(scene: Scene, index: int) -> list[Fact]:
     return facts
 
 
-def _action_facts(scene: Scene, index: int) -> list[Fact]:
-    actor, action = scene.views[index].actor, partial(Fact, family="action")
+def action_facts(actor: Actor) -> list[Fact]:
+    """What could be said of stance, arms, things held and facing, with this actor's hand and colour of the thing."""
+    action = partial(Fact, family="action")
     facts = [action("stance", "doing", STANCE_WORDS[s], _of_view(told.does, s)) for s in STANCES]
     facts += [action("gesture", "doing", GESTURE_WORDS[g], _of_view(told.gestures, g)) for g in told.KNOWN_GESTURES]
     hand = actor.pose.hand
@@ -165,7 +174,8 @@ def _action_facts(scene: Scene, index: int) -> list[Fact]:
     return facts
 
 
-def _position_facts(scene: Scene) -> list[Fact]:
+def position_facts(scene: Scene) -> list[Fact]:
+    """Every place in a picture that could be a person's."""
     count, place = len(scene.views), partial(Fact, "position", family="position")
     facts: list[Fact] = []
     words: tuple[str, ...]
@@ -200,8 +210,8 @@ def _position_facts(scene: Scene) -> list[Fact]:
     return facts
 
 
-def _negations(scene: Scene, index: int) -> list[Fact]:
-    """What a person does not wear, do, or have in the hands."""
+def negations(scene: Scene) -> list[Fact]:
+    """What people could lack: things to wear, a stance, something in the hands."""
     no = partial(Fact, family="negation")
     facts: list[Fact] = []
     words: tuple[str, ...]
@@ -230,8 +240,8 @@ def facts_of(scene: Scene, index: int) -> list[Fact]:
     """Everything except nouns and relations that is true of a person and can be seen."""
     view = scene.views[index]
     worn = [fact for g in view.actor.person.garments.values() if g.slot in view.slots for fact in wearing_facts(g)]
-    looks, actions = _look_facts(scene, index), _action_facts(scene, index)
-    every = [*worn, *looks, *actions, *_position_facts(scene), *_negations(scene, index)]
+    looks, actions = look_facts(view.actor.person), action_facts(view.actor)
+    every = [*worn, *looks, *actions, *position_facts(scene), *negations(scene)]
     return [fact for fact in every if fact.holds(scene, index)]
 
 

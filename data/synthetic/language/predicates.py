@@ -77,6 +77,18 @@ def wears(view: View, slot: str, **asked: str | bool | None) -> Truth:
     return all_of(_agrees(view, garment, name, value) for name, value in asked.items() if value is not None)
 
 
+def dressed_in(view: View, colour: str) -> Truth:
+    """Whether the upper body is clothed in one colour, as "the man in red" is; None if only something else has it."""
+    worn = view.actor.person.garments
+    main = worn.get("dress") or worn.get("outer") or worn["top"]
+    if main.slot not in view.slots:
+        return None
+    if main.colour == colour and main.pattern == "plain" and not main.open:
+        return True
+    seen = [g for slot, g in worn.items() if slot in view.slots and slot != "sunglasses"]
+    return False if all(_agrees(view, garment, "colour", colour) is False for garment in seen) else None
+
+
 def _would_be_seen(view: View, slot: str) -> bool:
     """Whether a garment would be seen there if it were worn."""
     if slot == "sunglasses":

@@ -30,6 +30,11 @@ class Scene:
         """Indices of the people by the middle of their boxes."""
         return sorted(range(len(self.views)), key=lambda i: self.views[i].center_x)
 
+    @property
+    def clear(self) -> bool:
+        """Whether everybody is large enough and not hidden too much."""
+        return all(view.area >= max(_MIN_AREA, _MIN_SHARE * view.whole_area) for view in self.views)
+
 
 def sample_scene(rng: Random, *, held_out: bool = False, max_people: int = MOST_PEOPLE) -> Scene:
     """A scene of up to `max_people`, everybody clearly visible; held_out: all wear what only `unseen` shows."""
@@ -39,7 +44,7 @@ def sample_scene(rng: Random, *, held_out: bool = False, max_people: int = MOST_
         width = rng.randrange(192, 321, 8) if count < 3 else rng.randrange(256, 321, 8)
         actors = _cast(rng, count, held_out)
         scene = _draw(rng, actors, (width, rng.randrange(192, 321, 8)))
-        if all(view.area >= _MIN_AREA and view.area >= _MIN_SHARE * view.whole_area for view in scene.views):
+        if scene.clear:
             break
     return scene
 

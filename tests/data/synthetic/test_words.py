@@ -159,7 +159,7 @@ def test_socks_under_trousers_or_boots_are_unknown(scenes):
 
 def test_eyes_behind_dark_glasses_are_unknown(scenes):
     """Likewise a cap from behind may have a peak, and under an umbrella there may be shade."""
-    (faceless,) = (truth for words, truth in RIDDLES if "whose eyes the photographer can not see from here?" in words)
+    (faceless,) = (truth for words, truth in RIDDLES if "whose eyes the photographer cannot see from here?" in words)
     (shaded,) = (truth for words, truth in RIDDLES if "who wears something with a brim or peak?" in words)
     people = [(scene, k, view) for scene in scenes for k, view in enumerate(scene.views)]
     masked = [(s, k) for s, k, view in people if face_seen(view) and garment_seen(view, "sunglasses")]

@@ -40,7 +40,7 @@ def test_a_seed_is_one_world_within_a_version(world):
     said = [row[:5] for split in SPLITS for row in rows(world / "rkpt" / f"{split}.tsv")]
     said += [[row[0], *row[1:3]] for split in SPLITS for row in rows(world / "rhrc" / f"{split}.tsv")]
     digest = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
-    assert (VERSION, digest) == (3, "eb1f80660e16")
+    assert (VERSION, digest) == (4, "eb1f80660e16")
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -72,6 +72,29 @@ def test_masks_lie_over_their_pictures(world, split):
         assert set(np.unique(mask)) <= set(range(20))
         y, x = np.nonzero(mask)
         assert [x.min(), y.min(), x.max() + 1, y.max() + 1] == list(map(int, box.split(",")))
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_rows_of_grec_are_well_formed(world, split):
+    """Their pictures are those of the other tables, or blank; boxes lie in them, from left to right."""
+    pictures = {row[1]: row[5] for row in rows(world / "rkpt" / f"{split}.tsv")}
+    people = {row[2] for row in rows(world / "rhrc" / f"{split}.tsv")}
+    for anno_id, image_id, expression, boxes, encoded in rows(world / "grec" / f"{split}.tsv"):
+        assert anno_id.startswith(f"{image_id}_g")
+        assert bool(boxes) == (anno_id.rsplit("_", 1)[1] not in ("near", "other", "blank"))
+        assert anno_id.endswith("_blank") == (image_id not in pictures)
+        assert anno_id.endswith("_blank") or encoded == pictures[image_id]
+        assert expression == " ".join(expression.split()) != ""
+        found = [tuple(map(int, box.split(","))) for box in boxes.split(";")] if boxes else []
+        assert found == sorted(set(found))
+        assert {",".join(map(str, box)) for box in found} <= people
+        picture = Image.open(io.BytesIO(base64.b64decode(encoded)))
+        assert all(0 <= x0 < x1 <= picture.width and 0 <= y0 < y1 <= picture.height for x0, y0, x1, y1 in found)
+
+
+def test_ids_of_grec_are_unique(world):
+    ids = [row[0] for split in SPLITS for row in rows(world / "grec" / f"{split}.tsv")]
+    assert len(ids) == len(set(ids)) > 50
 
 
 def test_ids_are_unique_and_pictures_are_in_one_split(world):
@@ -158,6 +181,8 @@ def test_looks_alone(tmp_path):
     with pytest.raises(UserError, match="holds another world"):
         write_world(tmp_path / "looks", World(5, pictures), workers=1)
     assert "looks" not in World(5, pictures).record()
+    asked = " ".join(row[2] for split in SPLITS for row in rows(tmp_path / "looks/grec" / f"{split}.tsv"))
+    assert not [word for word in ("left", "right", "standing", "behind", "not", "except") if word in asked.split()]
 
 
 def test_other_files_are_not_touched(tmp_path):

@@ -153,6 +153,16 @@ def test_the_target_of_some_people_has_only_them(cells):
     assert somewhere[cell, point] == crowd[0].parts[row, column]
 
 
+def test_groups_are_the_rows_of_grec(world, cells, people):
+    """With nobody, one or several of the picture's people; rows of blank pictures are left out."""
+    rows = [line.split("\t") for line in (world / "grec/train.tsv").read_text(encoding="utf-8").splitlines()]
+    for name, persons, facts, groups in zip(people, cells.people, people.values(), cells.groups, strict=True):
+        boxes = {id(person): ",".join(map(str, fact["box"])) for person, fact in zip(persons, facts, strict=True)}
+        told = [(text, ";".join(boxes[id(person)] for person in fitting)) for text, fitting in groups]
+        assert told == [(row[2], row[3]) for row in rows if row[1] == f"train_{name}"]
+    assert {len(fitting) for groups in cells.groups for _, fitting in groups} >= {0, 1, 2}
+
+
 def test_tags_are_words_or_marks(cells):
     words = {tag for tag in cells.tags if is_word(tag)}
     assert {"hair", "shoes"} <= words
@@ -164,7 +174,7 @@ def test_tags_are_words_or_marks(cells):
 def test_no_world(tmp_path):
     with pytest.raises(DataError, match=r"train\.tsv: cannot be read"):
         read_cells([tmp_path], "train", size=128, side=SIDE, workers=1)
-    for folder, name in (("facts", "train.jsonl"), ("rkpt", "train.tsv")):
+    for folder, name in (("facts", "train.jsonl"), ("rkpt", "train.tsv"), ("grec", "train.tsv")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / name).write_text("nonsense\n")
     with pytest.raises(DataError, match="not a drawn world"):

@@ -46,7 +46,8 @@ def cells():
             parts = np.zeros((16, 16), np.uint8)
             parts[8 * y : 8 * y + 8, 8 * x : 8 * x + 8] = int(colour) + 1
             people[-1].append(Target(shown, places, parts, (f"the {names[colour]} one",)))
-    return Cells(pictures, people, (*names, "mark:square"), 4)
+    groups = [[("both squares", pair), ("the white one", [])] for pair in people]
+    return Cells(pictures, people, (*names, "mark:square"), 4, groups)
 
 
 def make(cells, tasks, **changes):
@@ -71,15 +72,25 @@ def test_the_encoder_learns_who_is_asked_about(cells, tasks):
 
 
 def test_questions_are_those_of_the_tasks(cells, tasks):
-    trainer, person = make(cells, tasks), cells.people[0][0]
-    rng = np.random.default_rng(0)
-    sources = [trainer._source(person, rng)[1:-1] for _ in range(50)]
-    bins = trainer.vocabulary.bin_ids
-    regions = [ids for ids in sources if any(int(i) in bins for i in ids)]
-    assert {sum(int(i) in bins for i in ids) for ids in regions} == {4}
-    assert {tasks[0].text.decode(ids).strip() for ids in regions} == {"what does the region describe?"}
-    said = {tasks[0].text.decode(ids).strip() for ids in sources} - {"what does the region describe?"}
-    assert said == {task.prompt.format(person.expressions[0]).strip() for task in tasks if task.name != "rhrc"}
+    """About one person by words, or by the box where a task can; about everyone whom words fit in grec's."""
+    trainer, pair, decode = make(cells, tasks), cells.people[0], tasks[0].text.decode
+    rng, bins = np.random.default_rng(0), trainer.vocabulary.bin_ids
+    by_box, said = set(), {0: set(), 1: set(), 2: set()}
+    for _ in range(400):
+        ids, people = trainer._question(0, rng, alone=False)
+        box = sum(int(i) in bins for i in ids)
+        assert box in (0, 4)
+        (by_box if box else said[len(people)]).add(decode(ids[1:-1]).strip())
+        assert all(any(one is other for other in pair) for one in people)
+    assert by_box == {task.prompt.format("").replace("  ", " ").strip() for task in tasks if task.asks_by_box} | {
+        "what does the region describe?"
+    }
+    expressions = [person.expressions[0] for person in pair]
+    asked = [task for task in tasks if task.name not in ("rhrc", "grec")]
+    assert said[1] == {task.prompt.format(text).strip() for task in asked for text in expressions}
+    assert said[0] == {tasks[-1].prompt.format("the white one").strip()}
+    assert said[2] == {tasks[-1].prompt.format("both squares").strip()}
+    assert {len(trainer._question(0, rng, alone=True)[1]) for _ in range(50)} == {1}
 
 
 def test_targets_of_everybody_and_of_the_person_asked_about(cells, tasks):
@@ -89,10 +100,12 @@ def test_targets_of_everybody_and_of_the_person_asked_about(cells, tasks):
     assert features.patches.shape == (2, 16, 64)
     assert states.shape == (8, 16, 64)
     assert everybody.tags.sum((1, 2)).tolist() == [16, 16]  # two squares of four cells with two tags
-    assert asked.tags.sum((1, 2)).tolist() == [8] * 8
+    squares = asked.tags.sum((1, 2)) / 8  # of each question
+    assert squares[[0, 4]].tolist() == [1, 1]  # a picture's first is about one person
+    assert {0, 1, 2} >= set(squares.tolist()) > {1}
     assert (asked.tags <= everybody.tags.repeat_interleave(4, dim=0)).all()
     of_asked, of_all = asked.parts, everybody.parts.repeat_interleave(4, dim=0)
-    assert (of_asked > 0).sum((1, 2)).tolist() == [64] * 8  # four cells of 4 x 4 points
+    assert (of_asked > 0).sum((1, 2)).tolist() == (64 * squares).tolist()  # four cells of 4 x 4 points a square
     assert ((of_asked == of_all) | (of_asked == 0)).all()
     red = asked.tags[..., 0] > 0
     assert (of_asked[red] == 1).all()
@@ -173,8 +186,9 @@ def test_places_are_read_by_the_symbols_of_bins():
 def test_close_patches_are_those_of_the_person_asked_about(cells):
     """Each square has 2 x 2 cells, so all four of each are drawn."""
     asked = [people[0] for people in cells.people[:3]]
-    states = torch.arange(3 * 17).reshape(3, 17, 1).float()
-    close = Close.drawn(states, torch.zeros(64, 1), asked, cells.side, np.random.default_rng(0))
+    states = torch.arange(5 * 17).reshape(5, 17, 1).float()
+    questions = [*([one] for one in asked), cells.people[3], []]  # none of the last two is about one person
+    close = Close.drawn(states, torch.zeros(64, 1), questions, cells.side, np.random.default_rng(0))
     drawn = [{int(x) for x in part} for part in close.states[:, 0].split(4)]
     assert drawn == [{17 * row + int(cell) for cell, _ in one.shown} for row, one in enumerate(asked)]
     assert close.places[:, :4].tolist() == [one.box_xyxy.tolist() for one in asked for _ in range(4)]

@@ -11,9 +11,9 @@ from PIL import Image
 from refhcm.models.vqgan import VQTokenizer
 from refhcm.models.vqgan.config import VQConfig
 from refhcm.training.tokenizer.adapting import AnsweredCrops
-from refhcm.training.tokenizer.masks import MaskRows, TrainingCrops, open_table
+from refhcm.training.tokenizer.masks import MaskRows, TrainingCrops, mirror_label_map, open_table
 from refhcm.training.tokenizer.scoring import encode, score
-from refhcm.utils.parsing import NUM_CLASSES
+from refhcm.utils.parsing import CLASS_NAMES, NUM_CLASSES
 
 SIZE_HW = (32, 24)
 
@@ -116,3 +116,10 @@ def test_the_mask_of_a_turned_picture_is_upright(world):
     assert "0.npy: is 112 x 140, its picture 140 x 112 px" in bad.message
     (world / "imgs" / "0.png").write_bytes(b"text")
     assert "rows.tsv:1: column image: " in MaskRows(open_table(world / "rows.tsv"), world)[0].message
+
+
+def test_mirror_swaps_left_and_right():
+    left_arm, right_arm = CLASS_NAMES.index("left-arm"), CLASS_NAMES.index("right-arm")
+    assert mirror_label_map(torch.tensor([[left_arm, 13, 0]])).tolist() == [[0, 13, right_arm]]
+    labels = torch.arange(NUM_CLASSES)[None]
+    assert mirror_label_map(mirror_label_map(labels)).equal(labels)
