@@ -28,6 +28,7 @@ _HOMES = {
     # ComfyUI asks its plug-ins for these (see apps/comfyui/nodes.py).
     "NODE_CLASS_MAPPINGS": ".apps.comfyui.nodes",
     "NODE_DISPLAY_NAME_MAPPINGS": ".apps.comfyui.nodes",
+    "WEB_DIRECTORY": ".apps.comfyui.nodes",
 }
 __all__ = [*_HOMES, "__version__"]
 

@@ -4,14 +4,19 @@ What the model wrote is read strictly: a part that cannot be parsed is None, `va
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from ..utils.keypoints import KEYPOINT_NAMES
 from ..utils.parsing import CLASS_NAMES, encode_mask
+
+Field = Literal["box", "keypoints", "parts", "caption"]
+FIELDS: tuple[Field, ...] = ("box", "keypoints", "parts", "caption")
+JudgedField = Field | Literal["found"]  # what is judged and calibrated: the fields of `Confidence`, and `Answer.found`
+JUDGED_FIELDS: tuple[JudgedField, ...] = (*FIELDS, "found")
 
 
 @dataclass(frozen=True)
@@ -36,18 +41,48 @@ class Keypoints:
 
 
 @dataclass(frozen=True)
-class Scores:
-    """How sure the model is of each part, in 0..1; None where the answer has no such part.
+class Confidence:
+    """Probability that each part of an answer is right, in 0..1; None where the answer has no such part.
 
-    A score is the geometric mean of the probabilities of the part's symbols: the four bins of a box, all names and bins
-    of keypoints, 48 codes, the words of a caption. Probabilities are relative to the symbols that could be chosen at
-    that step: bins alone for REC; in Query Parallel Generation bins for the box and codes for the codes.
+    Right is a box with an IoU of at least 0.5, a keypoint whose term of OKS is at least 0.5, a part of the label map
+    with an IoU of at least 0.5, a word that a reference has. Without calibration the numbers are raw: they rank
+    answers, but are too high as probabilities.
     """
 
     box: float | None = None
-    keypoints: float | None = None
-    parsing: float | None = None
-    caption: float | None = None
+    keypoints: Mapping[str, float] | None = None  # of the visible ones, by name
+    parts: Mapping[str, float] | None = None  # by class
+    caption: tuple[float, ...] | None = None  # of each word of `caption.split()`
+
+    def points(self, field: Field) -> dict[str, float]:
+        """The numbers of a field by name: names of keypoints or classes; a word's place; "" for the box."""
+        value = getattr(self, field)
+        if value is None:
+            return {}
+        if isinstance(value, Mapping):
+            return dict(value)
+        return {str(k): word for k, word in enumerate(value)} if isinstance(value, tuple) else {"": value}
+
+    def mean(self, field: Field) -> float | None:
+        """One number for a field, by which people can be ranked: the mean over its points; None without any."""
+        found = list(self.points(field).values())
+        return float(np.mean(found)) if found else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        keypoints, parts = (None if found is None else dict(found) for found in (self.keypoints, self.parts))
+        caption = None if self.caption is None else list(self.caption)
+        return {"box": self.box, "keypoints": keypoints, "parts": parts, "caption": caption}
+
+    def adjusted(self, change: Callable[[Field, str, float], float]) -> "Confidence":
+        """With `change(field, name, number)` in the place of each number."""
+        new = {field: {n: change(field, n, v) for n, v in self.points(field).items()} for field in FIELDS}
+        return Confidence(
+            None if self.box is None else new["box"][""],
+            None if self.keypoints is None else new["keypoints"],
+            None if self.parts is None else new["parts"],
+            None if self.caption is None else tuple(new["caption"].values()),
+        )
 
 
 @dataclass(frozen=True)
@@ -62,8 +97,9 @@ class Answer:
     keypoints: Keypoints | None = None
     label_map: np.ndarray | None = None  # uint8 [H, W] of the picture, classes 0..19 of `parsing.CLASS_NAMES`
     caption: str | None = None
-    scores: Scores = field(default_factory=Scores)
+    confidence: Confidence = field(default_factory=Confidence)
     notes: tuple[str, ...] = ()  # what went wrong
+    found: float | None = None  # probability that such a person is there; None if the model has not learned `grec`
 
     @property
     def parts(self) -> dict[str, np.ndarray]:
@@ -86,7 +122,8 @@ class Answer:
             "keypoints": None if points is None else keypoints,
             "parts": None if self.label_map is None else parts,
             "caption": self.caption,
-            "scores": vars(self.scores).copy(),
+            "confidence": self.confidence.to_dict(),
+            "found": self.found,
             "text": self.text,
             "symbols": list(self.symbols),
         }

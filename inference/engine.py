@@ -11,13 +11,16 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ..data.canvas import Canvas
+from ..data.columns import NO_EXPRESSION
+from ..models.generated import Generated
 from ..models.generation import GenerationSettings
 from ..models.refhcm.encoder import ImageFeatures
 from ..models.refhcm.network import Network
-from ..tasks.base import Annotation, Generated, Task
+from ..tasks.base import Annotation, Task
 from ..utils.devices import move
 from ..utils.errors import UserError
 from .answers import Answer
+from .calibration import Calibration
 from .questions import Question
 from .reading import Context, read
 
@@ -33,9 +36,10 @@ class Row:
 class Engine:
     """A network that answers rows. Threads take turns at it."""
 
-    def __init__(self, network: Network, canvas: Canvas) -> None:
-        """network: on its device, in evaluation mode."""
+    def __init__(self, network: Network, canvas: Canvas, *, calibration: Calibration | None = None) -> None:
+        """network: on its device, in evaluation mode. calibration: None leaves confidences raw."""
         self.network, self.canvas = network, canvas
+        self.calibration = Calibration({}) if calibration is None else calibration
         self._lock = threading.Lock()
 
     @property
@@ -68,12 +72,15 @@ class Engine:
         if starts is not None:
             batch["prefix_tokens"] = pad_sequence(list(starts), batch_first=True, padding_value=task.vocabulary.pad())
         with self._lock:
-            return task.generate(self.network, move(batch, self._weight.device, self._weight.dtype), settings)
+            batch = move(batch, self._weight.device, self._weight.dtype)
+            return task.generate(self.network, batch, settings, distributions=True)
 
     def _sample(self, task: Task, row: Row) -> dict[str, Any]:
         question = row.question
         # A table's "None" stands for "no expression"; a user means the word.
-        text = "none" if question.text == "None" else question.text
+        text = "none" if question.text == NO_EXPRESSION else question.text
+        if task.asks_by_box and question.box_xyxy is not None and not text:
+            text = NO_EXPRESSION
         asked = Annotation("", question.where, None, question.box_xyxy, text, picture_key=question.picture)
         sample = task.question(asked, row.context.placed)
         length, longest = len(sample["source"]), self.network.config.max_source_positions
@@ -85,7 +92,8 @@ class Engine:
         """What was written to each row, as an answer."""
         with self._lock, torch.inference_mode():
             predictions = task.parse_batch(generated, self._weight.device)
-        return [
-            read(task, one, prediction, context=row.context)
+        answers = [
+            read(task, one, prediction, size_wh=row.context.size_wh, ratios=row.context.ratios)
             for one, prediction, row in zip(generated, predictions, rows, strict=True)
         ]
+        return [self.calibration.apply(task.name, answer) for answer in answers]

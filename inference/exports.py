@@ -15,7 +15,7 @@ from PIL import Image
 
 from ..utils.errors import UserError
 from ..utils.parsing import CLASS_NAMES, PALETTE, encode_mask
-from .answers import Answer, Keypoints
+from .answers import Answer, Confidence, Keypoints
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -32,59 +32,70 @@ OPENPOSE_NAMES = (
     "neck",  # not one of COCO's keypoints: the middle of the shoulders
     *(f"{side}_{joint}" for limb in _LIMBS for side in ("right", "left") for joint in limb),
 )
+_UNSEEN = {"face": 70, "hand_left": 21, "hand_right": 21}  # points that OpenPose has and the model does not know
 
 
 def coco_results(answers: Iterable[Answer], *, image_ids: Iterable[int | str]) -> dict[str, list[dict[str, Any]]]:
     """COCO result lists by COCOeval's `iouType`: "bbox", "keypoints", "segm".
 
     Boxes are x, y, width, height; keypoints 17 times x, y, v with v 2 or 0; masks are run lengths, one for each part,
-    with the categories `PART_CATEGORIES`. An unknown score becomes 1.
+    with the categories `PART_CATEGORIES`. A `score` is the confidence: the box's, the mean of a person's keypoints, the
+    part's own; 1 where it is not known.
     """
     results: dict[str, list[dict[str, Any]]] = {"bbox": [], "keypoints": [], "segm": []}
     for answer, image_id in zip(answers, image_ids, strict=True):
-        scores, points = answer.scores, answer.keypoints
+        sure, points = answer.confidence, answer.keypoints
         person = {"image_id": image_id, "category_id": PERSON}
         if answer.box_xyxy is not None:
             x0, y0, x1, y1 = answer.box_xyxy.tolist()
-            results["bbox"].append(person | {"bbox": [x0, y0, x1 - x0, y1 - y0], "score": _known(scores.box)})
+            results["bbox"].append(person | {"bbox": [x0, y0, x1 - x0, y1 - y0], "score": _known(sure.box)})
         if points is not None:
             seen = np.where(points.visible, VISIBLE, 0)
             numbers = np.column_stack([points.xy * points.visible[:, None], seen]).ravel()  # [51]
-            results["keypoints"].append(person | {"keypoints": numbers.tolist(), "score": _known(scores.keypoints)})
+            results["keypoints"].append(
+                person | {"keypoints": numbers.tolist(), "score": _known(sure.mean("keypoints"))}
+            )
         for name, mask in answer.parts.items():
             part = {"image_id": image_id, "category_id": CLASS_NAMES.index(name), "segmentation": encode_mask(mask)}
-            results["segm"].append(part | {"score": _known(scores.parsing)})
+            results["segm"].append(part | {"score": _known((sure.parts or {}).get(name))})
     return results
 
 
-def _known(score: float | None) -> float:
-    return 1.0 if score is None else score
+def _known(confidence: float | None) -> float:
+    return 1.0 if confidence is None else confidence
 
 
 def openpose(answers: Answer | Sequence[Answer]) -> dict[str, Any]:
     """The people of one picture as OpenPose's JSON; a list of such objects is ComfyUI's POSE_KEYPOINT.
 
-    `pose_keypoints_2d`: for each of `OPENPOSE_NAMES` x, y in px and confidence 1, or three zeros. Hands and face are
-    empty. Raises UserError for no answers, and for answers about pictures of different sizes.
+    `pose_keypoints_2d`: for each of `OPENPOSE_NAMES` x, y in px and confidence, or three zeros. The neck has that of
+    the less sure shoulder; where none is known it is 1. Face and hands are unseen points, all zeros: nodes of ComfyUI
+    reshape them to 70, 21 and 21 points. Raises UserError for no answers, and
+    for answers about pictures of different sizes.
     """
     answers = _listed(answers)
     sizes = {answer.size_wh for answer in answers}
     if len(sizes) != 1:
         raise UserError(f"openpose: needs answers about one picture, got {len(answers)} answers, sizes {sorted(sizes)}")
     ((width, height),) = sizes
-    empty = [f"{part}_keypoints_2d" for part in ("face", "hand_left", "hand_right")]
-    bodies = [_openpose_body(answer.keypoints) for answer in answers if answer.keypoints is not None]
-    people = [{"pose_keypoints_2d": body} | {name: [] for name in empty} for body in bodies]
+    bodies = [_openpose_body(answer.keypoints, answer.confidence) for answer in answers if answer.keypoints is not None]
+    people = [{"pose_keypoints_2d": body} | _unseen() for body in bodies]
     return {"people": people, "canvas_width": width, "canvas_height": height}
 
 
-def _openpose_body(keypoints: Keypoints) -> list[float]:
-    points = dict(keypoints)
+def _unseen() -> dict[str, list[float]]:
+    return {f"{part}_keypoints_2d": [0.0] * (3 * points) for part, points in _UNSEEN.items()}
+
+
+def _openpose_body(keypoints: Keypoints, confidence: Confidence) -> list[float]:
+    points, sure = dict(keypoints), dict(confidence.keypoints or {})
     left, right = points["left_shoulder"], points["right_shoulder"]
     points["neck"] = ((left[0] + right[0]) / 2, (left[1] + right[1]) / 2) if left and right else None
+    sure["neck"] = min(_known(sure.get(f"{side}_shoulder")) for side in ("left", "right"))
     numbers: list[float] = []
-    for point in (points[name] for name in OPENPOSE_NAMES):
-        numbers += [*point, 1.0] if point else [0.0, 0.0, 0.0]
+    for name in OPENPOSE_NAMES:
+        point = points[name]
+        numbers += [*point, _known(sure.get(name))] if point else [0.0, 0.0, 0.0]
     return numbers
 
 
@@ -112,6 +123,21 @@ def save_parts(answer: Answer, folder: str | Path, *, stem: str = "part") -> dic
     return paths
 
 
+def cutout(image: Image.Image, answers: Answer | Sequence[Answer]) -> Image.Image | None:
+    """The people alone, RGBA, cut to the edges of their parts, with alpha 255 on a part and 0 elsewhere.
+
+    image: the upright picture that was asked about. None where no answer has parts.
+    """
+    masks = [answer.label_map > 0 for answer in _listed(answers) if answer.label_map is not None]
+    alpha = Image.fromarray(np.any(masks, axis=0).astype(np.uint8) * 255) if masks else None
+    edges = alpha.getbbox() if alpha else None
+    if alpha is None or edges is None:
+        return None
+    person = image.crop(edges).convert("RGB")
+    person.putalpha(alpha.crop(edges))
+    return person
+
+
 def _save(image: Image.Image, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -129,7 +155,7 @@ def to_detections(answers: Answer | Sequence[Answer]) -> "sv.Detections":
     return sv.Detections(
         xyxy=np.stack([answer.box_xyxy for answer in found if answer.box_xyxy is not None]),
         mask=np.stack(masks) if len(masks) == len(found) else None,
-        confidence=np.array([_known(answer.scores.box) for answer in found], np.float32),
+        confidence=np.array([_known(answer.confidence.box) for answer in found], np.float32),
         class_id=np.zeros(len(found), int),
         data={"class_name": np.array(["person"] * len(found))},
     )
@@ -137,14 +163,14 @@ def to_detections(answers: Answer | Sequence[Answer]) -> "sv.Detections":
 
 def to_part_detections(answer: Answer) -> "sv.Detections":
     """One detection for each part of a person: mask, the box around it, class and name."""
-    sv, parts = _supervision(), answer.parts
+    sv, parts, sure = _supervision(), answer.parts, answer.confidence.parts or {}
     if not parts:
         return sv.Detections.empty()
     masks = np.stack(list(parts.values()))
     return sv.Detections(
         xyxy=sv.mask_to_xyxy(masks).astype(np.float32) + np.array([0, 0, 1, 1], np.float32),  # half-open, as all boxes
         mask=masks,
-        confidence=np.full(len(parts), _known(answer.scores.parsing), np.float32),
+        confidence=np.array([_known(sure.get(name)) for name in parts], np.float32),
         class_id=np.array([CLASS_NAMES.index(name) for name in parts]),
         data={"class_name": np.array(list(parts))},
     )
@@ -152,15 +178,15 @@ def to_part_detections(answer: Answer) -> "sv.Detections":
 
 def to_keypoints(answers: Answer | Sequence[Answer]) -> "sv.KeyPoints":
     """`supervision` keypoints of each answer that has some: xy [N, 17, 2] in COCO's order, and which are visible."""
-    sv, found = _supervision(), [(a.keypoints, a.scores) for a in _listed(answers) if a.keypoints is not None]
+    sv, found = _supervision(), [(a.keypoints, a.confidence) for a in _listed(answers) if a.keypoints is not None]
     if not found:
         return sv.KeyPoints.empty()
     visible = np.stack([points.visible for points, _ in found])  # [N, 17]
-    score = np.array([_known(scores.keypoints) for _, scores in found], np.float32)
+    each = [[_known((sure.keypoints or {}).get(name)) for name in points.names] for points, sure in found]  # [N, 17]
     return sv.KeyPoints(
         xy=np.stack([points.xy for points, _ in found]).astype(np.float32),
-        keypoint_confidence=(visible * score[:, None]).astype(np.float32),
-        detection_confidence=score,
+        keypoint_confidence=(visible * np.array(each)).astype(np.float32),
+        detection_confidence=np.array([_known(sure.mean("keypoints")) for _, sure in found], np.float32),
         visible=visible,
         class_id=np.zeros(len(found), int),
         data={"class_name": np.array(["person"] * len(found))},

@@ -9,17 +9,18 @@ from torch import Tensor
 
 from ..data.canvas import Placed
 from ..data.text import TextEncoder
+from ..models.generated import Generated
 from ..models.generation import GenerationSettings
 from ..models.vqgan import VQTokenizer
 from ..models.vqgan.config import NUM_CODES
-from ..tasks.base import Annotation, Generated, Prediction, Task
+from ..tasks.base import Annotation, Prediction, Task
 from ..tasks.rhrc import ReferringCaption
 from ..tasks.rkpt import ReferringKeypoints
-from ..tasks.rpar import ReferringParsing
+from ..tasks.rpar import ReferringParsing, with_maps
 from ..tasks.settings import TaskSettings
 from ..utils.errors import UserError
+from .parts import Parts, keypoints_problem, parsing_problem, split
 from .questions import check_expression, check_text
-from .reading import Parts, keypoints_problem, parsing_problem, split
 
 
 class Instruction(Task):
@@ -69,12 +70,12 @@ class Instruction(Task):
     def parse_batch(self, answers: Sequence[Generated], device: torch.device) -> list[Prediction]:
         """With the parsing maps of those that hold codes, decoded together."""
         predictions = super().parse_batch(answers, device)
-        coded = {k: torch.from_numpy(one.codes) for k, one in enumerate(predictions) if one.codes is not None}
+        coded = [k for k, one in enumerate(predictions) if one.codes is not None]
         if coded and self.tokenizer is not None:
-            codes = torch.stack(list(coded.values()))
-            label_maps = self.tokenizer.to(device).decode(codes.to(device)).cpu()
-            for k, label_map in zip(coded, label_maps, strict=True):
-                predictions[k] = replace(predictions[k], label_map=label_map)
+            found = [predictions[k] for k in coded]
+            drawn = with_maps(self.tokenizer, found, [answers[k] for k in coded], device=device)
+            for k, prediction in zip(coded, drawn, strict=True):
+                predictions[k] = prediction
         return predictions
 
 
@@ -140,10 +141,12 @@ def _with_map_of(task: Instruction, answer: Generated, first: Generated) -> Gene
     before, after = _parts(task, answer), _parts(task, first)
     kept, added = torch.tensor(before.box + before.keypoints), torch.tensor(after.box + after.parsing)
     ids = torch.cat([answer.ids[kept], first.ids[added], torch.tensor([task.vocabulary.eos()])])
-    log_probs = None
-    if answer.log_probs is not None and first.log_probs is not None:
-        log_probs = torch.cat([answer.log_probs[kept], first.log_probs[added], first.log_probs[-1:]])
-    return replace(answer, ids=ids, log_probs=log_probs)
+
+    def joined(name: str) -> Tensor | None:
+        before, after = getattr(answer, name), getattr(first, name)
+        return None if before is None or after is None else torch.cat([before[kept], after[added], after[-1:]])
+
+    return replace(answer, ids=ids, log_probs=joined("log_probs"), distributions=joined("distributions"))
 
 
 def _keypoints_missing(task: Instruction, answer: Generated) -> str | None:

@@ -1,7 +1,9 @@
 """`refhcm.load`: finds a checkpoint, its vocabulary and its tokenizer, and makes a Predictor of them."""
 
 import argparse
+import logging
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -15,12 +17,16 @@ from ..utils.checkpoints import read_checkpoint
 from ..utils.devices import choose_kernels, pick_device
 from ..utils.errors import CheckpointError, UserError
 from ..utils.memory import keep_freed_memory
+from .calibration import calibration_of
+from .learned import learned_by
 from .predictor import Predictor
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ROOT / "checkpoints" / "synthetic" / "model.pt"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 TOKENIZER = ("model.ckpt", "model.yaml")
+
+logger = logging.getLogger(__name__)
 
 
 def load(
@@ -34,7 +40,7 @@ def load(
 ) -> Predictor:
     """A model to ask. Its sizes and settings come from the checkpoint.
 
-    checkpoint: None for the small model of drawn people that comes with the project.
+    checkpoint: None for the small model of drawn people that comes with the project; a warning says so, once.
     tokenizer: needed for parsing: a folder with model.ckpt and model.yaml, or a .ckpt with a .yaml beside it.
         Default: `vqgan/` beside the checkpoint, else checkpoints/vqgan, else none.
     bpe_dir: folder of the vocabulary. Default: `bpe/` beside the checkpoint, else dataset/bpe.
@@ -58,7 +64,33 @@ def load(
     if vq_files is not None:
         ckpt, yaml = vq_files
         vq = load_tokenizer(yaml, ckpt, n_embed=settings.vq_n_embed).to(device)
-    return Predictor(network, text, settings, tokenizer=vq, batch_size=batch_size)
+    notes = (drawn_people_only(),) if checkpoint is None else ()
+    for note in notes:
+        _warn_once(note)
+    return Predictor(
+        network,
+        text,
+        settings,
+        tokenizer=vq,
+        batch_size=batch_size,
+        calibration=calibration_of(path),
+        learned=learned_by(found),
+        notes=notes,
+    )
+
+
+def drawn_people_only() -> str:
+    """What users of the small model should know: it was trained on drawings, and another one is for photographs."""
+    return (
+        "the model that comes with the project knows drawn people only. For photographs, run: refhcm download refhcm; "
+        "then name checkpoints/refhcm.pt"
+    )
+
+
+@cache
+def _warn_once(note: str) -> None:
+    """Once a process."""
+    logger.warning("%s", note)
 
 
 def _checkpoint(given: str | Path | None) -> Path:

@@ -2,7 +2,7 @@
 
     model = refhcm.load("checkpoints/refhcm.pt")
     answer = model.refer("street.jpg", "the woman in red", keypoints=True)
-    answer.box_xyxy, answer.keypoints["left_wrist"], answer.scores.box
+    answer.box_xyxy, answer.keypoints["left_wrist"], answer.confidence.box
 
 Every method takes one picture with one question, one picture with a list of questions (the picture is encoded once),
 or two lists of equal length. It returns one answer, or a list in the order of the questions.
@@ -13,50 +13,49 @@ A Predictor may be asked from several threads: they take turns at the network.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypedDict, Unpack, overload
+from itertools import islice
+from typing import Any, TypeVar, Unpack, overload
 
 import numpy as np
 from torch import Tensor
 
 from ..data.pictures import PictureSource, open_picture
 from ..data.text import TextEncoder
+from ..models.generated import Generated
 from ..models.generation import GenerationSettings
 from ..models.refhcm.network import Network
 from ..models.vqgan import VQTokenizer
 from ..tasks import TASKS
-from ..tasks.base import Generated, Task
+from ..tasks.base import Task
 from ..tasks.chain import chain_instruction
 from ..tasks.rpar import ReferringParsing
 from ..tasks.settings import TaskSettings
 from ..utils.errors import UserError
 from .answers import Answer
 from .batch_size import fitting_batch_size
+from .calibration import Calibration
 from .engine import Engine, Row
+from .finding import everyone, probabilities
 from .instruction import Instruction, induce
-from .questions import Check, Question, check_box, check_expression, clip_to_picture, is_list_of_boxes, pair
-from .reading import Context, merge
+from .joining import by_box, with_task
+from .keywords import Chain, Find, Refer
+from .learned import EVERYONE, check_learned, in_order
+from .questions import (
+    Check,
+    Question,
+    check_box,
+    check_expression,
+    check_probability,
+    clip_to_picture,
+    is_list_of_boxes,
+    pair,
+)
+from .reading import Context
 
 Pictures = PictureSource | Sequence[PictureSource]
 Texts = list[str] | tuple[str, ...]
-_Answering = Callable[[Sequence[Row]], list[Answer]]
+T = TypeVar("T")
 Box = Sequence[float] | np.ndarray
-
-
-class _Refer(TypedDict, total=False):
-    """Keywords of `Predictor.refer`."""
-
-    keypoints: bool
-    parsing: bool
-    parallel: bool
-    caption: bool
-
-
-class _Chain(TypedDict, total=False):
-    """Keywords of `Predictor.chain`."""
-
-    keypoints: bool
-    parsing: bool
-    generation: GenerationSettings | None
 
 
 class Predictor:
@@ -70,21 +69,29 @@ class Predictor:
         *,
         tokenizer: VQTokenizer | None = None,
         batch_size: int | None = None,
+        calibration: Calibration | None = None,
+        learned: Sequence[str] = (),
+        notes: Sequence[str] = (),
     ) -> None:
-        """network: on its device, in evaluation mode. batch_size: questions answered together; None: what fits."""
+        """network: on its device, in evaluation mode. batch_size: questions answered together; None: what fits.
+
+        calibration: of this network's confidences; None leaves them raw. learned: further tasks, of `learned_by`.
+        notes: what users of the model should know.
+        """
         if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
             raise UserError(f"batch_size: needs a whole number from 1 on, got {batch_size!r}")
         self.network, self.text, self.tokenizer = network, text, tokenizer
         self.settings = replace(settings, share_pictures=True)
+        self.learned, self.notes = in_order(learned), tuple(notes)
         self.batch_size = batch_size or fitting_batch_size(network, settings)
         self._instruction = Instruction(text, self.settings, tokenizer=tokenizer)
-        self._engine = Engine(network, self._instruction.canvas)
+        self._engine = Engine(network, self._instruction.canvas, calibration=calibration)
         self._tasks: dict[str, Task] = {}
 
     @overload
-    def refer(self, image: PictureSource, expression: str, **wanted: Unpack[_Refer]) -> Answer: ...
+    def refer(self, image: PictureSource, expression: str, **wanted: Unpack[Refer]) -> Answer: ...
     @overload
-    def refer(self, image: Pictures, expression: Texts, **wanted: Unpack[_Refer]) -> list[Answer]: ...
+    def refer(self, image: Pictures, expression: Texts, **wanted: Unpack[Refer]) -> list[Answer]: ...
     def refer(
         self,
         image: Pictures,
@@ -97,8 +104,9 @@ class Predictor:
     ) -> Answer | list[Answer]:
         """The person that an expression describes: a box, with keypoints, parts and a caption on request.
 
-        Keypoints and parsing are two tasks: with both, the box is that of the keypoints. parallel: parts by Query
-        Parallel Generation, for checkpoints that have learned it. caption: of the person in the box that was found.
+        Keypoints and parsing are two tasks: with both, the box is that of the keypoints, and parts of somebody else are
+        asked again by that box. parallel: parts by Query Parallel Generation, for checkpoints that have learned it.
+        caption: of the person in the box. `found` is known where the checkpoint has learned it (`learned`).
         """
         names = ["rkpt"] * keypoints + ["rpar_full_mask" if parallel else "rpar"] * parsing
         if parallel and not parsing:
@@ -108,10 +116,52 @@ class Predictor:
         tasks = [self._task(name) for name in names or ["refcoco"]]
 
         def answer(rows: Sequence[Row]) -> list[Answer]:
-            first, *others = [self._engine.answer(task, rows) for task in tasks]
-            for other in others:
-                first = [merge(a, b) for a, b in zip(first, other, strict=True)]
-            return self._with_captions(rows, first) if caption else first
+            first = self._engine.answer(tasks[0], rows)
+            for task in tasks[1:]:
+                size, rpar = self.batch_size, self._task("rpar")
+                first = with_task(self._engine, task, rows, first, by_box_task=rpar, size=size)
+            if EVERYONE in self.learned:
+                found = probabilities(self._engine, self._task(EVERYONE), rows)
+                first = [replace(one, found=there) for one, there in zip(first, found, strict=True)]
+            return self._by_box(rows, first, "rhrc") if caption else first
+
+        return self._ask(image, expression, answer, name="expression", check=check_expression)
+
+    @overload
+    def find(self, image: PictureSource, expression: str, **wanted: Unpack[Find]) -> list[Answer]: ...
+    @overload
+    def find(self, image: Pictures, expression: Texts, **wanted: Unpack[Find]) -> list[list[Answer]]: ...
+    def find(
+        self,
+        image: Pictures,
+        expression: str | Texts,
+        *,
+        keypoints: bool = False,
+        parsing: bool = False,
+        caption: bool = False,
+        min_confidence: float = 0.0,
+    ) -> list[Answer] | list[list[Answer]]:
+        """Everyone whom an expression fits, from left to right; an empty list for nobody.
+
+        Keypoints, parts and captions are asked by each one's box, so there is no `parallel`: Query Parallel Generation
+        is asked by an expression alone. min_confidence: of a box, in 0..1; the others are left out. Where nothing of
+        an answer can be read, it is one without a box, not valid. Raises UserError for a checkpoint that has not
+        learned it (`learned`); `refer` works with all.
+        """
+        check_learned(self.learned, keypoints=keypoints)
+        least = check_probability(min_confidence, "min_confidence")
+        if parsing:
+            self._need_tokenizer()
+        names = ["rkpt"] * keypoints + ["rpar"] * parsing + ["rhrc"] * caption
+
+        def answer(rows: Sequence[Row]) -> list[list[Answer]]:
+            found = everyone(self._engine, self._task(EVERYONE), rows, min_confidence=least)
+            of_person = [row for row, people in zip(rows, found, strict=True) for _ in people]
+            people = [one for each in found for one in each]
+            for name in names:
+                people = self._by_box(of_person, people, name)
+            rest = iter(people)
+            return [list(islice(rest, len(each))) for each in found]
 
         return self._ask(image, expression, answer, name="expression", check=check_expression)
 
@@ -148,9 +198,9 @@ class Predictor:
         return self._ask(image, instruction, answer, name="instruction", check=task.check)
 
     @overload
-    def chain(self, image: PictureSource, text: str, **wanted: Unpack[_Chain]) -> Answer: ...
+    def chain(self, image: PictureSource, text: str, **wanted: Unpack[Chain]) -> Answer: ...
     @overload
-    def chain(self, image: Pictures, text: Texts, **wanted: Unpack[_Chain]) -> list[Answer]: ...
+    def chain(self, image: Pictures, text: Texts, **wanted: Unpack[Chain]) -> list[Answer]: ...
     def chain(
         self,
         image: Pictures,
@@ -171,15 +221,22 @@ class Predictor:
         return self._ask(image, text, answer, name="text", check=self._instruction.check_expression)
 
     def _ask(
-        self, image: Any, question: Any, answer: _Answering, *, name: str, check: Check, many: bool | None = None
-    ) -> Answer | list[Answer]:
+        self,
+        image: Any,
+        question: Any,
+        answer: Callable[[Sequence[Row]], list[T]],
+        *,
+        name: str,
+        check: Check,
+        many: bool | None = None,
+    ) -> T | list[T]:
         """Answers all questions, `batch_size` at a time; only the pictures of one batch are held.
 
         many: whether `question` is a list; None: decided by its type.
         """
         many = isinstance(question, list | tuple) if many is None else many
         questions = pair(image, question, name=name, check=check, many=many)
-        answers: list[Answer] = []
+        answers: list[T] = []
         contexts: dict[int, Context] = {}
         for start in range(0, len(questions.asked), self.batch_size):
             asked = questions.asked[start : start + self.batch_size]
@@ -191,14 +248,8 @@ class Predictor:
             answers += answer([_row(question, contexts[question.picture]) for question in asked])
         return answers if many else answers[0]
 
-    def _with_captions(self, rows: Sequence[Row], answers: Sequence[Answer]) -> list[Answer]:
-        with_captions = list(answers)
-        boxed = [k for k, answer in enumerate(answers) if answer.box_xyxy is not None]
-        asked = [replace(rows[k], question=replace(rows[k].question, box_xyxy=answers[k].box_xyxy)) for k in boxed]
-        captions = self._engine.answer(self._task("rhrc"), asked) if boxed else []
-        for k, caption in zip(boxed, captions, strict=True):
-            with_captions[k] = merge(answers[k], caption)
-        return with_captions
+    def _by_box(self, rows: Sequence[Row], people: Sequence[Answer], name: str) -> list[Answer]:
+        return by_box(self._engine, self._task(name), rows, people, size=self.batch_size)
 
     def _chain(
         self, rows: Sequence[Row], *, settings: GenerationSettings, keypoints: bool, parsing: bool

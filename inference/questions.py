@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from ..data.cleaning import pre_caption
 from ..data.columns import LARGEST_PX, shorten
 from ..data.pictures import PictureSource
-from ..data.text import pre_caption
 from ..utils.errors import UserError
+from ..utils.words import is_punctuation
 
 MAX_CHARACTERS = 10_000  # of an expression or instruction; the prompt keeps `max_src_length` words of an expression
 
@@ -80,9 +81,9 @@ def check_text(text: Any, where: str) -> dict[str, Any]:
 
 
 def check_expression(text: Any, where: str) -> dict[str, Any]:
-    """A text of which the prompt keeps something. Raises UserError."""
+    """A text of which the prompt keeps more than punctuation. Raises UserError."""
     given = check_text(text, where)
-    if not pre_caption(text).strip():
+    if is_punctuation(pre_caption(text)):
         raise UserError(f"{where}: needs some words, got {shorten(text)}")
     return given
 
@@ -107,3 +108,10 @@ def clip_to_picture(box_xyxy: np.ndarray, size_wh: tuple[int, int], *, where: st
         box = ", ".join(f"{number:g}" for number in box_xyxy.tolist())
         raise UserError(f"{where}: {box} is wholly outside the picture of {size_wh[0]} x {size_wh[1]} px")
     return clipped
+
+
+def check_probability(value: Any, where: str) -> float:
+    """A number in 0..1. Raises UserError."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 <= float(value) <= 1:
+        raise UserError(f"{where}: needs a number from 0 to 1, got {value!r}")
+    return float(value)

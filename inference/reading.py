@@ -1,36 +1,19 @@
 """What the model wrote, read strictly: which symbols say what, and the `Answer` that they make."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from itertools import groupby, takewhile
 from typing import NamedTuple
 
 import numpy as np
-from torch import Tensor
 
 from ..data.canvas import Placed
-from ..data.text import TextEncoder
+from ..models.generated import Generated
 from ..models.refhcm.encoder import ImageFeatures
-from ..models.vqgan.config import NUM_CODES
-from ..tasks.base import Generated, Prediction, Task
-from ..utils.boxes import clip_box, iou
-from ..utils.keypoints import KEYPOINT_NAMES, visible_keypoints
-from ..utils.parsing import paste_label_map
-from ..utils.symbols import BOX_SYMBOLS
-from .answers import Answer, Keypoints, Scores
-
-SAME_PERSON = 0.5  # IoU of two answered boxes
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Positions of the symbols of each part of an answer; `other`: of those that belong to none."""
-
-    box: list[int] = field(default_factory=list)
-    keypoints: list[int] = field(default_factory=list)
-    parsing: list[int] = field(default_factory=list)
-    caption: list[int] = field(default_factory=list)
-    other: list[int] = field(default_factory=list)
+from ..tasks.base import Labels, Prediction, Task
+from ..utils.boxes import clip_box
+from ..utils.keypoints import visible_keypoints
+from ..utils.parsing import CLASS_NAMES, paste_label_map
+from .answers import Answer, Confidence, Keypoints
+from .confidence import Reader
+from .parts import keypoints_problem, parsing_problem, split
 
 
 class Context(NamedTuple):
@@ -40,75 +23,25 @@ class Context(NamedTuple):
     placed: Placed
     image_features: ImageFeatures
 
+    @property
+    def ratios(self) -> Labels:
+        """Canvas px for each image px in x and in y, as in a row of a batch."""
+        return {"w_resize_ratios": self.placed.w_resize_ratio, "h_resize_ratios": self.placed.h_resize_ratio}
 
-def split(ids: Sequence[int], text: TextEncoder) -> Parts:
-    """The parts of an answer, ids [T], up to eos: words alone, or four bins, then names with bins, then codes.
 
-    Before the codes the box may come again (S1 decoding): then four more bins follow the last name's two.
+def read(
+    task: Task, generated: Generated, prediction: Prediction, *, size_wh: tuple[int, int], ratios: Labels
+) -> Answer:
+    """The answer in image px, its confidence raw. prediction: what the task has read of the ids, on the canvas.
+
+    size_wh: of the picture; ratios: its `w_resize_ratios` and `h_resize_ratios`, as in a row of a batch.
     """
-    eos = text.vocabulary.eos()
-    kinds = "".join(_kind(symbol, text) for symbol in takewhile(lambda symbol: symbol != eos, ids))
-    if not set(kinds) & {"b", "c"}:
-        return _parts(kinds, caption=[k for k, kind in enumerate(kinds) if kind == "w"])
-    box = list(range(BOX_SYMBOLS)) if kinds.startswith("b" * BOX_SYMBOLS) else []
-    codes = [k for k, kind in enumerate(kinds) if kind == "c"]
-    end = codes[0] if codes else len(kinds)
-    again = end - BOX_SYMBOLS if codes and kinds[:end].endswith("b" * (BOX_SYMBOLS + 2)) else end
-    keypoints = [k for k in range(len(box), again) if kinds[k] in "wb"] if box else []
-    return _parts(kinds, box=box, keypoints=keypoints, parsing=codes, ignored=range(again, end))
-
-
-def _parts(kinds: str, *, ignored: Sequence[int] = (), **found: list[int]) -> Parts:
-    known = {k for positions in (*found.values(), ignored) for k in positions}
-    return Parts(**found, other=[k for k in range(len(kinds)) if k not in known])
-
-
-def _kind(symbol: int, text: TextEncoder) -> str:
-    """b: bin, c: code, w: piece of a word, x: anything else."""
-    if symbol in text.vocabulary.bin_ids:
-        return "b"
-    if symbol in text.vocabulary.code_ids:
-        return "c"
-    return "w" if text.is_piece(symbol) else "x"
-
-
-def keypoints_problem(ids: Sequence[int], parts: Parts, text: TextEncoder) -> str | None:
-    """Why the keypoints of an answer cannot be read, or None: each needs a known name, once, and two bins."""
-    names = []
-    runs = [(kind, list(run)) for kind, run in groupby(parts.keypoints, lambda k: _kind(ids[k], text))]
-    for k in range(0, len(runs), 2):
-        kind, run = runs[k]
-        bins = runs[k + 1][1] if k + 1 < len(runs) else []
-        if kind != "w" or len(bins) != 2:
-            return "each needs a name and two bins"
-        names.append(text.decode([ids[i] for i in run]))
-    unknown = [name for name in names if not name.startswith(" ") or name.strip() not in KEYPOINT_NAMES]
-    if unknown:  # without its leading space a name would be read as the end of the name before it
-        return f"{unknown[0].strip()!r} is not a keypoint's name"
-    names = [name.strip() for name in names]
-    twice = [name for name in names if names.count(name) > 1]
-    return f"{twice[0]} is named twice" if twice else None
-
-
-def parsing_problem(ids: Sequence[int], parts: Parts, task: Task) -> str | None:
-    """Why the codes of an answer are not a parsing map, or None."""
-    known = task.settings.vq_n_embed
-    codes = [ids[k] - task.vocabulary.code_ids.start for k in parts.parsing]
-    if len(codes) != NUM_CODES:
-        return f"needs {NUM_CODES} codes, got {len(codes)}"
-    unknown = [code for code in codes if code >= known]
-    return f"code {unknown[0]} is not one of the tokenizer's {known}" if unknown else None
-
-
-def read(task: Task, generated: Generated, prediction: Prediction, *, context: Context) -> Answer:
-    """The answer in image px. prediction: what the task has read of the generated ids, on the canvas."""
     ids = generated.ids.tolist()
-    parts, (size_wh, placed, _) = split(ids, task.text), context
-    ratios = {"w_resize_ratios": placed.w_resize_ratio, "h_resize_ratios": placed.h_resize_ratio}
+    parts = split(ids, task.text)
     problems, notes = [], []
     box = points = label_map = caption = None
     if prediction.caption is None:
-        box, problem = _box(task.box_in_image(prediction, ratios) if parts.box else None, size_wh)
+        box, problem = read_box(task.box_in_image(prediction, ratios) if parts.box else None, size_wh)
         problems += [f"box: {problem}"] if problem else []
     elif parts.caption and not parts.other and prediction.valid:
         caption = prediction.caption
@@ -124,14 +57,24 @@ def read(task: Task, generated: Generated, prediction: Prediction, *, context: C
         problems += [f"parsing map: {problem}"] if problem else []
         if prediction.label_map is not None and not problem:
             in_picture = paste_label_map(prediction.label_map, box.tolist(), size_wh)
-            label_map = in_picture.numpy().astype(np.uint8)
+            label_map = in_picture.astype(np.uint8)
         elif not problem:
             notes.append("parsing map: no tokenizer is loaded, so its codes stay symbols")
     stray = parts.other + (parts.keypoints if prediction.keypoints is None else [])
     if stray and box is not None:
         problems.append(f"{len(stray)} symbols belong to no part, first {task.vocabulary[ids[stray[0]]]}")
-    found = {"box": box, "keypoints": points, "parsing": label_map, "caption": caption}
-    scored = {name: getattr(parts, name) for name, value in found.items() if value is not None}
+    found = Reader(task, generated, parts)
+    sure = None if box is None else found.box()
+    bin_px = task.in_image(np.full(2, task.canvas_size / (task.vocabulary.num_bins - 1)), ratios)
+    named = None if box is None or points is None else found.keypoints(box, (float(bin_px[0]), float(bin_px[1])))
+    if named is not None and points is not None:
+        named = {name: own for name, own in named.items() if points[name] is not None}
+    confidence = Confidence(
+        box=sure,
+        keypoints=_of_person(named, sure),
+        parts=None if label_map is None else _of_person(_shown(found.parts(prediction.part_overlaps), label_map), sure),
+        caption=None if caption is None else found.caption(),
+    )
     return Answer(
         size_wh,
         valid=not problems,
@@ -141,12 +84,12 @@ def read(task: Task, generated: Generated, prediction: Prediction, *, context: C
         keypoints=points,
         label_map=label_map,
         caption=caption,
-        scores=Scores(**{name: _score(generated.log_probs, positions) for name, positions in scored.items()}),
+        confidence=confidence,
         notes=(*problems, *notes),
     )
 
 
-def _box(box_xyxy: np.ndarray | None, size_wh: tuple[int, int]) -> tuple[np.ndarray | None, str | None]:
+def read_box(box_xyxy: np.ndarray | None, size_wh: tuple[int, int]) -> tuple[np.ndarray | None, str | None]:
     """The box inside the picture, or why there is none. Where corners share a bin, the box is one pixel."""
     if box_xyxy is None:
         return None, "the answer does not begin with four bins"
@@ -155,30 +98,12 @@ def _box(box_xyxy: np.ndarray | None, size_wh: tuple[int, int]) -> tuple[np.ndar
     return clip_box(box_xyxy, size_wh), None
 
 
-def _score(log_probs: Tensor | None, positions: list[int]) -> float | None:
-    """Geometric mean of the probabilities at these positions; None where there are none."""
-    if log_probs is None or not positions:
-        return None
-    score = float(log_probs[positions].double().mean().exp())
-    return score if np.isfinite(score) else 0.0
+def _of_person(found: dict[str, float] | None, box: float | None) -> dict[str, float] | None:
+    """Times the box's: points and parts of another person are not right."""
+    return None if found is None or box is None else {name: own * box for name, own in found.items()}
 
 
-def merge(first: Answer, second: Answer) -> Answer:
-    """Two answers about one person: what the first lacks comes from the second."""
-    notes = first.notes + second.notes
-    if first.box_xyxy is not None and second.box_xyxy is not None:
-        overlap = float(iou(first.box_xyxy[None], second.box_xyxy[None])[0])
-        if overlap < SAME_PERSON:
-            notes += (f"the answers may be about two people: their boxes have IoU {overlap:.2f}",)
-    names = ("box_xyxy", "keypoints", "label_map", "caption")
-    values = {name: getattr(second, name) for name in names if getattr(first, name) is None}
-    scores = {name: value for name, value in vars(first.scores).items() if value is not None}
-    return replace(
-        first,
-        **values,
-        scores=replace(second.scores, **scores),
-        valid=first.valid and second.valid,
-        symbols=first.symbols + second.symbols,
-        text=f"{first.text} {second.text}",
-        notes=notes,
-    )
+def _shown(found: dict[str, float] | None, label_map: np.ndarray) -> dict[str, float] | None:
+    """Without the classes that a small box leaves no pixel of."""
+    labels = set(np.unique(label_map).tolist())
+    return None if found is None else {name: own for name, own in found.items() if CLASS_NAMES.index(name) in labels}

@@ -36,6 +36,14 @@ class ParallelAnswers(NamedTuple):
 
     ids: Tensor  # int64 [B, 4 + 48]
     log_probs: Tensor  # float32 [B, 4 + 48]: bins among all bins, codes among all codes
+    box: Tensor  # float32 [B, 4, bins], log-probabilities of all bins
+    codes: Tensor  # float32 [B, 48, codes], log-probabilities of all codes
+
+
+class _Step(NamedTuple):
+    ids: Tensor  # int64 [B, n]
+    log_probs: Tensor  # float32 [B, n]
+    distributions: Tensor  # float32 [B, n, symbols]
 
 
 @torch.inference_mode()
@@ -57,14 +65,17 @@ def decode_parallel(network: Network, sample: dict[str, Any], symbols: QuerySymb
     tail = torch.tensor([symbols.begin, *symbols.queries, symbols.end], device=device).expand(count, -1)
     features = decoder.extend(torch.cat([last, tail], dim=1), state)
     queries = features[:, 2 : 2 + len(symbols.queries)]  # after the box's last bin and `begin`
-    found.append(_best(network, queries, symbols.codes))
-    return ParallelAnswers(*(torch.cat(parts, dim=1) for parts in zip(*found, strict=True)))
+    codes = _best(network, queries, symbols.codes)
+    ids, log_probs = (torch.cat([getattr(step, name) for step in (*found, codes)], dim=1) for name in _Step._fields[:2])
+    return ParallelAnswers(
+        ids, log_probs, torch.cat([step.distributions for step in found], dim=1), codes.distributions
+    )
 
 
-def _best(network: Network, features: Tensor, ids: range) -> ParallelAnswers:
+def _best(network: Network, features: Tensor, ids: range) -> _Step:
     """The most probable of `ids` at each position."""
     weight = network.decoder.output_projection.weight[ids.start : ids.stop]
     logits = network.decoder.project(features, weight)  # [B, n, len(ids)]
     best = logits.argmax(-1)
-    log_probs = logits.float().log_softmax(-1).gather(-1, best[..., None])[..., 0]
-    return ParallelAnswers(best + ids.start, log_probs)
+    distributions = logits.float().log_softmax(-1)
+    return _Step(best + ids.start, distributions.gather(-1, best[..., None])[..., 0], distributions)

@@ -6,13 +6,15 @@ from dataclasses import replace
 import numpy as np
 
 from refhcm.apps.cli import main as cli
-from refhcm.inference.answers import Answer, Keypoints, Scores
+from refhcm.inference.answers import Answer, Confidence, Keypoints
 from refhcm.utils.errors import UserError
 from refhcm.utils.parsing import CLASS_NAMES
 
 
 class Model:
     """Answers with a box that is the picture, and all that is asked for. It refuses what has the word "bad" in it."""
+
+    learned, notes = ("grec", "rkpt_by_box"), ()
 
     def __init__(self, batch_size=4, tokenizer="a tokenizer"):
         self.batch_size, self.tokenizer, self.calls = batch_size, tokenizer, []
@@ -21,6 +23,16 @@ class Model:
         self.note("refer", images, texts)
         answers = [self.person(image, keypoints=keypoints, parsing=parsing) for image in images]
         return [replace(answer, caption=f"at {answer.box_xyxy.tolist()}" if caption else None) for answer in answers]
+
+    def find(self, images, texts, *, keypoints, parsing, caption, min_confidence):
+        """As many people as the text says, from left to right; the k-th has a confidence of .9, .8, ..."""
+        self.note("find", images, texts)
+        found = []
+        for image, text in zip(images, texts, strict=True):
+            people = [self.person(image, keypoints=keypoints, parsing=parsing) for _ in range(int(text.split()[0]))]
+            people = [replace(one, confidence=Confidence(box=0.9 - k / 10)) for k, one in enumerate(people)]
+            found.append([one for one in people if one.confidence.box >= min_confidence])
+        return found
 
     def instruct(self, images, texts):
         self.note("instruct", images, texts)
@@ -55,7 +67,7 @@ class Model:
             Keypoints(points, points.any(axis=1)) if keypoints else None,
             label_map if parsing else None,
             None,
-            Scores(box=0.5),
+            Confidence(box=0.5),
         )
 
 

@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
+from scipy.ndimage import gaussian_filter, maximum_filter, minimum_filter
 
 from .boxes import clip_box
 from .keypoints import KEYPOINT_NAMES, NUM_KEYPOINTS, SKELETON, visible_keypoints
-from .parsing import CLASS_NAMES, PALETTE, colour_label_map, paste_label_map
+from .parsing import CLASS_NAMES, paste_label_map
 
 with warnings.catch_warnings(action="ignore", category=UserWarning):  # its import warns that OpenCV is missing
     import supervision as sv
@@ -28,6 +28,20 @@ INK: Colour = (33, 37, 41)
 GREY: Colour = (120, 126, 134)
 PAPER: Colour = (255, 255, 255)
 SIDES: dict[str, Colour] = {"left": (255, 146, 43), "right": (34, 139, 230), "middle": (151, 117, 250)}
+# Boxes and numbers of several people, in turn; the number in white has a contrast of 4.5 on each.
+PEOPLE: tuple[Colour, ...] = (
+    PREDICTION, (11, 110, 180), (14, 122, 61), (125, 60, 190), (180, 82, 0), (0, 116, 128),
+)  # fmt: skip
+
+# Parts as they are drawn. Files keep CIHP's colours (`parsing.PALETTE`), in which faces are blue and dresses black.
+PART_COLOURS: dict[str, Colour] = {
+    "hat": (142, 68, 173), "hair": (133, 77, 14), "glove": (0, 137, 123), "sunglasses": (69, 90, 100),
+    "upper-clothes": (233, 75, 60), "dress": (216, 67, 142), "coat": (72, 84, 190), "socks": (158, 157, 36),
+    "pants": (30, 136, 145), "torso-skin": (240, 178, 122), "scarf": (199, 55, 100), "skirt": (67, 160, 71),
+    "face": (255, 190, 152), "left-arm": (251, 140, 0), "right-arm": (41, 155, 235), "left-leg": (255, 179, 0),
+    "right-leg": (92, 197, 240), "left-shoe": (191, 87, 0), "right-shoe": (13, 92, 160),
+}  # fmt: skip
+FILL, OUTLINE = 0.32, 0.95  # opacity of a part, and of its outline
 
 FINE_PX = 3000  # longest side at the larger scale
 FINEST = 4
@@ -91,16 +105,35 @@ def draw_keypoints(image: Image.Image, keypoints: ArrayLike) -> Image.Image:
 
 
 def draw_label_map(
-    image: Image.Image, label_map: Tensor | np.ndarray, box_xyxy: ArrayLike | None = None, *, alpha: float = 0.65
+    image: Image.Image, label_map: ArrayLike, box_xyxy: ArrayLike | None = None, *, alpha: float = FILL
 ) -> Image.Image:
-    """Draws a person's label map [h, w] in the palette's colours, with opacity `alpha`, but not its background.
+    """Outlines each part of a person's label map [h, w], and fills it with opacity `alpha`; not its background.
 
     The map is resized to the box [4], or to the whole picture.
     """
     box = (0, 0, *image.size) if box_xyxy is None else box_xyxy
-    labels = paste_label_map(label_map, np.asarray(box).tolist(), image.size).numpy()
-    colours = Image.blend(image.convert("RGB"), Image.fromarray(colour_label_map(labels)), alpha)
-    return Image.composite(colours, image.convert("RGB"), Image.fromarray(labels > 0))
+    labels = _rounded(paste_label_map(label_map, np.asarray(box).tolist(), image.size), min(image.size) // 200)
+    around = 2 * max(1, round(_line_width(image) / 2)) + 1
+    outline = maximum_filter(labels, around, mode="nearest") != minimum_filter(labels, around, mode="nearest")
+    cover = np.where(labels > 0, np.where(outline, OUTLINE, alpha), 0)
+    colours = np.array([INK, *(PART_COLOURS[name] for name in CLASS_NAMES[1:])], np.uint8)[labels]
+    return Image.composite(
+        Image.fromarray(colours), image.convert("RGB"), Image.fromarray((255 * cover).round().astype(np.uint8))
+    )
+
+
+def draw_number(image: Image.Image, number: int, box_xyxy: ArrayLike, *, colour: Colour) -> Image.Image:
+    """Draws a person's number in white on a badge at the first corner of the box [4], wholly inside the picture."""
+    size = max(FONT_SIZE, round(min(image.size) / 24))
+    font, image = ImageFont.load_default(size), image.convert("RGB").copy()
+    height = round(1.3 * size)
+    width = max(height, round(font.getlength(str(number)) + 0.7 * size))
+    x, y = np.asarray(box_xyxy, float)[:2]
+    left, top = max(0, min(round(x), image.width - width)), max(0, min(round(y), image.height - height))
+    draw = ImageDraw.Draw(image)
+    draw.rounded_rectangle((left, top, left + width, top + height), radius=height // 4, fill=colour)
+    draw.text((left + width / 2, top + height / 2), str(number), fill=PAPER, font=font, anchor="mm")
+    return image
 
 
 def draw_person(
@@ -108,7 +141,7 @@ def draw_person(
     *,
     box_xyxy: np.ndarray | None = None,
     keypoints: np.ndarray | None = None,
-    label_map: Tensor | np.ndarray | None = None,
+    label_map: ArrayLike | None = None,
     scale: float = 1.0,
     colour: Colour = PREDICTION,
 ) -> Image.Image:
@@ -126,10 +159,10 @@ def draw_person(
 # Sheets
 
 
-def part_colours(label_maps: Iterable[Tensor]) -> dict[str, Colour]:
+def part_colours(label_maps: Iterable[ArrayLike]) -> dict[str, Colour]:
     """Names and colours of the classes in label maps, without the background, for a legend."""
-    found = sorted({label for label_map in label_maps for label in label_map.unique().tolist()} - {0})
-    return {CLASS_NAMES[label]: PALETTE[label] for label in found}
+    found = sorted({label for label_map in label_maps for label in np.unique(np.asarray(label_map)).tolist()} - {0})
+    return {CLASS_NAMES[label]: PART_COLOURS[CLASS_NAMES[label]] for label in found}
 
 
 def legend(colours: Mapping[str, Colour], *, width: int) -> Image.Image:
@@ -215,6 +248,17 @@ def wrap(text: str, width: int, *, max_rows: int) -> list[str]:
 
 
 # Ink
+
+
+def _rounded(labels: np.ndarray, px: int) -> np.ndarray:
+    """Labels [H, W] without corners finer than `px`: a map is coarser than a picture, and its steps would show."""
+    if px < 1:
+        return labels
+    rounded, most = np.zeros_like(labels), np.zeros(labels.shape, np.float32)
+    for label in np.unique(labels):
+        share = gaussian_filter((labels == label).astype(np.float32), 1.5 * px)
+        rounded, most = np.where(share > most, label, rounded), np.maximum(share, most)
+    return rounded
 
 
 def _inked(

@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> None:
     own = [(f"{k}_{Path(path).stem}", open_picture(path)) for k, path in enumerate(args.image, start=1)]
     questions = [(*picture, text) for picture, text in zip(own, args.text, strict=True)]
     check_writable(args.out)
-    model = load_model(args)
+    model = load_model(args, drawn=not own)
     tiles = []
     for name, image, text in tqdm(questions or [*drawn_pictures(args.seed, args.pictures)], desc="demo"):
         if not own:

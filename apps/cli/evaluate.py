@@ -11,17 +11,20 @@ import json
 import logging
 from pathlib import Path
 
+from ...inference.calibration import calibration_of
+from ...inference.judging import Judge, figures
 from ...models.generation import GenerationSettings
 from ...models.refhcm.loading import load_network
 from ...tasks import TASKS
 from ...tasks.evaluation import evaluate, write_json
 from ...tasks.settings import TaskSettings, settings_of
 from ...utils.checkpoints import read_checkpoint
-from ...utils.devices import pick_device, pick_dtype, start_ranks
+from ...utils.devices import gather, pick_device, pick_dtype, start_ranks
 from ...utils.errors import DataError
 from ...utils.files import check_output
 from ...utils.flags import add_flags, from_namespace, positive, whole
 from ...utils.memory import keep_freed_memory
+from .reliability import draw_reliability
 
 logger = logging.getLogger("refhcm.evaluate")
 
@@ -34,6 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gen-subset", metavar="NAME", help="NAME of the result file (default: the table's)")
     parser.add_argument("--results-path", help="folder to write the result file to (default: results/TASK)")
     parser.add_argument("--metrics-path", help="JSON file to write the metrics to, besides printing them")
+    parser.add_argument(
+        "--reliability",
+        type=Path,
+        metavar="PNG",
+        help="draw right answers by confidence; adds ece and auroc",
+    )
     parser.add_argument("--batch-size", type=positive, default=32, help="rows answered together (default: 32)")
     parser.add_argument("--num-workers", type=whole, default=0, help="processes that read rows (default: 0, no others)")
     parser.add_argument("--fp16", action="store_true", help="answer in float16")
@@ -48,7 +57,7 @@ def run(args: argparse.Namespace) -> None:
     """Prints the metrics and writes the answers, on the first rank."""
     subset = args.gen_subset or Path(args.data).stem
     results = Path(args.results_path or Path("results") / args.task) / f"{subset}_predict.json"
-    for file in (results, Path(args.metrics_path or results)):
+    for file in (results, Path(args.metrics_path or results), args.reliability or results):
         check_output(file)
     device = pick_device(cpu=args.cpu)
     dtype = pick_dtype(fp16=args.fp16, bf16=args.bf16)
@@ -62,6 +71,10 @@ def run(args: argparse.Namespace) -> None:
         keep_freed_memory()
     dataset = task.open(args.data, training=False)
     settings = from_namespace(GenerationSettings, args, default=task.generation_settings())
+    judge = None
+    if args.reliability:
+        calibration = None if args.ema_eval else calibration_of(Path(args.path))
+        judge = Judge(task, dataset, calibration=calibration)
     metrics, records = evaluate(
         task,
         network,
@@ -71,12 +84,17 @@ def run(args: argparse.Namespace) -> None:
         num_workers=args.num_workers,
         rank=rank,
         world=world,
+        observe=judge,
     )
+    judged = [] if judge is None else gather(judge.found)
+    metrics |= {} if judge is None else figures(judged)
     if not records:
         raise DataError(f"{args.data}: no row can be used (--skip-bad-rows): there is nothing to score")
     if rank == 0:
         print(json.dumps(metrics), flush=True)  # first: a disk that is full now must not lose them
         write_json(records, results)
+        if args.reliability:
+            draw_reliability(judged, args.reliability)
         logger.info("%d answers written to %s", len(records), results)
         if args.metrics_path:
             write_json(metrics, args.metrics_path)

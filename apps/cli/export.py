@@ -4,7 +4,8 @@
     refhcm export runs/vqgan/model.ckpt checkpoints/mine/vqgan/model.ckpt
     refhcm export runs/one/checkpoint_last.pt runs/two/checkpoint_last.pt checkpoints/mine/model.pt
 
-Optimiser state, meters and paths of the training machine are left out. The file loads wherever the large one does.
+Optimiser state, meters and paths of the training machine are left out. The file loads wherever the large one does. A
+calibration beside the checkpoint (refhcm calibrate) is copied.
 Copy the tokenizer's model.yaml by hand. If you name several checkpoints, the mean of their weights is written: models
 trained from the same start often answer better as a mean than each alone (arXiv 2203.05482).
 """
@@ -17,6 +18,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ...inference.calibration import calibration_of, calibration_path, write_calibration
+from ...inference.learned import FURTHER, in_order, learned_by
 from ...models.refhcm.config import NetworkConfig
 from ...models.refhcm.loading import COMPUTED, EMBEDDINGS
 from ...models.vqgan.tokenizer import read_lightning_checkpoint
@@ -33,12 +36,17 @@ ALIKE = {"num_bins", "code_dict_size", "patch_image_size", "max_image_size", "im
 
 
 def export(
-    checkpoints: Sequence[Checkpoint], out: str | Path, *, ema: bool = False, dtype: torch.dtype = torch.float16
+    checkpoints: Sequence[Checkpoint],
+    out: str | Path,
+    *,
+    ema: bool = False,
+    dtype: torch.dtype = torch.float16,
+    learned: Sequence[str] = (),
 ) -> int:
     """Writes the small checkpoint atomically, with the mean weights of `checkpoints`. Returns its size in bytes.
 
-    ema: takes the averaged weights of each. Raises UserError if a setting, a name or a shape of the networks differs,
-    or if a weight is too large for `dtype`.
+    ema: takes the averaged weights of each. learned: tasks of `FURTHER` that the flags of `checkpoints` do not name.
+    Raises UserError if a setting, a name or a shape of the networks differs, or if a weight is too large for `dtype`.
     """
     first, *others = checkpoints
     flags = {name: value for name, value in first.flags().items() if name in KEPT | {"arch", "task"}}
@@ -52,6 +60,7 @@ def export(
     shared = [name for name in EMBEDDINGS if name in small]
     for name in shared:
         small[name] = small[shared[0]]
+    flags["learned"] = list(in_order([*learned, *learned_by(first)]))
     own = {name: first.rest[name] for name in ("vocabulary",) if name in first.rest}
     return save_file({"args": None, "cfg": {"model": argparse.Namespace(**flags)}, "model": small} | own, Path(out))
 
@@ -103,6 +112,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="number format (default: float16)",
     )
 
+    parser.add_argument(
+        "--learned",
+        nargs="*",
+        choices=FURTHER,
+        default=[],
+        help="what the model has learned besides; `grec` is known from its training, keypoints by box are not",
+    )
+
 
 def run(args: argparse.Namespace) -> None:
     """Writes the file and prints its size."""
@@ -115,5 +132,15 @@ def run(args: argparse.Namespace) -> None:
     if paths[0].endswith(".ckpt"):
         size = export_tokenizer(paths, args.out, dtype=dtype)
     else:
-        size = export([read_checkpoint(path, mmap=True) for path in paths], args.out, ema=args.ema, dtype=dtype)
+        found = [read_checkpoint(path, mmap=True) for path in paths]
+        size = export(found, args.out, ema=args.ema, dtype=dtype, learned=args.learned)
+        if len(paths) == 1 and not args.ema:  # of a mean or of averaged weights nothing is known
+            _copy_calibration(Path(paths[0]), args.out)
     print(f"{args.out}: {size / 1e6:.1f} MB")
+
+
+def _copy_calibration(checkpoint: Path, out: Path) -> None:
+    """The calibration beside the checkpoint, if it belongs to it, beside the small one. Raises UserError."""
+    if (calibration := calibration_of(checkpoint)) is not None:
+        write_calibration(calibration, out)
+        print(f"{calibration_path(out)}: calibration of {checkpoint}")

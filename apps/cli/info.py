@@ -20,6 +20,7 @@ import numpy as np
 from torch import Tensor
 
 from ...data.vocabulary import Vocabulary
+from ...inference.learned import learned_by
 from ...models.refhcm.config import NetworkConfig
 from ...models.refhcm.loading import check_symbols, fit_weights, network_without_values, vocabulary_rows
 from ...models.vqgan.tokenizer import load_tokenizer, read_lightning_checkpoint
@@ -106,7 +107,11 @@ def _network(path: Path, content: Mapping[str, Any], bpe_dir: Path | None) -> It
     }
     checkpoint, where = read_checkpoint(path, mmap=True), str(path)
     flags = checkpoint.flags()
-    yield {"arch": _plain(flags.get("arch", flags.get("_name"))), "task": _plain(flags.get("task"))}
+    yield {
+        "arch": _plain(flags.get("arch", flags.get("_name"))),
+        "task": _plain(flags.get("task")),
+        "learned": list(learned_by(checkpoint)),
+    }
     rows = vocabulary_rows(checkpoint.weights, where)
     yield {"vocabulary_rows": rows}
     settings = settings_of(checkpoint, argparse.Namespace())

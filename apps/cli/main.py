@@ -23,12 +23,14 @@ GROUPS = {
         "info": (".info", "say what a weights file is and whether it can be used"),
         "view": (".view", "draw the rows of a table, with a model's answers beside them"),
         "evaluate": (".evaluate", "answer every row of a table and score the answers"),
-        "score-coco": (".score_coco", "score keypoints on a COCO-style annotation file"),
+        "score": (".score", "score any model's answers to a table, with intervals"),
+        "calibrate": (".calibrate", "make probabilities of a model's confidences, by a table with labels"),
         "bench": ("...benchmarks.command", "time every path and compare it with this machine's limits"),
     },
     "get data": {
         "download": (".download.command", "download the published vocabulary, weights and data"),
         "vocabulary": (".vocabulary", "make a small vocabulary from any text"),
+        "data": (".data.command", "make tables from data sets or your own data, and check them"),
         "world": (".world", "draw people, with exact labels for every task"),
     },
     "train": {

@@ -29,9 +29,13 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_model(args: argparse.Namespace, *, batch_size: int | None = None) -> "Predictor":
-    """The model that the flags choose. Raises UserError naming the file or flag at fault."""
-    from ...inference.loading import load  # imports torch, which --help does not need
+def load_model(args: argparse.Namespace, *, batch_size: int | None = None, drawn: bool = False) -> "Predictor":
+    """The model that the flags choose. Raises UserError naming the file or flag at fault.
 
+    drawn: asked about drawn people alone, so that the small model need not say that it knows nothing else.
+    """
+    from ...inference.loading import SHIPPED, load  # imports torch, which --help does not need
+
+    checkpoint = SHIPPED if drawn and args.checkpoint is None else args.checkpoint
     given = {name: getattr(args, name) for name in ("tokenizer", "bpe_dir", "device", "dtype")}
-    return load(args.checkpoint, **given, batch_size=batch_size)
+    return load(checkpoint, **given, batch_size=batch_size)

@@ -10,13 +10,12 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from tokenizers import Tokenizer, models
-from torch import Tensor
 
 from ...data.dataset import BadRowCounter
 from ...data.text import TextEncoder
@@ -47,6 +46,7 @@ from ...utils.drawing import (
 from ...utils.errors import DataError, UserError
 from ...utils.files import atomic_write
 from ...utils.flags import from_namespace, positive
+from ...utils.generalized import Matched, match
 from ...utils.keypoints import NUM_KEYPOINTS, oks
 from ...utils.parsing import confusion_matrix, paste_label_map, segmentation_scores, without_ignored
 
@@ -61,8 +61,9 @@ class Shown:
     """What is drawn of a person: the label, or an answer. Image px; None for what the task does not have."""
 
     box_xyxy: np.ndarray | None = None  # float32 [4]
+    boxes_xyxy: np.ndarray | None = None  # float32 [N, 4], of everyone whom the expression fits
     keypoints: np.ndarray | None = None  # float32 [34]
-    label_map: Tensor | None = None  # int64 [h, w], of the whole picture; 255 where a label is ignored
+    label_map: np.ndarray | None = None  # integers [h, w], of the whole picture; 255 where a label is ignored
     caption: str | None = None
 
 
@@ -81,20 +82,22 @@ def reading_task(name: str, settings: TaskSettings) -> Task:
     return TASKS[name](TextEncoder(Vocabulary.from_pieces(["0"]), words), settings)
 
 
-def read_rows(task: Task, path: str | Path, *, rows: slice, results: str | Path | None = None) -> list[Row]:
+def read_rows(
+    task: Task, path: str | Path, *, rows: slice | Sequence[int], results: str | Path | None = None
+) -> list[Row]:
     """The chosen rows of a table and the answers to them. DataError if there are none, or if the answers do not fit."""
     file = TsvFile(path, task.settings.selected_cols or task.default_cols, names=task.columns)
-    chosen = range(len(file))[rows]
+    chosen = range(len(file))[rows] if isinstance(rows, slice) else [k for k in rows if k < len(file)]
     if not chosen:
-        raise DataError(f"{path}: has {len(file)} rows, none of them in --rows {rows.start or 0}:{rows.stop or ''}")
+        asked = f"{rows.start or 0}:{rows.stop or ''}" if isinstance(rows, slice) else ",".join(map(str, rows))
+        raise DataError(f"{path}: has {len(file)} rows, none of them in --rows {asked}")
     records = None if results is None else read_results(results, len(file), data=path)
     found, counter = [], BadRowCounter(0)
     for k in chosen:
         row = file[k]
         annotation = task.annotation(row | {"codes": row.get("codes") or NO_CODES}, file.where(k))
         counter.check({"remarks": [(annotation.where, remark) for remark in annotation.remarks]})
-        label_map = None if annotation.label_map is None else torch.from_numpy(annotation.label_map).long()
-        truth = Shown(annotation.box_xyxy, annotation.keypoints, label_map)
+        truth = Shown(annotation.box_xyxy, annotation.boxes_xyxy, annotation.keypoints, annotation.label_map)
         prediction = None if records is None else answer(task, annotation, records[k], where=f"{results}: record {k}")
         found.append(Row(annotation, truth, prediction))
     return found
@@ -105,6 +108,8 @@ def answer(task: Task, annotation: Annotation, record: Mapping[str, Any], *, whe
     check_row(record, annotation.id, where=where, row=annotation.where)
     if "caption" in record:
         return Shown(caption=str(record["caption"]))
+    if annotation.boxes_xyxy is not None:
+        return Shown(boxes_xyxy=read_boxes(record, where=where))
     box = read_numbers(record, "bbox" if "bbox" in record else "box", count=4, where=where)
     keypoints = label_map = None
     if annotation.keypoints is not None:
@@ -113,12 +118,24 @@ def answer(task: Task, annotation: Annotation, record: Mapping[str, Any], *, whe
         codes = read_numbers(record, "image_code", count=NUM_CODES, where=where)
         decoded = task.tokenizer.decode(torch.from_numpy(codes).long()[None])[0]
         label_map = paste_label_map(decoded, box.tolist(), given(annotation.image).size)
-    return Shown(box, keypoints, label_map)
+    return Shown(box, keypoints=keypoints, label_map=label_map)
+
+
+def read_boxes(record: Mapping[str, Any], *, where: str) -> np.ndarray:
+    """The boxes of a record, float32 [N, 4]. DataError naming `where`."""
+    boxes = record.get("boxes")
+    if not isinstance(boxes, list):
+        raise DataError(f"{where}: boxes: needs a list of boxes, got {str(boxes)[:60]}")
+    rows = [read_numbers({"boxes": box}, "boxes", count=4, where=where) for box in boxes]
+    return np.array(rows, np.float32).reshape(-1, 4)
 
 
 def scores(row: Row) -> dict[str, float]:
-    """How good the answer is: IoU, and OKS or this picture's mIoU; nothing for a caption."""
+    """How good the answer is: IoU, and OKS or this picture's mIoU; F1 of several boxes; nothing for a caption."""
     truth, prediction = row.truth, row.prediction
+    if prediction is not None and prediction.boxes_xyxy is not None:
+        boxes, labels = prediction.boxes_xyxy, given(truth.boxes_xyxy)
+        return {"F1": Matched(match(boxes, labels), len(boxes), len(labels), rejected=not len(boxes)).f1(0.5)}
     if prediction is None or prediction.box_xyxy is None:
         return {}
     box = given(truth.box_xyxy)[None]
@@ -128,7 +145,7 @@ def scores(row: Row) -> dict[str, float]:
         found["OKS"] = float(oks(answered, label, box)[0])
     if prediction.label_map is not None:
         confusion = confusion_matrix(prediction.label_map, label=given(truth.label_map))
-        found["mIoU"] = cast(float, segmentation_scores(confusion)["miou"])
+        found["mIoU"] = float(segmentation_scores(confusion)["miou"])
     return found
 
 
@@ -150,7 +167,10 @@ def tile(row: Row) -> Image.Image:
 def _draw(image: Image.Image, shown: Shown, *, scale: float, colour: Colour) -> Image.Image:
     box, keypoints = shown.box_xyxy, shown.keypoints
     label_map = None if shown.label_map is None else without_ignored(shown.label_map)
-    return draw_person(image, box_xyxy=box, keypoints=keypoints, label_map=label_map, scale=scale, colour=colour)
+    image = draw_person(image, box_xyxy=box, keypoints=keypoints, label_map=label_map, scale=scale, colour=colour)
+    for one in () if shown.boxes_xyxy is None else shown.boxes_xyxy:
+        image = draw_person(image, box_xyxy=one, scale=scale, colour=colour)
+    return image
 
 
 def _lines(row: Row) -> list[Line]:
@@ -173,10 +193,14 @@ def sheet(rows: Sequence[Row], columns: int) -> Image.Image:
     return contact_sheet([tile(row) for row in rows], columns, colours=colours)
 
 
-def _slice(text: str) -> slice:
+def _rows(text: str) -> slice | list[int]:
+    numbers = text.split(",")
+    if all(part.isdecimal() for part in numbers):
+        return list(map(int, numbers))
     start, colon, stop = text.partition(":")
     if not colon or not all(part.isdecimal() or not part for part in (start, stop)):
-        raise argparse.ArgumentTypeError(f"needs FIRST:END, rows counted from 0, such as 0:24, got {text!r}")
+        expected = "FIRST:END or numbers, rows counted from 0, such as 0:24 or 3,17"
+        raise argparse.ArgumentTypeError(f"needs {expected}, got {text!r}")
     return slice(int(start or 0), int(stop) if stop else None)
 
 
@@ -186,9 +210,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", required=True, choices=sorted(TASKS), help="task that the rows belong to")
     parser.add_argument("--out", type=Path, required=True, help="picture to write, .png or .jpg")
     parser.add_argument("--results", type=Path, help="result file of `refhcm evaluate` for this table")
-    parser.add_argument(
-        "--rows", type=_slice, default="0:24", metavar="FIRST:END", help="rows to draw, counted from 0 (default: 0:24)"
-    )
+    rows = "rows to draw, counted from 0: FIRST:END, or numbers such as 3,17 (default: 0:24)"
+    parser.add_argument("--rows", type=_rows, default="0:24", metavar="ROWS", help=rows)
     parser.add_argument("--columns", type=positive, default=4, help="number of pictures side by side (default: 4)")
     task = parser.add_argument_group("task", argument_default=argparse.SUPPRESS)
     task.add_argument("--selected-cols", help="columns of the table in the task's order, such as 0,4,2,3")

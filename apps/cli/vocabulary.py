@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tokenizers import ByteLevelBPETokenizer
 
-from ...data.text import clean_caption, pre_caption
+from ...data.cleaning import clean_caption, pre_caption
 from ...data.tsv import TsvFile
 from ...tasks import TASKS
 from ...utils.captions import REFERENCE_SEPARATOR

@@ -1,4 +1,5 @@
-"""Draws people with exact truth for every task and writes them as tables (docs/drawn_people.md)."""
+"""Draws people with exact truth for every task and writes them as tables: rkpt (read for REC, too), rhrc, rpar, and
+grec, whose expressions fit nobody, one person or several (docs/drawn_people.md)."""
 
 import argparse
 import os

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ...utils.checkpoints import check_finite, kinds_of, load_file, named_weights
 from ...utils.errors import CheckpointError, DataError, shown
 from ...utils.meta import without_values
+from ...utils.parsing import soft_overlaps
 from .config import GRID_HW, NUM_CODES, VQConfig, read_config
 from .layers import Decoder, Encoder, nearest_codes
 
@@ -107,6 +108,12 @@ class VQTokenizer(nn.Module):
     def decode(self, codes: Tensor) -> Tensor:
         """Codes [B, 48], clamped to 0..n_embed-1 -> label maps, int64 [B, *input_size_hw]."""
         return self.decode_logits(codes).argmax(dim=1)
+
+    @torch.no_grad()
+    def draw(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """`decode`, and how sure each class is: `soft_overlaps`, float32 [B, n_labels]."""
+        logits = self.decode_logits(codes)
+        return logits.argmax(dim=1), torch.stack([soft_overlaps(one) for one in logits])
 
     def decode_logits(self, codes: Tensor) -> Tensor:
         """As `decode`, but class logits [B, n_labels, *input_size_hw], with gradients for the decoder."""

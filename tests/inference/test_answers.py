@@ -1,6 +1,7 @@
 """Reading what a model wrote: each part comes from the right symbols, and unreadable parts are left out."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,16 +9,16 @@ import torch
 from pycocotools import mask as coco
 from written import BOX, CODES, SETTINGS, Painter, written
 
-from refhcm.data.canvas import Placed
-from refhcm.inference.answers import Answer, Keypoints, Scores
+from refhcm.inference.answers import Answer, Confidence, Keypoints
 from refhcm.inference.instruction import Instruction
-from refhcm.inference.reading import Context, merge, read, split
-from refhcm.models.refhcm.encoder import ImageFeatures
+from refhcm.inference.joining import join, merge
+from refhcm.inference.parts import split
+from refhcm.inference.reading import read
+from refhcm.models.generated import Generated
 from refhcm.tasks import TASKS
-from refhcm.tasks.base import Generated
 
 # a bin is 1 px of x and 2 px of y
-CONTEXT = Context((999, 1998), Placed(torch.zeros(3, 1, 1), 1.0, 0.5), ImageFeatures(torch.zeros(1, 1, 8), (1, 1)))
+CONTEXT = {"size_wh": (999, 1998), "ratios": {"w_resize_ratios": 1.0, "h_resize_ratios": 0.5}}
 
 
 @pytest.fixture(scope="module")
@@ -28,15 +29,14 @@ def task(text):
 def answer_of(task, answer, **options):
     generated = written(task, answer, **options)
     (prediction,) = task.parse_batch([generated], torch.device("cpu"))
-    return read(task, generated, prediction, context=CONTEXT)
+    return read(task, generated, prediction, **CONTEXT)
 
 
 def test_a_box(task):
-    answer = answer_of(task, BOX, log_probs=[-1.0, -2.0, -3.0, -2.0, -9.0])
+    answer = answer_of(task, BOX)
     assert answer.valid
     assert answer.notes == ()
     assert answer.box_xyxy == pytest.approx([100, 400, 500, 1998], abs=1e-3)
-    assert answer.scores == Scores(box=pytest.approx(np.exp(-2.0)))  # eos is no part's
     assert answer.symbols == (*BOX.split(), "</s>")
     assert answer.keypoints is answer.label_map is answer.caption is None
     assert answer.parts == {}
@@ -50,7 +50,6 @@ def test_keypoints_by_name(task):
     assert answer.keypoints["left_eye"] is None
     assert answer.keypoints.visible.sum() == 2
     assert dict(answer.keypoints)["nose"] == answer.keypoints["nose"]
-    assert answer.scores.keypoints == pytest.approx(np.exp(-0.5))
 
 
 def test_parts_lie_in_the_box(task):
@@ -81,7 +80,7 @@ def test_words_are_a_caption(task):
     assert answer.valid
     assert answer.caption == "a man in red"
     assert answer.box_xyxy is None
-    assert answer.scores == Scores(caption=pytest.approx(np.exp(-0.5)))
+    assert answer.confidence == Confidence(caption=pytest.approx([np.exp(-0.5 * n) for n in (1, 1, 1, 1)]))
 
 
 def test_a_name_without_its_space_is_none(task):
@@ -92,7 +91,7 @@ def test_a_name_without_its_space_is_none(task):
     ids = torch.cat([first, task.text.encode("nose"), bins, last])
     generated = Generated(torch.cat([ids, torch.tensor([task.vocabulary.eos()])]))
     (prediction,) = task.parse_batch([generated], torch.device("cpu"))
-    answer = read(task, generated, prediction, context=CONTEXT)
+    answer = read(task, generated, prediction, **CONTEXT)
     assert (answer.valid, answer.keypoints) == (False, None)
     assert "'nose' is not a keypoint's name" in answer.notes[0]
 
@@ -123,7 +122,7 @@ def test_malformed_answers_are_not_guessed(task, written_answer, note):
         ids = torch.tensor([task.vocabulary.index("<mask>"), task.vocabulary.eos()])
         generated = Generated(ids)
         (prediction,) = task.parse_batch([generated], torch.device("cpu"))
-        answer = read(task, generated, prediction, context=CONTEXT)
+        answer = read(task, generated, prediction, **CONTEXT)
     else:
         answer = answer_of(task, written_answer)
     assert not answer.valid
@@ -165,35 +164,33 @@ def test_tasks_need_what_they_were_asked_for(name, text):
     assert answer.label_map is None
 
 
-def test_no_probabilities_no_scores(task):
+def test_no_probabilities_no_confidence(task):
     generated = Generated(task.text.encode_words(BOX))
-    answer = read(task, generated, task.parse(generated.ids), context=CONTEXT)
-    assert answer.scores == Scores()
-    minus_infinity = answer_of(task, BOX, log_probs=[-torch.inf] * 5)
-    assert minus_infinity.scores.box == 0
-    nan = answer_of(task, BOX, log_probs=[torch.nan] * 5)
-    assert nan.scores.box == 0
+    answer = read(task, generated, task.parse(generated.ids), **CONTEXT)
+    assert answer.confidence == Confidence()
 
 
 def test_merged_answers_keep_the_first_box(task):
     keypoints = answer_of(task, f"{BOX} nose <bin_120> <bin_210>")
+    keypoints = replace(keypoints, confidence=Confidence(box=0.9, keypoints={"nose": 0.8}))
     parts = answer_of(task, f"<bin_101> <bin_200> <bin_500> <bin_999> {CODES}")
+    parts = replace(parts, confidence=Confidence(box=0.7, parts={"face": 0.6, "hair": 0.5}))
     both = merge(keypoints, parts)
     assert both.valid
     assert both.box_xyxy is keypoints.box_xyxy
     assert both.keypoints is keypoints.keypoints
     assert both.label_map is parts.label_map
-    assert both.scores == Scores(
-        box=keypoints.scores.box, keypoints=keypoints.scores.keypoints, parsing=parts.scores.parsing
-    )
+    assert both.confidence == Confidence(box=0.9, keypoints={"nose": 0.8}, parts={"face": 0.6, "hair": 0.5})
     assert both.symbols == keypoints.symbols + parts.symbols
     assert both.notes == ()
 
 
-def test_merged_answers_about_two_people_say_so(task):
-    elsewhere = merge(answer_of(task, BOX), answer_of(task, f"<bin_600> <bin_200> <bin_700> <bin_999> {CODES}"))
-    assert elsewhere.valid
-    assert "two people" in elsewhere.notes[0]
+def test_joined_answers_about_two_people_are_not_valid(task):
+    other = answer_of(task, f"<bin_600> <bin_200> <bin_700> <bin_999> {CODES}")
+    elsewhere = join(answer_of(task, BOX), other, part="parsing map")
+    assert not elsewhere.valid
+    assert elsewhere.notes[-1].startswith("parsing map: left out")
+    assert elsewhere.label_map is None
     assert not merge(answer_of(task, BOX), answer_of(task, "<bin_1>")).valid
 
 
@@ -206,7 +203,7 @@ def test_json_holds_everything(task):
     assert plain["keypoints"][0] == {"name": "nose", "x": pytest.approx(120), "y": pytest.approx(420), "visible": True}
     assert plain["keypoints"][1] == {"name": "left_eye", "x": 0, "y": 0, "visible": False}
     assert (coco.decode(plain["parts"]["hair"]) == answer.parts["hair"]).all()
-    assert plain["scores"]["caption"] is None
+    assert plain["confidence"] == {"box": None, "keypoints": None, "parts": None, "caption": None}
     assert plain["text"].startswith(BOX)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,9 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from refhcm.inference import exports
-from refhcm.inference.answers import Answer, Keypoints, Scores
-from refhcm.inference.drawing import answer_card, answer_colours, draw_answer
-from refhcm.utils.drawing import PREDICTION, SIDES
+from refhcm.inference.answers import Answer, Confidence, Keypoints
+from refhcm.inference.drawing import answer_card, answer_colours, draw_answer, draw_answers
+from refhcm.utils.drawing import FILL, PART_COLOURS, PEOPLE, PREDICTION, SIDES
 from refhcm.utils.errors import UserError
 from refhcm.utils.keypoints import KEYPOINT_NAMES
 from refhcm.utils.parsing import CLASS_NAMES, PALETTE
@@ -38,8 +39,9 @@ def answer():
     label_map = np.zeros((70, 80), np.uint8)
     label_map[20:30, 10:50], label_map[30:60, 12:40] = HAIR, FACE
     keypoints = points(nose=(30, 40), left_shoulder=(40, 50), right_shoulder=(20, 56))
-    scores = Scores(box=0.9, keypoints=0.8, parsing=0.7)
-    return Answer((80, 70), True, (), "", np.array(BOX, np.float32), keypoints, label_map, scores=scores)
+    named = {"nose": 0.9, "left_shoulder": 0.8, "right_shoulder": 0.4}
+    sure = Confidence(box=0.9, keypoints=named, parts={"hair": 0.7, "face": 0.6})
+    return Answer((80, 70), True, (), "", np.array(BOX, np.float32), keypoints, label_map, confidence=sure)
 
 
 @pytest.fixture
@@ -67,6 +69,7 @@ def test_coco_boxes_and_keypoints(answer, nothing):
     assert numbers[0].tolist() == [30, 40, 2]
     assert numbers[1].tolist() == [0, 0, 0]
     assert (numbers[:, 2] == 2).sum() == 3
+    assert person["score"] == pytest.approx((0.9 + 0.8 + 0.4) / 3)
 
 
 def test_coco_masks_of_parts(answer):
@@ -77,6 +80,7 @@ def test_coco_masks_of_parts(answer):
     for label, annotation in found.items():
         assert (read.annToMask(annotation).astype(bool) == (answer.label_map == label)).all()
         assert annotation["area"] == (answer.label_map == label).sum()
+    assert (found[HAIR]["score"], found[FACE]["score"]) == (0.7, 0.6)
 
 
 def test_coco_needs_an_id_for_each_answer(answer):
@@ -89,12 +93,13 @@ def test_openpose_by_hand(answer, nothing):
     assert (pose["canvas_width"], pose["canvas_height"]) == (80, 70)
     (person,) = pose["people"]
     body = np.array(person["pose_keypoints_2d"]).reshape(18, 3)
-    assert body[0].tolist() == [30, 40, 1]  # nose
-    assert body[1].tolist() == [30, 53, 1]  # neck: between the shoulders
-    assert body[2].tolist() == [20, 56, 1]  # right shoulder comes first
-    assert body[5].tolist() == [40, 50, 1]
+    assert body[0].tolist() == [30, 40, 0.9]  # nose
+    assert body[1].tolist() == [30, 53, 0.4]  # neck: between the shoulders, and as sure as the less sure one
+    assert body[2].tolist() == [20, 56, 0.4]  # right shoulder comes first
+    assert body[5].tolist() == [40, 50, 0.8]
     assert body[[3, 4, *range(6, 18)]].max() == 0
-    assert person["face_keypoints_2d"] == person["hand_left_keypoints_2d"] == person["hand_right_keypoints_2d"] == []
+    assert person["face_keypoints_2d"] == [0] * 210  # nodes of ComfyUI reshape them, seen or not
+    assert person["hand_left_keypoints_2d"] == person["hand_right_keypoints_2d"] == [0] * 63
 
 
 def test_openpose_holds_every_keypoint_once():
@@ -162,6 +167,7 @@ def test_supervision_parts(answer, nothing):
     assert found.class_id.tolist() == [HAIR, FACE]
     assert found.xyxy.tolist() == [[10, 20, 50, 30], [12, 30, 40, 60]]
     assert (found.mask[1] == answer.parts["face"]).all()
+    assert found.confidence == pytest.approx([0.7, 0.6])
     assert len(exports.to_part_detections(nothing)) == 0
 
 
@@ -170,6 +176,9 @@ def test_supervision_keypoints(answer, nothing):
     assert found.xy.shape == (1, 17, 2)
     assert (found.xy[0] == answer.keypoints.xy).all()
     assert (found.visible[0] == answer.keypoints.visible).all()
+    by_name = dict(zip(KEYPOINT_NAMES, found.keypoint_confidence[0].tolist(), strict=True))
+    assert (by_name["nose"], by_name["right_shoulder"], by_name["left_hip"]) == pytest.approx((0.9, 0.4, 0))
+    assert found.detection_confidence == pytest.approx([0.7])
     assert len(exports.to_keypoints(nothing)) == 0
 
 
@@ -177,6 +186,16 @@ def test_run_lengths_are_coco_s(answer):
     encoded = exports.encode_mask(answer.parts["face"])
     assert (coco_mask.decode(encoded) == answer.parts["face"]).all()
     assert json.loads(json.dumps(encoded)) == encoded
+
+
+def test_a_cutout_has_the_person_alone(answer, nothing):
+    picture = Image.new("RGB", (80, 70), (1, 2, 3))
+    person = exports.cutout(picture, [answer, nothing])
+    assert person.size == (40, 40)  # hair 10..50 by 20..30 above a face 12..40 by 30..60
+    assert person.getpixel((0, 0)) == (1, 2, 3, 255)
+    assert person.getpixel((0, 20))[3] == 0  # beside the face
+    assert int((np.asarray(person)[..., 3] > 0).sum()) == 40 * 10 + 28 * 30
+    assert exports.cutout(picture, nothing) is None
 
 
 # Drawn answers
@@ -193,11 +212,23 @@ def test_every_part_is_drawn_and_can_be_left_out(answer, picture):
     assert drawn.size == picture.size
     assert drawn.getpixel((70, 5)) == (255, 255, 255)
     assert drawn.getpixel((30, 40)) == SIDES["middle"]
-    assert drawn.getpixel(hair) == tuple(round(255 + 0.65 * (c - 255)) for c in PALETTE[HAIR])
+    assert drawn.getpixel(hair) == tuple(round(255 + FILL * (c - 255)) for c in PART_COLOURS["hair"])
     only_box = draw_answer(picture, answer, parts=["box"])
     assert only_box.getpixel((10, 40)) == PREDICTION
     assert only_box.getpixel((30, 40)) == only_box.getpixel(hair) == (255, 255, 255)
     assert draw_answer(picture, answer, parts=()).tobytes() == picture.tobytes()
+
+
+def test_several_people_are_numbered_in_colours_of_their_own(answer, nothing, picture):
+    other = replace(answer, box_xyxy=np.array([50, 30, 75, 60], np.float32), keypoints=None, label_map=None)
+    drawn = np.asarray(draw_answers(picture.resize((240, 210)), [answer, nothing, other], parts=["box"]))
+    first, none, third = ((drawn == colour).all(-1) for colour in PEOPLE[:3])
+    assert first.any()
+    assert not none.any()
+    assert np.flatnonzero(third.any(0))[0] == pytest.approx(150, abs=3)
+    assert third[92:105, 152:160].sum() > 50  # the number's badge, inside the box's corner
+    alone = draw_answers(picture, [answer], numbers=False)
+    assert alone.tobytes() == draw_answer(picture, answer).tobytes()
 
 
 def test_a_larger_picture_is_drawn_to_scale(answer):
@@ -223,4 +254,4 @@ def test_card(answer, nothing, picture):
     assert list(answer_colours(answer)) == ["left", "right", "middle", "hair", "face"]
     whole, empty = answer_card(picture, answer, question="the man"), answer_card(picture, nothing)
     assert whole.height > empty.height > 560
-    assert (np.asarray(whole) == PALETTE[FACE]).all(-1).any()  # in the legend
+    assert (np.asarray(whole) == PART_COLOURS["face"]).all(-1).any()  # in the legend

@@ -37,6 +37,16 @@ def test_what_lies_beside_the_checkpoint_is_found(shipped, models, image, monkey
     assert answer.to_dict() == named.to_dict()
 
 
+def test_the_small_model_says_once_what_it_knows_unless_it_is_named(shipped, monkeypatch, caplog):
+    monkeypatch.setattr(loading, "SHIPPED", shipped / "model.pt")
+    loading._warn_once.cache_clear()
+    assert refhcm.load(shipped / "model.pt", device="cpu").notes == ()
+    assert caplog.text == ""
+    models = [refhcm.load(device="cpu") for _ in range(2)]
+    assert [model.notes for model in models] == [(loading.drawn_people_only(),)] * 2
+    assert caplog.text.count(loading.drawn_people_only()) == 1
+
+
 def test_sizes_come_from_the_checkpoint(models, golden_checkpoint):
     model, flags = models("refcoco"), read_checkpoint(golden_checkpoint("refcoco")).flags()
     for name in ("patch_image_size", "num_bins", "code_dict_size"):

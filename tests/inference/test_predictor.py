@@ -10,6 +10,7 @@ import pytest
 from golden_folder import numbers, table, vq_n_embed
 from PIL import Image
 
+from refhcm.inference.answers import FIELDS
 from refhcm.inference.questions import MAX_CHARACTERS
 from refhcm.models.generation import GenerationSettings
 from refhcm.tasks import TASKS
@@ -22,13 +23,12 @@ def other():
 
 
 def same(a, b):
-    """The same symbols, numbers and parts; scores up to rounding."""
+    """The same symbols, numbers and parts; confidences up to rounding."""
     one, two = a.to_dict(), b.to_dict()
-    scores = one.pop("scores"), two.pop("scores")
+    del one["confidence"], two["confidence"]
     assert one == two
-    assert scores[0].keys() == scores[1].keys()
-    for name, score in scores[0].items():
-        assert score == (None if scores[1][name] is None else pytest.approx(scores[1][name], rel=1e-3))
+    for field in FIELDS:
+        assert a.confidence.points(field) == pytest.approx(b.confidence.points(field), abs=0.01)
 
 
 EXPRESSIONS = ["a man", "the woman in the long red coat who holds an umbrella", "x"]
@@ -121,9 +121,9 @@ def test_answers_are_those_of_evaluation(name, models, golden_data):
 def test_parts_are_merged(models, image):
     answer = models("rpar_full_mask").refer(image, "a man", keypoints=True, parsing=True, parallel=True)
     assert answer.label_map.shape == (90, 120)
-    assert answer.scores.box is not None
-    assert answer.scores.parsing is not None
-    assert 0 < answer.scores.parsing < 1
+    assert 0 <= answer.confidence.box <= 1
+    assert answer.confidence.parts.keys() == answer.parts.keys()
+    assert all(0 <= own <= 1 for own in answer.confidence.parts.values())
     assert "</s>" in answer.symbols
 
 

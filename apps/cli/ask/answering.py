@@ -8,28 +8,50 @@ from PIL import Image
 from tqdm import tqdm
 
 from ....data.pictures import open_picture
-from ....inference.answers import Answer
+from ....inference.answers import Answer, Confidence
 from ....inference.predictor import Predictor
 from ....utils.errors import DataError, UserError
 from .questions import Job
-from .records import Records
+from .records import Found, Records
 
 
-def ask(model: Predictor, jobs: Sequence[Job], images: Sequence[Image.Image]) -> list[Answer]:
+def ask(model: Predictor, jobs: Sequence[Job], images: Sequence[Image.Image]) -> Sequence[Found]:
     """The answers to questions of one kind."""
     first = jobs[0].asked
     if "instruct" in first:
         return model.instruct(images, [job.asked["instruct"] for job in jobs])
     if "describe" in first:
         return model.describe(images, [job.asked["describe"] for job in jobs])
-    options = {name: first.get(name, False) for name in ("keypoints", "parsing", "parallel", "caption")}
-    return model.refer(images, [job.asked["refer"] for job in jobs], **options)
+    least = first.get("min_confidence", 0.0)
+    parts = {name: first.get(name, False) for name in ("keypoints", "parsing", "caption")}
+    if "find" in first:
+        return model.find(images, [job.asked["find"] for job in jobs], **parts, min_confidence=least)
+    parallel = first.get("parallel", False)
+    answers = model.refer(images, [job.asked["refer"] for job in jobs], **parts, parallel=parallel)
+    return [sure_enough(answer, least) for answer in answers]
 
 
-def answer_batch(model: Predictor, jobs: Sequence[Job]) -> list[Answer | str]:
+def sure_enough(answer: Answer, least: float) -> Answer:
+    """The answer, or, if its box's confidence is below `least`, nothing of it but its symbols and why."""
+    sure = answer.confidence.box or 0.0
+    if answer.box_xyxy is None or sure >= least:
+        return answer
+    note = f"nobody is sure enough: the box's confidence is {sure:.2f}, below {least:g}"
+    return Answer(
+        answer.size_wh,
+        False,
+        answer.symbols,
+        answer.text,
+        confidence=Confidence(box=sure),
+        notes=(note, *answer.notes),
+        found=answer.found,
+    )
+
+
+def answer_batch(model: Predictor, jobs: Sequence[Job]) -> list[Found | str]:
     """An answer to each question, or why there is none. A picture with several questions is opened once."""
     opened = {image: _open(image) for image in {job.image for job in jobs}}
-    found: dict[int, Answer | str] = {}  # by the question's place in the batch
+    found: dict[int, Found | str] = {}  # by the question's place in the batch
     kinds: dict[str, list[int]] = {}
     for k, job in enumerate(jobs):
         if isinstance(error := opened[job.image], str):
@@ -50,7 +72,7 @@ def _open(path: str) -> Image.Image | str:
         return str(error)
 
 
-def _answers(model: Predictor, jobs: Sequence[Job], images: Sequence[Image.Image]) -> list[Answer | str]:
+def _answers(model: Predictor, jobs: Sequence[Job], images: Sequence[Image.Image]) -> list[Found | str]:
     """The answers; each question is asked alone if the batch is too large, or if one of them cannot be asked."""
     try:
         return list(ask(model, jobs, images))
@@ -68,7 +90,7 @@ def answer_all(model: Predictor, records: Records, jobs: Sequence[Job], *, name:
             for job in batch:
                 records.mark(job.image)  # before the picture is opened, as another one may take its place
             for job, found in zip(batch, answer_batch(model, batch), strict=True):
-                records.add(job, name, found)
+                records.add(job, name, found, notes=model.notes)
                 errors += isinstance(found, str)
             bar.update(len(batch))
     return errors

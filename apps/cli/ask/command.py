@@ -2,6 +2,7 @@
 
     refhcm ask photo.jpg --text "the woman in red"           print where she is
     refhcm ask photos/ --text "the woman in red" --keypoints --parsing --out answers.jsonl
+    refhcm ask photo.jpg --text "people in red" --all        everyone who fits: none, one or several
     refhcm ask photo.jpg --box 10,20,200,400                 describe the person in the box
     refhcm ask --pairs pairs.csv --parsing --masks masks/    a table of pictures and texts, each picture with its own
 
@@ -19,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ....utils.errors import UserError
-from ....utils.flags import positive
+from ....utils.flags import positive, share
+from ....utils.words import is_punctuation
 from ..model_flags import add_model_flags, load_model
 from .questions import PICTURE_COLUMNS, TEXT_COLUMNS, Job, pictures, read_pairs
 
@@ -50,11 +52,13 @@ def questions(args: argparse.Namespace) -> list[Job]:
 def _asked(args: argparse.Namespace, text: str) -> dict[str, Any]:
     if args.instruct:
         return {"instruct": text}
-    return {"refer": text} | {name: True for name in PARTS if getattr(args, name)}
+    least = {} if args.min_confidence is None else {"min_confidence": args.min_confidence}
+    return {"find" if args.all else "refer": text} | {name: True for name in PARTS if getattr(args, name)} | least
 
 
 def _check(args: argparse.Namespace) -> None:
-    parts = [f"--{name}" for name in PARTS if getattr(args, name)]
+    parts = [f"--{name}" for name in (*PARTS, "all") if getattr(args, name)]
+    parts += ["--min-confidence"] * (args.min_confidence is not None)
     if bool(args.image) == (args.pairs is not None):
         raise UserError("name pictures or folders, or a table with --pairs")
     if args.pairs is not None and (args.text or args.box):
@@ -65,10 +69,14 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"{', '.join(parts)}: needs a --text that describes a person, not --instruct or --box")
     if args.parallel and not args.parsing:
         raise UserError("--parallel needs --parsing")
+    if args.parallel and args.all:
+        raise UserError("--parallel: with --all, parts are asked by each one's box, which it cannot; leave it out")
     if args.coco is not None and (not args.coco.name or args.coco.is_dir()):
         raise UserError(f"--coco {args.coco}: expected the name of a file, not a folder")
     if any(not text.strip() for text in args.text):
         raise UserError("--text is empty; say whom you mean")
+    if not args.instruct and (bare := next(filter(is_punctuation, args.text), None)):
+        raise UserError(f"--text {bare!r} has no words; say whom you mean")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,6 +94,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="describe the person in this box, in pixels; may be repeated",
     )
     parser.add_argument("--pairs", type=Path, metavar="FILE", help=PAIRS)
+    parser.add_argument(
+        "--all", action="store_true", help="give everyone who fits, also nobody, for a model that has learned it"
+    )
+    parser.add_argument(
+        "--min-confidence",
+        type=share,
+        metavar="P",
+        help="leave out people whose box has a lower confidence, 0 to 1 (default: keep all)",
+    )
     parser.add_argument("--keypoints", action="store_true", help="also ask for the 17 keypoints")
     parser.add_argument("--parsing", action="store_true", help="also ask for the body parts")
     parser.add_argument("--parallel", action="store_true", help="answer --parsing by Query Parallel Generation, faster")
@@ -114,6 +131,7 @@ def run(args: argparse.Namespace) -> int:
     from .answering import answer_all
     from .exports import EXPORTERS
     from .records import open_records
+    from .summary import sentences
 
     name = model_name(args)
     jobs = list({job.key(name): job for job in asked}.values())
@@ -121,7 +139,8 @@ def run(args: argparse.Namespace) -> int:
         left = [job for job in jobs if not records.has_answer(job, name)]
         done = len(jobs) - len(left)
         errors = answer_all(_model(args), records, left, name=name, done=done) if left else 0
-        answers = records.answered(name)
+        answers, asked_now = records.answered(name), [records.of(job, name) for job in jobs]
+    print("\n".join(sentences(asked_now)), file=sys.stderr)
     where = "" if args.out is None else f"{args.out}: "
     skipped = f"{done} skipped (already done), {errors} failed"
     print(f"{where}{len(left) - errors} answered, {skipped}", file=sys.stderr)
@@ -150,6 +169,10 @@ def model_name(args: argparse.Namespace) -> str:
 
 def _model(args: argparse.Namespace) -> "Predictor":
     model = load_model(args, batch_size=args.batch_size)
+    if args.all:
+        from ....inference.learned import check_learned
+
+        check_learned(model.learned, keypoints=args.keypoints)
     if args.parsing and model.tokenizer is None:
         raise UserError("--parsing needs the parsing-map tokenizer; name its folder with --tokenizer")
     return model

@@ -10,16 +10,22 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
+from PIL import Image
+
+from ....data.columns import MOST_BOXES
 from ....data.pictures import open_picture
-from ....inference.drawing import draw_answer
+from ....inference.drawing import draw_answer, draw_answers
 from ....inference.exports import coco_results, image_id, openpose, save_label_map, save_parts
+from ....utils.drawing import Line, captioned
 from ....utils.errors import UserError
 from ....utils.files import atomic_write
 from ....utils.parsing import CLASS_NAMES
-from .records import Record, answer_of, content_mark
+from .records import Record, answer_of, content_mark, people_of
+from .summary import is_plain, outcome
 
 LONGEST = 220  # bytes of a name: file systems take 255, and _keypoints.json and atomic_write's ending need 29
 MARK_LENGTH = 12
+LEAST_WIDTH = 320  # px of a picture with words below it
 MARK = re.compile(rf"-[0-9a-fA-F]{{{MARK_LENGTH}}}$")
 Key = TypeVar("Key", str, tuple[str, int])
 
@@ -29,11 +35,11 @@ def export_coco(records: Sequence[Record], path: Path) -> list[Path]:
     written = []
     for kind, rows in coco_rows(records).items():
         file = path.with_name(f"{path.stem}.{kind}{path.suffix or '.json'}")
-        asked = {"bbox": "refer", "keypoints": "keypoints", "segm": "parsing"}[kind]
+        asked = {"bbox": ("refer", "find"), "keypoints": ("keypoints",), "segm": ("parsing",)}[kind]
         if rows:
             _write_json(rows, file)
             written.append(file)
-        elif any(_asks_for(asked, record) for record in records):
+        elif any(_asks_for(one, record) for one in asked for record in records):
             file.unlink(missing_ok=True)
     return written
 
@@ -44,6 +50,7 @@ def coco_rows(records: Sequence[Record]) -> dict[str, list[dict[str, Any]]]:
     A picture's id is the number that its file name is or, in RefCOCO, ends with. It is its path if there is no number,
     or if another picture has the same one.
     """
+    records = [person for record in records for person in people_of(record)]
     number_of = {record["image"]: image_id(record["image"]) for record in records}
     times = Counter(number_of.values())
     ids = (number_of[image] if times[number_of[image]] == 1 else image for image in (r["image"] for r in records))
@@ -55,7 +62,8 @@ def export_openpose(records: Sequence[Record], folder: Path) -> list[Path]:
     written, people = [], dict[str, list[Record]]()
     for record in records:
         if _asks_for("keypoints", record):
-            people.setdefault(record["image"], []).extend([record] * (record["keypoints"] is not None))
+            with_points = [person for person in people_of(record) if person["keypoints"] is not None]
+            people.setdefault(record["image"], []).extend(with_points)
     stem_of = stems(records)
     for image, found in people.items():
         file = folder / f"{stem_of[image]}_keypoints.json"
@@ -68,28 +76,36 @@ def export_openpose(records: Sequence[Record], folder: Path) -> list[Path]:
 
 
 def export_masks(records: Sequence[Record], folder: Path) -> list[Path]:
-    """For each answer with parts the label map, NAME.png, and a mask of each part, NAME_hair.png."""
+    """For each person with parts the label map, NAME.png, and a mask of each part, NAME_hair.png.
+
+    Of everyone, the third is NAME_3: no name of a question ends like that.
+    """
     written = []
     for name, record in named(records):
         if _asks_for("parsing", record):
-            for file in (f"{name}.png", *(f"{name}_{part}.png" for part in CLASS_NAMES)):
+            stems = [f"{name}_{k}" for k in range(1, MOST_BOXES + 1)] if "people" in record else [name]
+            for file in (f"{stem}{part}.png" for stem in stems for part in ("", *(f"_{one}" for one in CLASS_NAMES))):
                 (folder / file).unlink(missing_ok=True)
-        if record["parts"] is not None:
-            answer = answer_of(record)
-            save_label_map(answer, folder / f"{name}.png")
-            written += [folder / f"{name}.png", *save_parts(answer, folder, stem=name).values()]
+        for person in people_of(record):
+            if person["parts"] is not None:
+                answer, stem = answer_of(person), f"{name}_{person['person']}" if "person" in person else name
+                save_label_map(answer, folder / f"{stem}.png")
+                written += [folder / f"{stem}.png", *save_parts(answer, folder, stem=stem).values()]
     return written
 
 
 def export_drawn(records: Sequence[Record], folder: Path) -> list[Path]:
-    """Each picture with the answer drawn on it. UserError, after the others are drawn, if one could not be."""
+    """Each picture with the answer drawn on it, or with everyone, numbered; what is wrong is said below it.
+
+    UserError, after the others are drawn, if one could not be.
+    """
     written, problems = [], []
     for name, record in named(records):
         path = folder / f"{name}.jpg"
         try:
             if record.get("picture") not in (None, content_mark(record["image"])):
                 raise UserError("the picture is missing or has changed")
-            drawn = draw_answer(open_picture(record["image"]), answer_of(record))
+            drawn = _drawn(record)
         except UserError as error:  # for example about a picture of an earlier run
             problems.append(f"{record['image']}: not drawn ({error})")
             continue
@@ -101,6 +117,14 @@ def export_drawn(records: Sequence[Record], folder: Path) -> list[Path]:
         others = f", and {len(problems) - 1} others" if len(problems) > 1 else ""
         raise UserError(f"{problems[0]}{others}; {folder}: {len(written)} files")
     return written
+
+
+def _drawn(record: Record) -> Image.Image:
+    image, people = open_picture(record["image"]), [answer_of(person) for person in people_of(record)]
+    drawn = draw_answers(image, people) if "people" in record else draw_answer(image, people[0])
+    if is_plain(record):
+        return drawn
+    return captioned(drawn, [Line(outcome(record))], width=max(drawn.width, LEAST_WIDTH))
 
 
 def named(records: Sequence[Record]) -> Iterator[tuple[str, Record]]:

@@ -24,7 +24,8 @@ MAX_TABLE_BYTES = 2**28
 class Job:
     """One question about one picture.
 
-    asked: {"refer": expression, "keypoints": true, ...}, {"instruct": text} or {"describe": box}; plain values.
+    asked: {"refer": expression, "keypoints": true, ...}, {"find": expression, ...} for everyone, {"instruct": text} or
+    {"describe": box}; plain values.
     """
 
     image: str

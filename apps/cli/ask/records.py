@@ -1,16 +1,16 @@
 """The file of answers, one JSON object a line. An answer is written as soon as it is there, and read on resuming.
 
-A line is `{"image", "question", "model", "picture"}` with the fields of `Answer.to_dict()`, or with `error` where there
-is no answer. Lines are only appended: the last one about a question counts. `model` and `picture` hold a mark of the
-files' content, so that a question is asked again when one of them has changed.
+A line is `{"image", "question", "model", "picture"}` with the fields of `Answer.to_dict()`; with `people`, a list of
+such answers, where everyone was asked for; or with `error` where there is no answer. `notes` hold the model's, too.
+Lines are only appended: the last one about a question counts. `model` and `picture` hold a mark of the files' content,
+so that a question is asked again when one of them has changed.
 """
 
 import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator
-from dataclasses import fields
+from collections.abc import Iterator, Sequence
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -20,19 +20,21 @@ import numpy as np
 from pycocotools import mask as coco
 
 from ....data.pictures import MAX_BYTES, MAX_PIXELS
-from ....inference.answers import Answer, Keypoints, Scores
+from ....inference.answers import FIELDS as FIELDS_OF_CONFIDENCE
+from ....inference.answers import Answer, Confidence, Keypoints
 from ....utils.errors import DataError, UserError
 from ....utils.files import lock
-from ....utils.keypoints import NUM_KEYPOINTS
+from ....utils.keypoints import KEYPOINT_NAMES, NUM_KEYPOINTS
 from ....utils.parsing import CLASS_NAMES
 from .questions import Job
 
 Record = dict[str, Any]
+Found = Answer | list[Answer]  # about one person, or about everyone
 BEGINNING = b'{"image": '  # of every line
 END = 2**20  # bytes
 MAX_LINE = 2**26  # bytes
 FARTHEST = 1e6  # px, beyond any picture's side
-FIELDS = {"valid", "notes", "size", "box", "keypoints", "parts", "caption", "scores", "text", "symbols"}
+FIELDS = {"valid", "notes", "size", "box", "keypoints", "parts", "caption", "confidence", "text", "symbols"}
 
 
 def content_mark(path: str | Path) -> str | None:
@@ -71,16 +73,36 @@ class Records:
         """All answers of a model."""
         return [record for record in self._by_key.values() if "error" not in record and record["model"] == model]
 
-    def add(self, job: Job, model: str, found: Answer | str) -> None:
-        """Writes the line of an answer or an error at once; the same error is not written twice."""
+    def of(self, job: Job, model: str) -> Record:
+        """The line of a question that has been asked."""
+        return self._by_key[job.key(model)]
+
+    def add(self, job: Job, model: str, found: Found | str, *, notes: Sequence[str] = ()) -> None:
+        """Writes the line of an answer or an error at once; the same error is not written twice. notes: the model's."""
         about = {"image": job.image, "question": dict(job.asked), "model": model, "picture": self.mark(job.image)}
-        record = about | ({"error": found} if isinstance(found, str) else found.to_dict())
+        record = about | _fields(found, notes)
         if self._by_key.get(_key(record)) == record:
             return
         self._by_key[_key(record)] = record
         line = json.dumps(record, ensure_ascii=False, allow_nan=False)
         self._file.write(line.encode(errors="surrogatepass") + b"\n")  # a file's name need not be UTF-8
         self._file.flush()
+
+
+def _fields(found: Found | str, notes: Sequence[str]) -> Record:
+    if isinstance(found, str):
+        return {"error": found}
+    if isinstance(found, Answer):
+        return found.to_dict() | {"notes": [*found.notes, *notes]}
+    return {"notes": list(notes), "people": [person.to_dict() for person in found]}
+
+
+def people_of(record: Record) -> list[Record]:
+    """The record of each person of an answer about everyone, with the number `person` from 1 on; of others itself."""
+    if "people" not in record:
+        return [record]
+    about = {name: record[name] for name in ("image", "question", "model", "picture") if name in record}
+    return [about | person | {"person": k} for k, person in enumerate(record["people"], start=1)]
 
 
 def _key(record: Record) -> str:
@@ -133,14 +155,29 @@ def _parsed(line: bytes) -> Record | None:
         os.fsencode(record["image"])
     except (ValueError, RecursionError, TypeError, LookupError):
         return None
-    answer = isinstance(record.get("error"), str) if "error" in record else _is_answer(record)
+    if "error" in record:
+        answer = isinstance(record["error"], str)
+    else:
+        answer = _are_people(record) if "people" in record else _is_answer(record)
     about = isinstance(record.get("model"), str) and isinstance(record.get("picture"), str | None)
     return record if answer and about and _is_question(record.get("question")) else None
 
 
 def _is_question(question: Any) -> bool:
     values = question.values() if isinstance(question, dict) else ()
-    return bool(values) and all(isinstance(value, str | bool) or _are_numbers(value, 4) for value in values)
+    return bool(values) and all(
+        isinstance(value, str | bool) or _are_shares([value]) or _are_numbers(value, 4) for value in values
+    )
+
+
+def _are_people(record: Record) -> bool:
+    people, notes = record["people"], record.get("notes")
+    return (
+        isinstance(people, list)
+        and all(isinstance(person, dict) and _is_answer(person) for person in people)
+        and isinstance(notes, list)
+        and all(isinstance(note, str) for note in notes)
+    )
 
 
 def _is_answer(record: Record) -> bool:
@@ -148,7 +185,7 @@ def _is_answer(record: Record) -> bool:
     if not (record.keys() >= FIELDS and _are_numbers(record["size"], 2)):
         return False
     width, height = record["size"]
-    points, parts, scores = record["keypoints"], record["parts"], record["scores"]
+    points, parts = record["keypoints"], record["parts"]
     words = record["notes"], record["symbols"]
     return (
         all(isinstance(side, int) and side > 0 for side in (width, height))
@@ -166,10 +203,29 @@ def _is_answer(record: Record) -> bool:
             parts is None
             or (isinstance(parts, dict) and all(_is_part(*part, record["size"]) for part in parts.items()))
         )
-        and isinstance(scores, dict)
-        and scores.keys() <= {field.name for field in fields(Scores)}
-        and _are_numbers([score for score in scores.values() if score is not None])
+        and _is_confidence(record["confidence"])
+        and _are_shares([] if record.get("found") is None else [record["found"]])
     )
+
+
+def _is_confidence(confidence: Any) -> bool:
+    if not isinstance(confidence, dict) or confidence.keys() != set(FIELDS_OF_CONFIDENCE):
+        return False
+    box, keypoints, parts, caption = (confidence[field] for field in FIELDS_OF_CONFIDENCE)
+    named = ((keypoints, KEYPOINT_NAMES), (parts, CLASS_NAMES))
+    return (
+        _are_shares([] if box is None else [box])
+        and all(
+            found is None
+            or (isinstance(found, dict) and found.keys() <= set(known) and _are_shares(list(found.values())))
+            for found, known in named
+        )
+        and (caption is None or _are_shares(caption))
+    )
+
+
+def _are_shares(values: Any) -> bool:
+    return _are_numbers(values) and all(0 <= number <= 1 for number in values)
 
 
 def _is_point(point: Any) -> bool:
@@ -208,6 +264,8 @@ def answer_of(record: Record) -> Answer:
         points = record["keypoints"]
         xy = np.array([[point["x"], point["y"]] for point in points], np.float32)
         keypoints = Keypoints(xy, np.array([point["visible"] for point in points]))
+    sure = record["confidence"]
+    words = sure["caption"]
     return Answer(
         size_wh=(width, height),
         valid=record["valid"],
@@ -217,6 +275,7 @@ def answer_of(record: Record) -> Answer:
         keypoints=keypoints,
         label_map=label_map,
         caption=record["caption"],
-        scores=Scores(**record["scores"]),
+        confidence=Confidence(**sure | {"caption": None if words is None else tuple(words)}),
+        found=record.get("found"),
         notes=tuple(record["notes"]),
     )

@@ -103,7 +103,25 @@ WRONG = {
     "keypoints": [[], {}, "a", [None] * 17, [{}] * 17, [{"x": 1, "y": "2", "visible": True}] * 17],
     "parts": [[], {"wing": {}}, {"hair": None}, *({"hair": {"size": size}} for size in ([30, 20], [9, 9]))],
     "caption": [7, []],
-    "scores": [None, [], {"luck": 1}, {"box": "high"}, {"box": float("nan")}],
+    "confidence": [
+        None,
+        [],
+        {"luck": 1},
+        {"box": 0.5},
+        *(
+            dict.fromkeys(("box", "keypoints", "parts", "caption")) | wrong
+            for wrong in (
+                {"box": "high"},
+                {"box": float("nan")},
+                {"box": 1.5},
+                {"keypoints": {"tail": 0.5}},
+                {"keypoints": [0.5]},
+                {"parts": {"hair": "much"}},
+                {"caption": {"a": 1}},
+                {"caption": [2]},
+            )
+        ),
+    ],
     "text": [None, 7],
     "symbols": [None, "abc", [None]],
 }
@@ -127,7 +145,7 @@ def refused(photos, out, good, bad, capsys):
     assert out.read_text() == content
 
 
-@pytest.mark.parametrize("missing", ["image", "question", "model", "valid", "size", "box", "parts", "scores"])
+@pytest.mark.parametrize("missing", ["image", "question", "model", "valid", "size", "box", "parts", "confidence"])
 def test_a_line_without_a_field(line, photos, tmp_path, capsys, missing):
     bad = {name: value for name, value in line.items() if name != missing}
     refused(photos, tmp_path / "a.jsonl", json.dumps(line), json.dumps(bad), capsys)

@@ -5,8 +5,10 @@ import torch
 from commands import refhcm
 
 from refhcm.apps.cli.export import export, export_tokenizer
+from refhcm.inference.calibration import Calibration, Fitted, calibration_of, write_calibration
 from refhcm.models.vqgan import load_tokenizer
 from refhcm.models.vqgan.tokenizer import read_lightning_checkpoint
+from refhcm.utils.calibration import Curve
 from refhcm.utils.checkpoints import load_file, read_checkpoint
 from refhcm.utils.errors import UserError
 
@@ -116,3 +118,15 @@ def test_a_tokenizer_is_not_overwritten_either(golden, tmp_path, capsys):
     own.write_bytes((golden / "vqgan" / "model.ckpt").read_bytes())
     assert refhcm("export", str(own), str(own)) == 2
     assert "would be lost" in capsys.readouterr().err
+
+
+def test_a_calibration_goes_with_its_weights(golden_checkpoint, tmp_path, caplog):
+    (tmp_path / "model.pt").write_bytes(golden_checkpoint("rkpt").read_bytes())
+    fitted = Fitted(Curve((0.25, 0.75), (0.5, 0.625)), count=60, right=30)
+    write_calibration(Calibration({"rkpt": {"box": fitted}}), tmp_path / "model.pt")
+    assert refhcm("export", tmp_path / "model.pt", tmp_path / "small.pt") == 0
+    assert calibration_of(tmp_path / "small.pt").tasks["rkpt"]["box"] == fitted
+    (tmp_path / "model.pt").write_bytes(golden_checkpoint("multitask").read_bytes())
+    assert refhcm("export", tmp_path / "model.pt", tmp_path / "other.pt") == 0
+    assert not (tmp_path / "other.calibration.json").exists()
+    assert "belongs to other weights" in caplog.text

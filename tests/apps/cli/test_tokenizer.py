@@ -14,10 +14,10 @@ from drawn_masks import TINY, draw_person, make_table, make_world, run_tokenizer
 from refhcm.apps.cli import tokenizer as command
 from refhcm.models.vqgan import load_tokenizer
 from refhcm.models.vqgan.config import VQConfig
-from refhcm.training.tokenizer.masks import MaskRows, TrainingCrops, open_table
+from refhcm.training.tokenizer.masks import MaskRows, TrainingCrops, mirror_label_map, open_table
 from refhcm.training.tokenizer.trainer import TokenizerSettings, TokenizerTrainer, kmeans
 from refhcm.utils.files import claim
-from refhcm.utils.parsing import NUM_CLASSES, mirror_label_map
+from refhcm.utils.parsing import NUM_CLASSES
 
 
 @pytest.fixture

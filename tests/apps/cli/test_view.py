@@ -55,6 +55,7 @@ def run(*arguments):
         ("rpar", "rpar/val.tsv", []),
         ("rpar_full_mask", "rpar/val.tsv", []),
         ("rhrc", "rhrc/val.tsv", []),
+        ("grec", "grec/val.tsv", []),
     ],
 )
 def test_every_task_has_a_sheet(world, tmp_path, capsys, task, file, options):
@@ -65,6 +66,15 @@ def test_every_task_has_a_sheet(world, tmp_path, capsys, task, file, options):
     with Image.open(out) as sheet:
         assert sheet.width > 3 * view.PICTURE_WH[0]
     assert [path.name for path in out.parent.iterdir()] == ["sheet.png"]
+
+
+def test_rows_may_be_named_one_by_one(world, tmp_path, capsys):
+    assert [row.annotation.id for row in read(world, "rkpt", rows=[2, 0])] == [
+        rows_of(world / "rkpt" / "val.tsv")[k][0] for k in (2, 0)
+    ]
+    out = tmp_path / "sheet.png"
+    assert run(world / "rkpt" / "val.tsv", "--task", "rkpt", "--out", out, "--rows", "0,2") == 0
+    assert capsys.readouterr().out == f"{out}: 2 rows\n"
 
 
 def test_the_box_of_the_truth_is_on_the_tile(world):
@@ -124,7 +134,7 @@ def test_codes_are_decoded_into_the_box(world, tmp_path):
     path.write_text(json.dumps(records))
     row, _ = view.read_rows(task, world / "rpar" / "val.tsv", rows=slice(0, 2), results=path)
     assert row.prediction.label_map.shape == row.truth.label_map.shape
-    assert row.prediction.label_map[3:20, 2:10].unique().tolist() == [13]
+    assert np.unique(row.prediction.label_map[3:20, 2:10]).tolist() == [13]
     assert row.prediction.label_map.sum() == 13 * 8 * 17
     assert set(view.scores(row)) == {"IoU", "mIoU"}
 
@@ -234,3 +244,22 @@ def test_the_command_needs_no_fairseq(world, tmp_path):
     subprocess.run([sys.executable, "-c", code, *arguments], check=True, timeout=120)
     with Image.open(out) as sheet:
         assert sheet.format == "JPEG"
+
+
+def test_several_answered_boxes(world, tmp_path):
+    """F1 of the row: one right box of those there are, and one that is wrong; nobody for nobody."""
+    rows = read(world, "grec", file="grec/train.tsv", rows=slice(0, None))
+    several = next(k for k, row in enumerate(rows) if len(row.truth.boxes_xyxy) == 2)
+    nobody = next(k for k, row in enumerate(rows) if not len(row.truth.boxes_xyxy))
+    records = [{"uniq_id": row.annotation.id, "boxes": row.truth.boxes_xyxy.tolist()} for row in rows]
+    records[several]["boxes"][1] = [0, 0, 1, 1]
+    (tmp_path / "answers.json").write_text(json.dumps(records))
+    found = read(world, "grec", file="grec/train.tsv", rows=slice(0, None), results=tmp_path / "answers.json")
+    assert view.scores(found[several]) == {"F1": 0.5}
+    assert view.scores(found[nobody]) == {"F1": 1}
+    assert view.tile(found[several]).size == view.tile(rows[several]).size
+    for boxes in (None, [1, 2, 3, 4], [[1, 2, 3]]):
+        records[0]["boxes"] = boxes
+        (tmp_path / "answers.json").write_text(json.dumps(records))
+        with pytest.raises(DataError, match=r"record 0: boxes: needs"):
+            read(world, "grec", file="grec/train.tsv", results=tmp_path / "answers.json")

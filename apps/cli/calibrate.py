@@ -1,0 +1,89 @@
+"""Makes probabilities of a model's confidences: answers a table with labels and learns how often it is right.
+
+    refhcm calibrate checkpoints/refhcm.pt dataset/rkpt/refcoco_pose_val.tsv --task rkpt
+    refhcm calibrate model.pt val_codes.tsv --task rpar --annotation-root dataset/rpar/annos
+
+Take pictures that the model was not trained on. The curves go to model.calibration.json beside model.pt, where asking
+finds them; each task adds its own, and a second run for a task replaces them. The figures that are printed are of the
+half of the pictures that the curves had not seen; the file's curves are of all.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...tasks import TASKS
+from ...utils.errors import UserError
+from ...utils.files import check_writable
+from ...utils.flags import positive
+
+if TYPE_CHECKING:
+    from ...inference.calibration import Calibration, Fitted
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line."""
+    parser.add_argument("checkpoint", type=Path, help="trained model")
+    parser.add_argument("table", help="TSV table with labels, of pictures that the model was not trained on")
+    parser.add_argument("--task", required=True, choices=sorted(TASKS), help="what to ask about each row")
+    parser.add_argument("--rows", type=positive, help="use only the first rows of the table (default: all)")
+    parser.add_argument("--batch-size", type=positive, help="rows answered together (default: what memory holds)")
+    parser.add_argument("--selected-cols", help="columns of the table in the task's order, such as 0,5,2,3")
+    parser.add_argument("--annotation-root", help="folder of imgs/ and gts/, where parsing's tables name files")
+    parser.add_argument(
+        "--tokenizer", help="folder of the parsing-map tokenizer (default: vqgan/ beside it, or checkpoints/vqgan)"
+    )
+    parser.add_argument("--bpe-dir", help="folder of the vocabulary (default: bpe/ beside it, or dataset/bpe)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Writes the file, and prints what came of each field."""
+    from ...inference.calibration import Calibration, calibration_path, fit_fields, write_calibration
+    from ...inference.judging import Judge
+    from ...inference.loading import load
+    from ...tasks.evaluation import evaluate
+    from ...tasks.rpar import ReferringParsing
+
+    path = calibration_path(args.checkpoint)
+    check_writable(path.parent)
+    known = _known(args.checkpoint)
+    options = {name: getattr(args, name) for name in ("tokenizer", "bpe_dir", "device", "batch_size")}
+    model = load(args.checkpoint, **options)
+    given = {name: getattr(args, name) for name in ("selected_cols", "annotation_root") if getattr(args, name)}
+    task = TASKS[args.task](model.text, replace(model.settings, **given))
+    if isinstance(task, ReferringParsing):
+        if model.tokenizer is None:
+            raise UserError(f"--task {args.task} needs the parsing-map tokenizer; name its folder with --tokenizer")
+        task.tokenizer = model.tokenizer
+    dataset = task.open(args.table, training=False)
+    judge = Judge(task, dataset)
+    settings, batch_size = task.asking_settings(), model.batch_size
+    evaluate(task, model.network, dataset, settings=settings, batch_size=batch_size, rows=args.rows, observe=judge)
+    fitted = fit_fields(judge.found, where=args.table)
+    write_calibration(Calibration({**known.tasks, args.task: fitted}), args.checkpoint)
+    print("\n".join(_line(name, own) for name, own in fitted.items()))
+    print(f"{path}: {len(fitted)} curves for {args.task}")
+
+
+def _known(checkpoint: Path) -> "Calibration":
+    """What earlier runs have learned for other tasks. Raises UserError if it belongs to other weights."""
+    from ...inference.calibration import Calibration, calibration_path, read_calibration
+    from ...utils.files import end_digest
+
+    path = calibration_path(checkpoint)
+    if not path.exists():
+        return Calibration({})
+    known, weights = read_calibration(path)
+    if checkpoint.is_file() and weights != end_digest(checkpoint):
+        raise UserError(f"{path}: belongs to other weights than {checkpoint}; delete it, or move it to its weights")
+    return known
+
+
+def _line(name: str, fitted: "Fitted") -> str:
+    def change(before_after: tuple[float | None, float | None]) -> str:
+        return " -> ".join("?" if number is None else f"{number:.3f}" for number in before_after)
+
+    right = f"{fitted.right} of {fitted.count} right"
+    return f"{name:26}{right:24}ECE {change(fitted.ece):18}AUROC {change(fitted.auroc)}"

@@ -1,0 +1,78 @@
+"""Raw confidence: how much of the network's own probability an answer would be right for (docs/confidence.md).
+
+The distributions at the steps that wrote a box or a point say where else it could have been. Were the truth drawn from
+them, how often would the answer count as right? Pure functions; nothing is learned. Draws are a fixed Sobol net, so
+that the same distributions always give the same number, to within about 1 / DRAWS.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.quasirandom import SobolEngine
+
+from ..utils.boxes import iou
+from ..utils.keypoints import SIGMAS
+from ..utils.symbols import BOX_SYMBOLS
+
+DRAWS = 1024  # a power of two: then the net is balanced
+RIGHT_IOU = 0.5
+# A keypoint's term of OKS, exp(-d^2 / (2 (2 sigma)^2 area)), is 1/2 at this d in units of sigma sqrt(area).
+RIGHT_OKS = 2 * (2 * np.log(2)) ** 0.5
+REACH = 2**0.5  # distances of the mass around a keypoint: of 0.5 to 2 this ranks best (docs/confidence.md)
+
+
+def box_mass(probabilities: Tensor, bins: Tensor) -> float:
+    """Probability of the boxes with an IoU of at least 0.5 with the chosen one.
+
+    probabilities: float [4, bins], of x0, y0, x1, y1, each drawn by itself; bins: int64 [4], the chosen ones.
+    """
+    drawn, exists = _draws(probabilities)  # [4, DRAWS]
+    right = iou(drawn.T, bins.expand(DRAWS, -1)) >= RIGHT_IOU
+    return float((torch.from_numpy(right) & exists.all(0)).float().mean())
+
+
+def keypoint_masses(
+    probabilities: Tensor, bins: Tensor, *, distances_px: Tensor, bin_px: tuple[float, float]
+) -> list[float]:
+    """Probability of the points within `REACH` times a distance of each chosen one.
+
+    probabilities: float [N, 2, bins], of x and y, each drawn by itself; bins: int64 [N, 2], the chosen ones;
+    distances_px: [N] image px; bin_px: image px from bin to bin in x and in y.
+    """
+    drawn, exists = _draws(probabilities.flatten(0, 1))  # [2 N, DRAWS]
+    offset = (drawn.view(-1, 2, DRAWS) - bins[..., None]) * torch.tensor(bin_px)[:, None]
+    right = offset.square().sum(1) <= (REACH * distances_px[:, None]).square()
+    return (right & exists.view(-1, 2, DRAWS).all(1)).float().mean(-1).tolist()
+
+
+def right_distances(joints: Sequence[int], area_px: float) -> Tensor:
+    """Distance in px at which a keypoint's term of OKS is 1/2, [N]. joints: which of COCO's 17; area: of the box."""
+    return torch.from_numpy(RIGHT_OKS * SIGMAS[list(joints)] * max(area_px, 0) ** 0.5)
+
+
+def _draws(probabilities: Tensor) -> tuple[Tensor, Tensor]:
+    """Bins drawn from each distribution, [N, DRAWS], and whether there is one: none for the mass that is no bin's.
+
+    probabilities: float [N, bins], of any sums up to 1. Rows share no dimension of the net with the next three.
+    """
+    count, bins = probabilities.shape
+    net = _net().repeat(-(-count // BOX_SYMBOLS), 1)[:count].contiguous()
+    drawn = torch.searchsorted(probabilities.double().cumsum(-1), net, right=True)
+    return drawn, drawn < bins
+
+
+@cache
+def _net() -> Tensor:
+    """float64 [4, DRAWS]: numbers in 0..1, each in the middle of its stratum."""
+    return SobolEngine(BOX_SYMBOLS).draw(DRAWS, dtype=torch.float64).T + 0.5 / DRAWS
+
+
+def word_probabilities(probabilities: Sequence[float], words: Sequence[int]) -> tuple[float, ...]:
+    """Product of the probabilities of each word's pieces, word by word. words: the word of each piece, from 0 on."""
+    found = [1.0] * (max(words, default=-1) + 1)
+    for word, probability in zip(words, probabilities, strict=True):
+        found[word] *= probability
+    return tuple(found)
