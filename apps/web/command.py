@@ -10,6 +10,7 @@ import argparse
 import logging
 import os
 import sys
+from importlib.util import find_spec
 from typing import NoReturn
 
 from ...inference.predictor import Predictor
@@ -27,6 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0: all (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=7860, help="port to listen on (default: 7860)")
     parser.add_argument("--share", action="store_true", help="publish the page on the internet through gradio.live")
+    parser.add_argument(
+        "--root-path", help="address at which a proxy in front shows the page, such as https://that.name/refhcm"
+    )
+    parser.add_argument("--mcp", action="store_true", help="serve the questions as tools for assistants, too (MCP)")
     parser.add_argument("--queue-size", type=int, default=100, help="questions that may wait (default: 100)")
     parser.add_argument("--concurrency", type=int, default=2, help="questions processed at once (default: 2)")
 
@@ -49,6 +54,8 @@ def _serve(args: argparse.Namespace, folder: Folder) -> None:
     for name, (low, high) in RANGES.items():
         if not low <= (number := getattr(args, name)) <= high:
             raise UserError(f"--{name.replace('_', '-')}: needs a number from {low} to {high}, got {number}")
+    if args.root_path is not None and not args.root_path.startswith(("/", "http://", "https://")):
+        raise UserError(f"--root-path: needs a path such as /refhcm, or a whole address, got {args.root_path!r}")
     try:
         from .page import make_page
         from .serving import serve
@@ -56,11 +63,21 @@ def _serve(args: argparse.Namespace, folder: Folder) -> None:
         if error.name != "gradio":
             raise
         raise UserError("the page needs gradio. Run: pip install 'gradio>=6.24,<7'") from error
+    if args.mcp and find_spec("mcp") is None:
+        raise UserError("--mcp needs gradio's extra of that name. Run: pip install 'gradio[mcp]>=6.24,<7'")
     model = load_model(args)
     page = make_page(model, about=_about(args.checkpoint, model), concurrency=args.concurrency)
     page.queue(max_size=args.queue_size, api_open=False)  # nobody passes the queue by
     try:
-        serve(page, folder, host=args.host, port=args.port, share=args.share)
+        serve(
+            page,
+            folder,
+            host=args.host,
+            port=args.port,
+            share=args.share,
+            root_path=args.root_path,
+            mcp=args.mcp,
+        )
     except OSError as error:
         where = f"--host {args.host} --port {args.port}"
         raise UserError(f"{where}: cannot listen there; another program may be using the port") from error
@@ -73,7 +90,8 @@ def _about(checkpoint: str | None, model: Predictor) -> str:
     if checkpoint is None:
         return (
             f"**This is the small model that comes with the project** ({where}). It has only ever seen drawn people: "
-            "try the examples. For photos, start the page with `--checkpoint` and a model trained on photos."
+            "try the examples. For photographs run `refhcm download refhcm`, then start the page with "
+            "`--checkpoint checkpoints/refhcm.pt`."
         )
     parts = "" if model.tokenizer else " It cannot show parts: that needs `--tokenizer`."
     return f"Model: `{checkpoint}` ({where}).{parts}"

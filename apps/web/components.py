@@ -3,9 +3,11 @@
 import logging
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import gradio as gr
 from gradio.data_classes import GradioRootModel, ImageData
+from gradio.utils import get_upload_folder
 from gradio_client.utils import is_http_url_like
 
 from .logs import log_refused
@@ -87,11 +89,17 @@ class Setting(gr.Slider):
 
 
 def forbid_downloads(block: Any) -> None:
-    """Makes a block refuse files given by their address, which gradio would download."""
+    """Makes a block refuse files given by their address, which gradio would download.
+
+    Assistants name a file that they uploaded by its address here: that is read from the disk.
+    """
     move = block.async_move_resource_to_block_cache
 
     async def moved(url_or_file_path: str | Path | None) -> str | None:
         if url_or_file_path is not None and is_http_url_like(str(url_or_file_path)):
+            uploaded = Path(unquote(str(url_or_file_path).partition("/gradio_api/file=")[2])).resolve()
+            if uploaded.is_relative_to(Path(get_upload_folder()).resolve()) and uploaded.is_file():
+                return str(uploaded)
             raise gr.Error("needs an uploaded file, got an address; this server downloads none", print_exception=False)
         return await move(url_or_file_path)
 

@@ -27,6 +27,7 @@ UPLOAD = f"{API}upload"
 ASKING = (f"{API}queue/join", f"{API}call/")
 POSTS = (UPLOAD, *ASKING, f"{API}cancel", f"{API}reset")
 INFO = f"{API}info"
+MCP = (f"{API}mcp", f"{API}mcp/")
 # What the page, its browser and gradio's client get. Others write to the disk, fetch addresses or print what they get.
 FILES = ("", "config", "favicon.ico", "manifest.json", "pwa_icon", "robots.txt", "theme.css")
 STATE = ("app_id", "info", "openapi.json", "queue/data", "startup-events", "theme.css", "upload_progress")
@@ -34,6 +35,7 @@ PLACES = {f"/{name}" for name in FILES} | {f"{API}{name}" for name in STATE}
 FOLDERS = ("/assets/", "/static/", "/svelte/", "/pwa_icon/", f"{API}call/", f"{API}file=", f"{API}heartbeat/")
 ADDRESSES = (f"{API}file=http:", f"{API}file=https:")  # would be fetched
 MAX_UPLOAD = MAX_BYTES + 2**20  # bytes of a request: a picture, and what its form adds
+MAX_TOOL_CALL = MAX_UPLOAD * 4 // 3  # assistants write pictures as base64
 MAX_REQUEST = 2**20
 LISTEN_SECONDS = 30  # within which a program must come for its answer
 HEADERS = {
@@ -57,11 +59,12 @@ class Gate:
 
     page: the page, which knows its public address once it is published. host: the name it listens on, allowed in
     `Host` beside this machine's names and plain IP addresses. A page of another site, whose name was pointed at this
-    machine, cannot ask then.
+    machine, cannot ask then. mcp: whether assistants' requests pass.
     """
 
-    def __init__(self, app: ASGIApp, *, page: gr.Blocks, folder: Folder, host: str) -> None:
+    def __init__(self, app: ASGIApp, *, page: gr.Blocks, folder: Folder, host: str, mcp: bool = False) -> None:
         self.app, self.page, self.folder = app, page, folder
+        self.tools = MCP if mcp else ()
         name = socket.gethostname().lower()
         self.names = {"localhost", name, f"{name}.local", host.lower()}
         self._listeners: Counter[str] = Counter()
@@ -105,10 +108,10 @@ class Gate:
             self.page.app.api_info = None
         if path == UPLOAD:  # gradio keeps the names of all uploads, and does not read them
             self.page.upload_file_set.clear()
-        limit = MAX_UPLOAD if path.startswith(UPLOAD) else MAX_REQUEST
+        limit = MAX_UPLOAD if path.startswith(UPLOAD) else MAX_TOOL_CALL if path in self.tools else MAX_REQUEST
         size = _content_length(headers, limit)
-        body = Body(receive, limit)
-        with self._listening(scope), self.folder.room(size) if path == UPLOAD else nullcontext(True) as granted:
+        body, takes_room = Body(receive, limit), path == UPLOAD or size > MAX_REQUEST
+        with self._listening(scope), self.folder.room(size) if takes_room else nullcontext(True) as granted:
             if not granted:
                 raise RefusedError(503, "the server has no room for uploads; try again later")
             await self.app(scope, body.receive, send)
@@ -139,10 +142,11 @@ class Gate:
         return {_name(_authority(url)) for url in (self.page.share_url, self.page.root_path) if url} - {""}
 
     def _check_path(self, method: str, path: str) -> None:
-        gets = path in PLACES or path.startswith(FOLDERS)
+        gets = path in PLACES or path in self.tools or path.startswith(FOLDERS)
         if path.startswith(ADDRESSES) or (method in ("GET", "HEAD") and not gets):
             raise RefusedError(404, "this page has no such path")
-        if method not in ("GET", "HEAD", "OPTIONS") and not (method == "POST" and path.startswith(POSTS)):
+        posts = path in self.tools or path.startswith(POSTS)
+        if method not in ("GET", "HEAD", "OPTIONS") and not (method == "POST" and posts):
             raise RefusedError(404, "this page takes uploads and questions only")
 
     @contextmanager

@@ -1,7 +1,7 @@
 """Checks what a browser or a program sent, and converts it to Python values."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,13 +27,15 @@ LARGE = 8_000_000  # px of a picture whose memory goes back to the system at onc
 
 @dataclass(frozen=True)
 class Given:
-    """A question. Fields that its kind does not ask for keep their defaults."""
+    """A question. Fields that its way does not ask for keep their defaults."""
 
     picture: Image.Image
     expression: str = ""
     box: Sequence[float] = ()  # x0, y0, x1, y1 in image px
     instruction: str = ""
-    wanted: Sequence[str] = ()  # some of `kinds.PARTS`
+    wanted: Sequence[str] = ()  # some of `kinds.WANTED`
+    everyone: bool = False  # all who fit, not the one who fits best
+    parallel: bool = False  # parts by Query Parallel Generation
     generation: GenerationSettings | None = None
 
 
@@ -105,6 +107,20 @@ def _number(name: str, value: Any, low: float, high: float, *, whole: bool = Tru
         kind = "a whole number" if whole else "a number"
         raise UserError(f"{name}: needs {kind} from {low:g} to {high:g}, got {shorten(str(value))}")
     return float(value)
+
+
+def read_wanted(wanted: Any, known: Collection[str]) -> list[str]:
+    """Some of the known names, at least one."""
+    if not isinstance(wanted, list) or not all(isinstance(name, str) and name in known for name in wanted):
+        raise UserError(f"what you want to know: needs some of {', '.join(known)}, got {shorten(str(wanted))}")
+    if not wanted:
+        raise UserError("Tick what you want to know.")
+    return wanted
+
+
+def read_confidence(name: str, value: Any) -> float:
+    """A number from 0 to 1; None counts as 0."""
+    return 0.0 if value is None else _number(name, value, 0, 1, whole=False)
 
 
 def read_switch(name: str, value: Any) -> bool:

@@ -1,85 +1,88 @@
-"""What can be asked on the page: one entry per kind of question, with the template that the model reads."""
+"""What can be asked on the page: about whom, what, and in which way; and what the model then does."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...inference.answers import Answer
+from ...inference.joining import merge
 from ...inference.predictor import Predictor
 from ...models.generation import GenerationSettings
 from ...tasks import TASKS
 from ...tasks.chain import chain_instruction
 from .given import Given
 
-PARTS = ("keypoints", "parts")  # what an instruction for several tasks may ask for besides the box
+# Checkboxes in the words of visitors: what an answer is to hold.
+WANTED = {"box": "Box", "keypoints": "Pose", "parts": "Parts", "caption": "Caption"}
 DEFAULTS = GenerationSettings(min_len=4)  # the demos' settings (docs/generation.md)
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A kind of question. asks: the field that the user fills in, "expression", "box" or "instruction"."""
+class Way:
+    """A way to ask. asks: the field that the visitor fills in, "expression", "box" or "instruction"."""
 
     label: str
-    help: str
     asks: str
-    template: str  # with {} for what the user fills in
-    answer: Callable[[Predictor, Given], Answer]
+    answer: Callable[[Predictor, Given], list[Answer]]
 
 
-def _refer(**parts: bool) -> Callable[[Predictor, Given], Answer]:
-    return lambda model, given: model.refer(given.picture, given.expression, **parts)
+@dataclass(frozen=True)
+class Template:
+    """An instruction that the model knows, with {} for what it asks about: an "expression" or a "box"."""
+
+    text: str
+    asks: str = "expression"
 
 
-def _chain(model: Predictor, given: Given) -> Answer:
-    keypoints, parsing = (part in given.wanted for part in PARTS)
-    return model.chain(
+def _in_words(model: Predictor, given: Given) -> list[Answer]:
+    wants = {"keypoints": "keypoints" in given.wanted, "parsing": "parts" in given.wanted}
+    caption = "caption" in given.wanted
+    if given.everyone:
+        return model.find(given.picture, given.expression, caption=caption, **wants)
+    parallel = given.parallel and wants["parsing"]
+    return [model.refer(given.picture, given.expression, parallel=parallel, caption=caption, **wants)]
+
+
+def _by_box(model: Predictor, given: Given) -> list[Answer]:
+    return [model.describe(given.picture, given.box)]
+
+
+def _chain(model: Predictor, given: Given) -> list[Answer]:
+    keypoints, parsing = "keypoints" in given.wanted, "parts" in given.wanted
+    answer = model.chain(
         given.picture, given.expression, keypoints=keypoints, parsing=parsing, generation=given.generation
     )
+    return [_captioned(model, given, answer)]
+
+
+def _instruct(model: Predictor, given: Given) -> list[Answer]:
+    answer = model.instruct(given.picture, given.instruction, generation=given.generation)
+    return [_captioned(model, given, answer)]
+
+
+def _captioned(model: Predictor, given: Given, answer: Answer) -> Answer:
+    """With a caption where one is wanted; an instruction cannot ask for it together with the rest."""
+    if "caption" not in given.wanted or answer.box_xyxy is None or answer.caption is not None:
+        return answer
+    return merge(answer, model.describe(given.picture, answer.box_xyxy))
+
+
+WAYS = {
+    "words": Way("Task by task", "expression", _in_words),
+    "chain": Way("All in one instruction (S1)", "expression", _chain),
+    "instruction": Way("My own instruction", "instruction", _instruct),
+    "box": Way("By a box", "box", _by_box),
+}
 
 
 def _prompt(task: str) -> str:
     return TASKS[task].prompt.strip()
 
 
-KINDS = {
-    "box": Kind("Box", "Where is the person?", "expression", _prompt("refcoco"), _refer()),
-    "keypoints": Kind(
-        "Keypoints",
-        "How does the person stand? Up to 17 named points.",
-        "expression",
-        _prompt("rkpt"),
-        _refer(keypoints=True),
-    ),
-    "parts": Kind(
-        "Parts", "Hair, coat, left arm …: each part as a mask.", "expression", _prompt("rpar"), _refer(parsing=True)
-    ),
-    "parallel": Kind(
-        "Parts (QPG)",
-        "All parts in one parallel step, for models trained to do that.",
-        "expression",
-        _prompt("rpar_full_mask"),
-        _refer(parsing=True, parallel=True),
-    ),
-    "caption": Kind(
-        "Region caption",
-        "Draw a box around a person and read what they look like.",
-        "box",
-        _prompt("rhrc"),
-        lambda model, given: model.describe(given.picture, given.box),
-    ),
-    "chain": Kind(
-        "Several tasks",
-        "One instruction asks for the box, the keypoints and the parts.",
-        "expression",
-        chain_instruction("{}", keypoints=True, parsing=True).strip(),
-        _chain,
-    ),
-    "instruction": Kind(
-        "Own instruction",
-        "The model reads your sentence as it is. You may start from a template.",
-        "instruction",
-        "{}",
-        lambda model, given: model.instruct(given.picture, given.instruction, generation=given.generation),
-    ),
+# What an own instruction may start from.
+TEMPLATES = {
+    "Box": Template(_prompt("refcoco")),
+    "Pose": Template(_prompt("rkpt")),
+    "Parts": Template(_prompt("rpar")),
+    "Caption of a box": Template(_prompt("rhrc"), "box"),
+    "Several tasks": Template(chain_instruction("{}", keypoints=True, parsing=True).strip()),
 }
-# Templates that an own instruction may start from, by label.
-TEMPLATES = {kind.label: kind for name, kind in KINDS.items() if name not in ("parallel", "instruction")}

@@ -8,14 +8,17 @@ from gradio.tunneling import CURRENT_TUNNELS
 from starlette.middleware import Middleware
 
 from ...data.pictures import MAX_BYTES
+from .examples import EXAMPLES
 from .folder import Folder
 from .gate import Gate
-from .page import EXAMPLES, THEME
+from .page import THEME
 
 CLOSE_SECONDS = 5  # for requests that run when the page ends
 
 
-def serve(page: gr.Blocks, folder: Folder, *, host: str, port: int, share: bool) -> None:
+def serve(
+    page: gr.Blocks, folder: Folder, *, host: str, port: int, share: bool, root_path: str | None, mcp: bool
+) -> None:
     """Serves until KeyboardInterrupt; afterwards nothing writes to the folder. OSError: cannot listen there."""
     with folder.swept():
         try:
@@ -24,7 +27,9 @@ def serve(page: gr.Blocks, folder: Folder, *, host: str, port: int, share: bool)
                 server_port=port,
                 share=share,
                 prevent_thread_lock=True,
-                app_kwargs={"middleware": [Middleware(Gate, page=page, folder=folder, host=host)]},
+                root_path=root_path,
+                mcp_server=mcp,
+                app_kwargs={"middleware": [Middleware(Gate, page=page, folder=folder, host=host, mcp=mcp)]},
                 theme=THEME,
                 css_paths=Path(__file__).with_name("page.css"),
                 allowed_paths=[str(EXAMPLES)],

@@ -214,3 +214,15 @@ def test_who_listens_is_noted_as_long_as_they_do(gate):
     with asking._listening(scope), asking._listening(scope), asking._listening(call), asking._listening(upload):
         assert dict(asking._listeners) == {"ab": 2, "77": 1, "u": 1}
     assert not asking._listeners
+
+
+@pytest.mark.parametrize("mcp", [False, True])
+def test_assistants_reach_their_tools_only_where_they_are_served(mcp, gate):
+    gate.gate.tools = Gate(None, page=None, folder=None, host="", mcp=mcp).tools
+    for method in ("GET", "POST"):
+        for path in (f"{API}mcp", f"{API}mcp/"):
+            assert (gate(method, path)[0] == 200) == mcp
+        for path in (f"{API}mcp/sse", f"{API}mcp/messages/", f"{API}mcp/schema"):
+            assert gate(method, path)[0] == 404
+    body = bytes(MAX_REQUEST + 1)
+    assert (gate("POST", f"{API}mcp/", chunks=(body,), content_length=str(len(body)))[0] == 200) == mcp

@@ -9,9 +9,10 @@ from web_page import BROWSER, CHROMIUM, Server, broken_pictures
 
 pytest.importorskip("gradio", reason="the page needs the `demo` extra")
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser is driven by playwright")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core comes with axe-playwright-python")
 
-from refhcm.apps.web.kinds import KINDS  # noqa: E402
-from refhcm.apps.web.page import EXAMPLES  # noqa: E402
+from refhcm.apps.web.examples import EXAMPLES, QUESTIONS  # noqa: E402
+from refhcm.apps.web.kinds import WANTED, WAYS  # noqa: E402
 from refhcm.data.pictures import MAX_BYTES, open_picture  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no {CHROMIUM}: apt-get install chromium")
@@ -48,12 +49,33 @@ class Visitor:
         self.page.set_input_files("#picture input[type=file]", path)
         self.page.wait_for_selector("#picture img")
 
-    def choose(self, kind):
-        self.page.get_by_label(KINDS[kind].label, exact=True).check()
+    def want(self, *names):
+        """Ticks these checkboxes and no others."""
+        for name, label in WANTED.items():
+            self.page.locator("#wanted").get_by_label(label, exact=True).set_checked(name in names)
+
+    def by_box(self):
+        self.page.get_by_label("With a box", exact=True).check()
+
+    def advanced(self, way):
+        if not self.page.locator("#way").is_visible():
+            self.page.locator("#advanced button").first.click()
+        self.page.locator("#way").get_by_label(WAYS[way].label, exact=True).check()
+
+    def example(self, number):
+        self.page.locator("#examples .grid-container button").nth(number).click()
+
+    def violations(self):
+        """What axe-core finds wrong with the page as it is: rule, and the elements."""
+        found = axe.Axe().run(self.page).response["violations"]
+        return [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
 
     def ask(self, *, expect="."):
         """Presses the button and waits for a new answer: its JSON. expect: a pattern that the sentence must match."""
         self.page.click("#ask")
+        return self.answered(expect=expect)
+
+    def answered(self, *, expect="."):
         self.page.wait_for_selector("#answer-json")
         while (answer := self.downloaded("answer-json")).url == self.last:
             self.page.wait_for_timeout(200)
@@ -112,16 +134,19 @@ def visitor(server, chromium):
 
 
 def test_a_visit(visitor, tmp_path):
-    """Upload, ask for keypoints, switch the box off, download, draw a box for a caption, upload rubbish."""
+    """Upload, ask for pose and parts, hide, download, ask for a caption, draw a box, upload rubbish."""
     page = visitor.page
     assert "comes with the project" in page.inner_text("#model")
     visitor.upload(ROOM)
-    page.fill("#expression textarea", "the man in the middle")
-    visitor.choose("keypoints")
-    answer = visitor.ask(expect="Found: a box, [0-9]+ keypoints")
+    page.locator("#expression textarea, #expression input").press_sequentially("the man in the middle")
+    visitor.want("box", "keypoints", "parts")
+    answer = visitor.ask(expect="Found: a box.*, [0-9]+ keypoints, [0-9]+ parts")
     assert answer["size"] == list(open_picture(ROOM).size)
     assert len(answer["keypoints"]) == 17
+    assert page.get_attribute("#drawn img", "alt") == "The picture with a person marked"
     assert json.loads(visitor.downloaded("openpose-json").path().read_bytes())["people"]
+    with Image.open(visitor.downloaded("cutout-png").path()) as person:
+        assert person.mode == "RGBA"
 
     before, source = visitor.drawn(tmp_path / "all.png"), page.get_attribute("#drawn img", "src")
     page.locator("#legend label", has_text="box").click()
@@ -130,12 +155,23 @@ def test_a_visit(visitor, tmp_path):
     playwright.expect(page.locator("#legend label.off")).to_have_text("box")
     page.locator("#legend label", has_text="box").click()
     page.wait_for_function("old => document.querySelector('#drawn img').getAttribute('src') === old", arg=source)
+    page.locator("#least input[type=number]").fill("1")
+    page.locator("#least input[type=number]").press("Enter")
+    page.wait_for_function("old => document.querySelector('#drawn img').getAttribute('src') !== old", arg=source)
 
-    visitor.choose("caption")
+    page.click("#describe")
+    described = visitor.answered()
+    assert described["box"] == answer["box"]
+    assert described["caption"] in page.inner_text("#status")
+    playwright.expect(page.locator("#wanted").get_by_label(WANTED["caption"])).to_be_checked()
+    playwright.expect(page.locator("#describe")).to_be_hidden()
+
+    visitor.by_box()
+    playwright.expect(page.locator("#answer")).to_be_hidden()  # the old answer goes when the question changes
     page.wait_for_selector("#drawer .stage.ready img")
     visitor.drag("#drawer img", (0.7, 0.95), (0.3, 0.25))
     width, height = open_picture(ROOM).size
-    corners = [float(number) for number in page.input_value("#box textarea").split(",")]
+    corners = [float(number) for number in page.locator("#box textarea, #box input").input_value().split(",")]
     assert corners == pytest.approx([0.3 * width, 0.25 * height, 0.7 * width, 0.95 * height], abs=1.5)
     described = visitor.ask()
     said = described["caption"] or described["notes"][0]  # words that cannot be read are said to be so
@@ -144,46 +180,94 @@ def test_a_visit(visitor, tmp_path):
     rubbish = tmp_path / "rubbish.png"
     rubbish.write_bytes(broken_pictures()["words.png"])
     visitor.upload(rubbish)
-    visitor.choose("box")
+    visitor.page.get_by_label("In words", exact=True).check()
     visitor.ask_in_vain(expect="image: cannot be read as a picture")
 
 
-@pytest.mark.slow
-def test_each_task_and_each_example(visitor):
+def test_with_the_keyboard_alone(visitor):
+    """From the picture on: who, a checkbox, Ask; then a switch of the legend."""
     page = visitor.page
     visitor.upload(SNOW)
-    page.fill("#expression textarea", "the man in the blue sweater")
-    for kind in ("box", "keypoints", "parallel", "chain"):
-        visitor.choose(kind)
-        visitor.ask(expect="a box")
-    visitor.choose("parallel")
-    visitor.ask(expect="parts")
+    page.locator("#expression textarea, #expression input").focus()
+    page.keyboard.type("the man in the blue sweater")
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.closest('#wanted') !== null"):
+            break
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")  # Pose
+    for _ in range(6):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == "ask":
+            break
+    page.keyboard.press("Enter")
+    assert visitor.answered(expect="keypoint")["keypoints"]
+    page.locator("#legend input").first.focus()
+    page.keyboard.press("Space")
+    playwright.expect(page.locator("#legend label.off")).to_have_text("box")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_everyone_can_read_it(theme, width, server, chromium):
+    """No violation that axe-core finds, nothing wider than the screen: empty, with an answer, and with a box."""
+    page = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
+    visitor = Visitor(page)
+    page.goto(f"{server.url}?__theme={theme}")
+    page.wait_for_selector("#examples img")
+
+    def check():
+        page.wait_for_timeout(500)  # colours fade in
+        assert visitor.violations() == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+    check()
+    visitor.example(2)
+    visitor.answered(expect="Found: a box.*parts")
+    visitor.advanced("instruction")
+    check()
+    visitor.by_box()
+    page.wait_for_selector("#drawer .stage.ready img")
+    check()
+    page.close()
+
+
+@pytest.mark.slow
+def test_each_way_and_each_example(visitor):
+    page = visitor.page
+    visitor.upload(SNOW)
+    page.fill("#expression textarea, #expression input", "the man in the blue sweater")
+    for way in ("words", "chain"):
+        visitor.advanced(way)
+        visitor.want("box", "keypoints", "parts")
+        visitor.ask(expect="a box.*parts")
     assert visitor.downloaded("parts-png").suggested_filename == "parts.png"
-    visitor.choose("instruction")
+    visitor.advanced("instruction")
     page.locator("#template input").click()
-    page.get_by_role("option", name="Keypoints").click()
+    page.get_by_role("option", name="Pose").click()
     playwright.expect(page.locator("#instruction textarea")).to_have_value(re.compile("blue sweater.*keypoints"))
     visitor.ask(expect="a box")
-    for number, example in enumerate(json.loads((EXAMPLES / "examples.json").read_text(encoding="utf-8"))):
-        page.locator("#examples button.thumbnail-item, #examples .grid-container button").nth(number).click()
-        asks = KINDS[example["kind"]].asks
-        playwright.expect(page.locator(f"#{asks} textarea")).to_have_value(example[asks], timeout=STEP_MS)
-        assert visitor.ask()["size"] == list(open_picture(EXAMPLES / example["image"]).size)
+    for number, example in enumerate(QUESTIONS):
+        visitor.example(number)
+        assert visitor.answered()["size"] == list(open_picture(example.path).size)
+        asks = WAYS[example.way].asks
+        field = page.locator(f"#{asks} textarea, #{asks} input")
+        playwright.expect(field).to_have_value(getattr(example, asks), timeout=STEP_MS)
 
 
 @pytest.mark.slow
 def test_a_typed_box_is_drawn_and_a_new_picture_has_none(visitor):
     page = visitor.page
     visitor.upload(SNOW)
-    visitor.choose("caption")
+    visitor.by_box()
     page.wait_for_selector("#drawer .stage.ready img")
-    page.fill("#box textarea", "10, 20, 110, 120")
+    page.fill("#box textarea, #box input", "10, 20, 110, 120")
     page.wait_for_selector("#drawer .frame", state="visible")
     width, height = open_picture(SNOW).size
     style = page.locator("#drawer .frame").evaluate("frame => [frame.style.left, frame.style.height]")
     assert [float(text.rstrip("%")) for text in style] == pytest.approx([1000 / width, 10_000 / height], abs=0.1)
     visitor.upload(ROOM)
-    playwright.expect(page.locator("#box textarea")).to_have_value("", timeout=STEP_MS)
+    playwright.expect(page.locator("#box textarea, #box input")).to_have_value("", timeout=STEP_MS)
     page.wait_for_selector("#drawer .frame", state="hidden")
     visitor.ask_in_vain(expect="box: no box yet")
 
@@ -194,7 +278,7 @@ def test_broken_uploads_are_sentences(name, visitor, tmp_path):
     path = tmp_path / name
     path.write_bytes(broken_pictures()[name])
     visitor.upload(path)
-    visitor.page.fill("#expression textarea", "a man")
+    visitor.page.fill("#expression textarea, #expression input", "a man")
     visitor.ask_in_vain(expect="image: ")
 
 
