@@ -1,13 +1,20 @@
-"""What ComfyUI provides: its model folders, its device, its progress bar. Outside ComfyUI there are defaults."""
+"""What ComfyUI provides: model folders, memory, progress and cancelling. Outside ComfyUI there are defaults."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
+from ...inference.batch_size import BATCH_MEMORY
 from ...inference.loading import ROOT, SHIPPED
+from ...models.refhcm.network import Network
 from ...utils.files import files_below
 
 FOLDER = "refhcm"  # in ComfyUI's models folder
+STEPS = 200  # of the progress bar for each question: no answer is longer
 
 
 def folders() -> list[Path]:
@@ -42,16 +49,77 @@ def device(needed: int) -> Any:
     return get_torch_device()
 
 
-def batches(count: int, size: int) -> Iterator[slice]:
-    """Slices of `size` items under ComfyUI's progress bar, which also ends the loop when the user cancels."""
+class RefHCMWeights(nn.Module):
+    """The modules that ComfyUI moves together; it logs this class's name."""
+
+    def __init__(self, *modules: nn.Module | None) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(module for module in modules if module is not None)
+
+
+class Memory:
+    """A model's place in ComfyUI's memory: unloaded when others need the room, loaded again before it is asked."""
+
+    def __init__(self, *modules: nn.Module | None) -> None:
+        self._patcher: Any = None
+        try:
+            from comfy.model_management import get_torch_device, unet_offload_device
+            from comfy.model_patcher import ModelPatcher
+        except ImportError:
+            return
+        weights = RefHCMWeights(*modules)
+        self._patcher = ModelPatcher(weights, load_device=get_torch_device(), offload_device=unet_offload_device())
+
+    def load(self) -> None:
+        """Puts the whole model on its device, with room for a batch of questions."""
+        if self._patcher is not None:
+            from comfy.model_management import load_models_gpu
+
+            load_models_gpu([self._patcher], memory_required=BATCH_MEMORY, force_full_load=True)
+
+
+@contextmanager
+def progress(network: Network, questions: int) -> Iterator[None]:
+    """Moves ComfyUI's progress bar with every decoding step, and lets the user cancel between two of them.
+
+    questions: how often the network will be asked, as far as known; each is a stretch of the bar.
+    """
     try:
+        from comfy.model_management import throw_exception_if_processing_interrupted
         from comfy.utils import ProgressBar
     except ImportError:
-        bar = None
-    else:
-        bar = ProgressBar(count)
-    for start in range(0, count, size):
-        at = slice(start, min(start + size, count))
-        yield at
-        if bar is not None:
-            bar.update(at.stop - at.start)
+        yield
+        return
+    total = max(questions, 1) * STEPS
+    bar, asked, steps = ProgressBar(total), 0, 0
+
+    def question(*_: Any) -> None:
+        nonlocal asked, steps
+        throw_exception_if_processing_interrupted()
+        asked, steps = asked + 1, 0
+        bar.update_absolute(min((asked - 1) * STEPS, total))
+
+    def step(*_: Any) -> None:
+        nonlocal steps
+        throw_exception_if_processing_interrupted()
+        steps = min(steps + 1, STEPS)
+        bar.update_absolute(min(max(asked - 1, 0) * STEPS + steps, total))
+
+    # The decoder embeds once for each step of a search, through this module.
+    hooks = [
+        network.encoder.register_forward_pre_hook(question),
+        network.decoder.layernorm_embedding.register_forward_pre_hook(step),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+    bar.update_absolute(total)
+
+
+@contextmanager
+def ordinary_tensors() -> Iterator[None]:
+    """ComfyUI runs nodes in inference mode and moves weights outside it, which tensors of that mode refuse."""
+    with torch.inference_mode(False), torch.no_grad():
+        yield

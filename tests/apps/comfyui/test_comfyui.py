@@ -4,22 +4,19 @@ import json
 import os
 import subprocess
 import sys
-import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from asking import Model
 from bare_environment import ROOT
+from comfy_nodes import People, ask, describe, find, widgets
 
 import refhcm
-from refhcm.apps.comfyui import host as comfyui_host
-from refhcm.apps.comfyui import nodes as comfyui
+from refhcm.apps.comfyui import asking, host, loading, nodes, parts, values
 from refhcm.utils.errors import UserError
-from refhcm.utils.parsing import CLASS_NAMES
 
 EXPRESSION = "the guy waving with the left hand"
-WANTED = {"keypoints": True, "parts": True, "parallel": False, "caption": False}
 HAIR = [[0, 0, 0, 0, 0, 0], [0, 1, 1, 1, 0, 0], [0, 1, 1, 1, 0, 0], [0, 0, 0, 0, 0, 0]]  # `Model.person`'s
 
 # ComfyUI loads a folder in custom_nodes as a module named after its path, so no import may need the name `refhcm`.
@@ -31,7 +28,8 @@ name = folder.replace(".", "_x_")
 spec = importlib.util.spec_from_file_location(name, os.path.join(folder, "__init__.py"))
 sys.modules[name] = module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
-assert not hasattr(module, "WEB_DIRECTORY") and not hasattr(module, "comfy_entrypoint")
+assert os.path.isfile(os.path.join(folder, module.WEB_DIRECTORY, "docs", "RefHCMAsk.md"))
+assert not hasattr(module, "comfy_entrypoint")
 
 import numpy as np, torch
 from PIL import Image
@@ -42,13 +40,13 @@ nodes = {name: node() for name, node in module.NODE_CLASS_MAPPINGS.items()}
 assert nodes.keys() == module.NODE_DISPLAY_NAME_MAPPINGS.keys()
 image = torch.from_numpy(np.asarray(Image.open(picture), np.float32) / 255)[None]
 (model,) = nodes["RefHCMLoad"].load("drawn people (comes with RefHCM)", "float32")
-wanted = {"keypoints": True, "parts": True, "parallel": True, "caption": True}
-drawn, person, box, pose, caption, text, answer = nodes["RefHCMAsk"].ask(model, image, expression, **wanted)
-(hair,) = nodes["RefHCMParts"].pick(answer, hair=True)
+asked = nodes["RefHCMAsk"].ask(model, image, expression, caption=True)
+drawn, person, box, pose, boxes, sure, caption, text, answer = asked
+hair = nodes["RefHCMParts"].pick(answer, "only those named below", "hair")[0]
 print(json.dumps({
-    "answer": json.loads(text[0]), "pose": pose, "caption": caption, "drawn": list(drawn.shape),
+    "answer": json.loads(text[0]), "pose": pose, "caption": caption, "boxes": boxes, "drawn": list(drawn.shape),
     "changed": float((drawn != image).float().mean()), "pixels": [int(mask.sum()) for mask in (person, box, hair)],
-    "described": nodes["RefHCMDescribe"].describe(model, image, box)[0],
+    "described": nodes["RefHCMDescribe"].describe(model, image, box)[1],
 }))
 """
 
@@ -73,13 +71,18 @@ def test_the_clone_is_a_plug_in(tmp_path):
     model = refhcm.load(device="cpu", dtype="float32")
     answer = model.refer(str(picture), EXPRESSION, keypoints=True, parsing=True, parallel=True)
     described = model.describe(str(picture), answer.box_xyxy)
-    assert found["caption"] == [described.caption]
+    assert found["caption"] == described.caption
     told = ("box", "keypoints", "parts")
     assert {name: found["answer"][name] for name in told} == {name: answer.to_dict()[name] for name in told}
     assert found["answer"]["caption"] == described.caption
     assert found["pose"] == [json.loads(json.dumps(refhcm.inference.exports.openpose(answer)))]
     assert found["drawn"] == [1, *answer.size_wh[::-1], 3]
     assert 0.001 < found["changed"] < 0.9
+    x0, y0, x1, y1 = outline(answer.box_xyxy)
+    sure = answer.confidence.box
+    assert found["boxes"] == [
+        [{"x": x0, "y": y0, "width": x1 - x0, "height": y1 - y0, "label": "person", "score": sure}]
+    ]
     person, box, hair = found["pixels"]
     assert person == sum(mask.sum() for mask in answer.parts.values())
     assert hair == answer.parts["hair"].sum()
@@ -92,159 +95,198 @@ def outline(box_xyxy):
     return [float(int(number)) for number in box_xyxy]
 
 
-@pytest.mark.parametrize("name", comfyui.NODE_CLASS_MAPPINGS)
+@pytest.mark.parametrize("name", nodes.NODE_CLASS_MAPPINGS)
 def test_a_node_has_what_comfyui_reads(name):
-    node = comfyui.NODE_CLASS_MAPPINGS[name]
-    inputs = node.INPUT_TYPES()["required"]
+    node = nodes.NODE_CLASS_MAPPINGS[name]
     method = getattr(node, node.FUNCTION)
-    parameters = set(method.__code__.co_varnames[1 : method.__code__.co_argcount])
-    assert parameters <= inputs.keys()
-    assert parameters == inputs.keys() or name == "RefHCMParts"
-    assert len(node.RETURN_TYPES) == len(node.RETURN_NAMES)
-    for optional in ("OUTPUT_TOOLTIPS", "OUTPUT_IS_LIST"):
-        assert len(getattr(node, optional, node.RETURN_TYPES)) == len(node.RETURN_TYPES)
+    parameters = method.__code__.co_varnames[1 : method.__code__.co_argcount]
+    assert list(parameters) == list(widgets(node))
+    optional = node.INPUT_TYPES().get("optional", {})
+    assert len(method.__defaults__ or ()) == len(optional)
+    for (given, options), default in zip(optional.values(), method.__defaults__ or (), strict=True):
+        assert options.get("default", given[0]) == default
+    assert all(options["tooltip"] for _, options in widgets(node).values())
+    assert len(node.RETURN_TYPES) == len(node.RETURN_NAMES) == len(node.OUTPUT_TOOLTIPS)
+    assert len(getattr(node, "OUTPUT_IS_LIST", node.RETURN_TYPES)) == len(node.RETURN_TYPES)
     assert node.DESCRIPTION
+    assert node.SEARCH_ALIASES
     assert node.CATEGORY == "RefHCM"
+    assert (ROOT / nodes.WEB_DIRECTORY / "docs" / f"{name}.md").is_file()
 
 
 def test_a_batch(model):
     image = torch.rand(5, 4, 6, 4)  # with transparency; the model takes four pictures at a time
-    drawn, person, box, pose, caption, text, answers = comfyui.AskRefHCM().ask(model, image, "a\nman ", **WANTED)
-    assert [asked for _, asked in model.calls] == [["a man"] * 4, ["a man"]]
-    assert drawn.shape == (5, 4, 6, 3)
-    assert drawn.dtype == person.dtype == box.dtype == torch.float32
-    assert person.tolist() == [HAIR] * 5
-    assert box.tolist() == [[[1] * 6] * 4] * 5
-    assert len(pose) == len(answers.answers) == 5
-    assert pose[0]["people"][0]["pose_keypoints_2d"][:3] == [2, 3, 1]
-    assert caption == [""] * 5
-    assert json.loads(text[4])["size"] == [6, 4]
-    assert comfyui.PickRefHCMParts().pick(answers, hair=True, face=True)[0].tolist() == [HAIR] * 5
-    assert not comfyui.PickRefHCMParts().pick(answers, hair=False, face=True)[0].any()
+    found = ask(model, image, " a  man\n")
+    assert [asked for _, asked in model.predictor.calls] == [["a man"] * 4, ["a man"]]
+    assert found["drawn"].shape == (5, 4, 6, 3)
+    assert found["drawn"].dtype == found["person"].dtype == found["box"].dtype == torch.float32
+    assert found["person"].tolist() == [HAIR] * 5
+    assert found["box"].tolist() == [[[1] * 6] * 4] * 5
+    assert found["pose"][4]["people"][0]["pose_keypoints_2d"][:3] == [2, 3, 1]
+    assert found["bboxes"] == [[{"x": 0, "y": 0, "width": 6, "height": 4, "label": "person", "score": 0.5}]] * 5
+    assert found["confidence"] == [0.5] * 5
+    assert found["caption"] == "\n" * 4
+    assert json.loads(found["json"][4])["size"] == [6, 4]
+    picked = parts.PickRefHCMParts().pick(found["answer"], "head")
+    assert picked[0].tolist() == picked[1].tolist() == picked[2].tolist() == [HAIR] * 5
+    assert picked[3] == [f"{number} hair" for number in range(1, 6)]
+    assert not parts.PickRefHCMParts().pick(found["answer"], "clothes")[0].any()
+
+
+def test_a_line_for_each_picture(model):
+    ask(model, torch.zeros(2, 4, 6, 3), "a man\n\na woman")
+    ask(model, torch.zeros(1, 4, 6, 3), "a man\nin red")
+    assert [asked for _, asked in model.predictor.calls] == [["a man", "a woman"], ["a man in red"]]
+    with pytest.raises(UserError, match="expression: has 2 lines for 3 pictures"):
+        ask(model, torch.zeros(3, 4, 6, 3), "a man\na woman")
+
+
+@pytest.mark.parametrize("field", ["box", "found"])
+def test_whoever_is_not_sure_enough_is_nobody(model, field):
+    if field == "found":
+        model.predictor.found = 0.5
+    image = torch.rand(1, 4, 6, 3)
+    assert ask(model, image, "a man", min_confidence=0.5)["bboxes"][0]
+    found = ask(model, image, "a man", min_confidence=0.51, caption=True)
+    assert not found["person"].any()
+    assert not found["box"].any()
+    assert found["pose"] == [{"people": [], "canvas_width": 6, "canvas_height": 4}]
+    assert (found["bboxes"], found["confidence"], found["caption"]) == ([[]], [0], "")
+    assert (found["drawn"] - image).abs().max() <= 0.5 / 255 + 1e-6
+    assert json.loads(found["json"][0])["box"] == [0, 0, 6, 4]
+    assert parts.PickRefHCMParts().pick(found["answer"], "whole person")[0].tolist() == [[[0] * 6] * 4]
+
+
+def test_everyone(model):
+    found = find(model, torch.zeros(3, 4, 6, 3), "the people\nnobody\nthe people", caption=True)
+    assert found["count"] == 4
+    assert found["people"].tolist() == [HAIR] * 4
+    assert [len(people) for people in found["bboxes"]] == [len(pose["people"]) for pose in found["pose"]] == [2, 0, 2]
+    assert found["confidences"] == [0.5] * 4
+    assert found["captions"] == ["someone"] * 4
+    assert [len(json.loads(text)) for text in found["json"]] == [2, 0, 2]
+    mask, people, each, names = parts.PickRefHCMParts().pick(found["answer"], "head")
+    assert (len(mask), len(people), len(each)) == (3, 4, 4)
+    assert names == ["1 hair", "2 hair", "3 hair", "4 hair"]
+    assert find(model, torch.zeros(1, 4, 6, 3), "the people", parts=False)["people"].tolist() == [[[1] * 6] * 4] * 2
+
+
+def test_nobody(model):
+    found = find(model, torch.zeros(1, 4, 6, 3), "nobody")
+    assert (found["count"], found["confidences"], found["captions"], found["bboxes"]) == (0, [], [], [[]])
+    assert found["people"].tolist() == [[[0] * 6] * 4]
+    assert [len(some) for some in parts.PickRefHCMParts().pick(found["answer"], "clothes")] == [1, 1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("widget", "learned", "used"),
+    [("auto", True, True), ("auto", False, False), ("on", False, True), ("off", True, False)],
+)
+def test_parallel(model, widget, learned, used):
+    ask(replace(model, parallel=learned), torch.zeros(1, 4, 6, 3), "a man", parallel=widget)
+    ask(replace(model, parallel=True), torch.zeros(1, 4, 6, 3), "a man", parts=False)
+    assert model.predictor.parallel == [used, False]
 
 
 def test_the_person_in_the_box_is_described(model):
-    caption = comfyui.AskRefHCM().ask(model, torch.zeros(1, 4, 6, 3), "a man", **WANTED | {"caption": True})[4]
-    assert caption == ["at [0.0, 0.0, 6.0, 4.0]"]
+    assert ask(model, torch.zeros(1, 4, 6, 3), "a man", caption=True)["caption"] == "at [0.0, 0.0, 6.0, 4.0]"
+
+
+def test_what_the_model_does_not_know_is_noted(model):
+    model.predictor.notes = ("drawings only",)
+    assert json.loads(ask(model, torch.zeros(1, 4, 6, 3), "a man")["json"][0])["notes"] == ["drawings only"]
 
 
 def test_pixels_survive_conversion():
     pixels = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
-    (picture,) = comfyui.read_images(torch.from_numpy(pixels.astype(np.float32) / 255))
+    (picture,) = values.read_images(torch.from_numpy(pixels.astype(np.float32) / 255))
     assert (np.asarray(picture) == pixels[0]).all()
-    assert torch.equal(comfyui.as_images([picture]), torch.from_numpy(pixels.astype(np.float32) / 255))
-    assert np.asarray(comfyui.read_images(torch.tensor([[[[-1.0, 0.5, 2.0]]]]))[0]).tolist() == [[[0, 128, 255]]]
+    assert torch.equal(values.as_images([picture]), torch.from_numpy(pixels.astype(np.float32) / 255))
+    assert np.asarray(values.read_images(torch.tensor([[[[-1.0, 0.5, 2.0]]]]))[0]).tolist() == [[[0, 128, 255]]]
 
 
 def test_grey_is_three_equal_channels(model):
     """Some nodes give masks and depth maps as an IMAGE of one channel."""
     grey = torch.rand(2, 4, 6, 1)
-    for picture, values in zip(comfyui.read_images(grey), grey, strict=True):
-        assert (np.asarray(picture) == (values * 255).round().numpy().astype(np.uint8)).all()
+    for picture, levels in zip(values.read_images(grey), grey, strict=True):
+        assert (np.asarray(picture) == (levels * 255).round().numpy().astype(np.uint8)).all()
         assert picture.mode == "RGB"
-    drawn = comfyui.AskRefHCM().ask(model, grey, "a man", **WANTED)[0]
-    assert drawn.shape == (2, 4, 6, 3)
-    (caption,) = comfyui.DescribeRefHCM().describe(model, grey, torch.ones(1, 4, 6))
-    assert caption == ["at [0.0, 0.0, 6.0, 4.0]"] * 2
+    assert ask(model, grey, "a man")["drawn"].shape == (2, 4, 6, 3)
+    assert describe(model, grey, torch.ones(1, 4, 6)) == ["at [0.0, 0.0, 6.0, 4.0]"] * 2
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 6, 2), (1, 4, 6, 5), (4, 6, 3), (1, 4, 6, 0)])
 def test_other_shapes_are_no_picture(model, shape):
     image, message = torch.zeros(shape), r"^image: needs the shape \[B, H, W, 3\], or 1 or 4 channels, got \["
+    for node in (ask, find):
+        with pytest.raises(UserError, match=message):
+            node(model, image, "a man")
     with pytest.raises(UserError, match=message):
-        comfyui.AskRefHCM().ask(model, image, "a man", **WANTED)
-    with pytest.raises(UserError, match=message):
-        comfyui.DescribeRefHCM().describe(model, image, torch.ones(1, 4, 6))
+        describe(model, image, torch.ones(1, 4, 6))
 
 
-def test_a_mask_names_the_person(model):
+@pytest.mark.parametrize("kind", ["full", "grey", "half", "channel", "row"])
+def test_a_mask_names_the_person(model, kind):
     mask = torch.zeros(1, 8, 12)  # twice the picture's size
     mask[0, 2:4, 6:12] = 1
-    (caption,) = comfyui.DescribeRefHCM().describe(model, torch.zeros(2, 4, 6, 3), mask)
-    assert caption == ["at [3.0, 1.0, 6.0, 2.0]"] * 2
+    mask = {"grey": mask * 0.3, "half": mask.half(), "channel": mask[..., None], "row": mask[:, None]}.get(kind, mask)
+    assert describe(model, torch.zeros(2, 4, 6, 3), mask) == ["at [3.0, 1.0, 6.0, 2.0]"] * 2
 
 
 def test_an_empty_mask_among_others_is_no_person(model):
     mask = torch.ones(3, 4, 6) * torch.tensor([1, 0, 1])[:, None, None]
-    (captions,) = comfyui.DescribeRefHCM().describe(model, torch.zeros(3, 4, 6, 3), mask)
+    captions = describe(model, torch.zeros(3, 4, 6, 3), mask)
     assert captions == ["at [0.0, 0.0, 6.0, 4.0]", "", "at [0.0, 0.0, 6.0, 4.0]"]
 
 
 def test_mistakes(model):
-    image, ask, describe = torch.zeros(3, 4, 6, 3), comfyui.AskRefHCM().ask, comfyui.DescribeRefHCM().describe
+    image = torch.zeros(3, 4, 6, 3)
     with pytest.raises(UserError, match="mask: is empty"):
         describe(model, image, torch.zeros(1, 64, 64))  # what ComfyUI sends for a picture without a mask
     with pytest.raises(UserError, match="one for each of the 3 pictures, got 2"):
         describe(model, image, torch.ones(2, 4, 6))
-    for node in (
-        lambda: ask(model, image[:0], "a man", **WANTED),
-        lambda: describe(model, image[:0], image[:0, ..., 0]),
-    ):
+    for node in (lambda: ask(model, image[:0], "a man"), lambda: describe(model, image[:0], image[:0, ..., 0])):
         with pytest.raises(UserError, match="image: the batch is empty"):
             node()
     with pytest.raises(UserError, match=r"gone\.pt is gone; looked in .*checkpoints"):
-        comfyui.LoadRefHCM().load("gone.pt", "auto")
+        loading.LoadRefHCM().load("gone.pt")
     with pytest.raises(UserError, match="no folder vqgan beside the weights"):
-        ask(Model(tokenizer=None), image, "a man", **WANTED)
+        ask(loading.Loaded(People(tokenizer=None)), image, "a man")
 
 
-UNREAD = refhcm.Answer((6, 4), valid=False, symbols=(), text="")
+def test_widgets_are_checked_before_anything_runs():
+    for node in (asking.AskRefHCM, asking.FindRefHCM):
+        assert node.VALIDATE_INPUTS("a man") is node.VALIDATE_INPUTS(None) is True
+        assert node.VALIDATE_INPUTS(" \n").startswith("expression: is empty")
+    assert loading.LoadRefHCM.VALIDATE_INPUTS(loading.DRAWN_PEOPLE) is loading.LoadRefHCM.VALIDATE_INPUTS(None) is True
+    assert loading.LoadRefHCM.VALIDATE_INPUTS("gone.pt").startswith("checkpoint: gone.pt is gone")
+    assert parts.PickRefHCMParts.VALIDATE_INPUTS("Hair, left arm,") is True
+    assert parts.PickRefHCMParts.VALIDATE_INPUTS("hair, beard").startswith("named: 'beard' is no part; use some of hat")
 
 
-def test_parts_that_were_not_asked_for(model, monkeypatch):
-    monkeypatch.setattr(model, "refer", lambda *asked, **wanted: [UNREAD])  # not valid for another reason
-    asked = comfyui.AskRefHCM().ask(model, torch.zeros(1, 4, 6, 3), "a man", **WANTED | {"parts": False})[-1]
-    with pytest.raises(UserError, match="has no parts; switch on parts"):
-        comfyui.PickRefHCMParts().pick(asked, hair=True)
+def test_weights_are_downloaded_when_the_user_agrees(tmp_path, monkeypatch):
+    monkeypatch.setattr(host, "folders", lambda: [tmp_path])
+    got, path = [], []
+    monkeypatch.setattr(
+        loading, "download_files", lambda args, source, folder: got.append(folder.relative_to(tmp_path).as_posix())
+    )
+    monkeypatch.setattr(loading, "load_weights", lambda *given: path.append(given))
+    with pytest.raises(UserError, match=r"download: is off, and vocabulary, tokenizer, refhcm of 1\.9 GB"):
+        loading.DownloadRefHCM().download("refhcm", False)
+    loading.DownloadRefHCM().download("refhcm", True)
+    assert got == ["bpe", "vqgan", "."]
+    assert path == [(tmp_path / "refhcm.pt", "auto")]
 
 
-def test_an_unreadable_answer_is_an_empty_mask():
-    assert not comfyui.PickRefHCMParts().pick(comfyui.Answers([UNREAD], parts=True), hair=True)[0].any()
-    assert not comfyui.box_mask(UNREAD).any()
-
-
-def test_what_comfyui_knows_is_used(tmp_path, monkeypatch):
-    """Its folders, device and progress bar, as stand-ins: ComfyUI is in no package index."""
-    models, other, own = tmp_path / "models", tmp_path / "other", tmp_path / "project"
-    files = [models / "refhcm" / "mine.pt", models / "refhcm" / "small" / "model.pt", other / "mine.pt", other / "b.pt"]
-    for file in [*files, own / "checkpoints" / "refhcm.pt", own / "checkpoints" / "synthetic" / "model.pt"]:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch()
-    monkeypatch.setattr(comfyui_host, "ROOT", own)
-    monkeypatch.setattr(comfyui_host, "SHIPPED", own / "checkpoints" / "synthetic" / "model.pt")
-    registered, freed, steps = {"refhcm": [str(other)]}, [], []  # as extra_model_paths.yaml has it
-    bar = types.SimpleNamespace(update=steps.append)
-    known = {
-        "folder_paths": {
-            "models_dir": str(models),
-            "folder_names_and_paths": registered,
-            "add_model_folder_path": lambda name, path: registered.setdefault(name, []).insert(0, path),
-            "get_folder_paths": registered.get,
-        },
-        "comfy": {},
-        "comfy.model_management": {
-            "get_torch_device": lambda: torch.device("meta"),
-            "free_memory": lambda *asked: freed.append(asked),
-        },
-        "comfy.utils": {"ProgressBar": lambda total: steps.append(total) or bar},
-    }
-    for name, values in known.items():
-        module = types.ModuleType(name)
-        vars(module).update(values)
-        monkeypatch.setitem(sys.modules, name, module)
-    names = ["mine.pt", "small/model.pt", "b.pt", "refhcm.pt"]
-    assert comfyui.LoadRefHCM.INPUT_TYPES()["required"]["checkpoint"][0] == [comfyui.DRAWN_PEOPLE, *names]
-    assert list(comfyui_host.weights().values())[:2] == files[:2]  # not the other folder's
-    assert comfyui_host.device(5) == torch.device("meta")
-    assert freed == [(5, torch.device("meta"))]
-    assert ["abcde"[at] for at in comfyui_host.batches(5, 2)] == ["ab", "cd", "e"]
-    assert steps == [5, 2, 2, 1]
-
-
-def test_every_class_has_a_switch():
-    assert list(comfyui.PickRefHCMParts.INPUT_TYPES()["required"])[1:] == list(CLASS_NAMES[1:])
+def test_an_example():
+    ((names, _),) = widgets(loading.ExamplePicture).values()
+    (image,) = loading.ExamplePicture().read(names[0])
+    assert image.shape[0] == 1
+    assert image.shape[3] == 3
+    with pytest.raises(UserError, match=r"picture: gone\.jpg is not in"):
+        loading.ExamplePicture().read("gone.jpg")
 
 
 @pytest.fixture
 def model():
-    return Model()
+    return loading.Loaded(People())

@@ -1,0 +1,1 @@
+"""The nodes as a pack of their own: what ComfyUI's registry offers."""
