@@ -11,7 +11,7 @@ FLOORS = (  # from the top; rooms of one floor may know each other, as long as t
     {"train", "evaluate", "gradio_demo", "demo_s1", "__main__"},
     {"apps"},
     {"training", "inference", "benchmarks"},
-    {"tasks"},
+    {"tasks", "tables"},
     {"data", "models"},
     {"criterions", "utils"},
 )
