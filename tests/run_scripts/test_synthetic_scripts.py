@@ -212,6 +212,7 @@ def test_the_whole_recipe(tmp_path):
     run_script("synthetic/evaluate.sh", run / "world", tmp_path / "out", MODEL=run / "shipped", ROWS=5, timeout=1800)
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert results.keys() == KEYS
-    assert all(isinstance(value, float) for key, value in results.items() if not key.startswith("grec."))
+    few_rows = ("grec.", "rec.box_", "rkpt.keypoints_", "rpar.parts_")  # five may lack what an AUROC needs
+    assert all(isinstance(value, float) for key, value in results.items() if not key.startswith(few_rows))
     assert isinstance(results["grec.pr_f1"], float)  # of five rows some kinds are missing
     assert "rec 5" in (tmp_path / "out" / "results.md").read_text()
