@@ -1,5 +1,6 @@
 """The answers of a beam search, kept on the network's device: no step waits for the CPU (docs/generation.md)."""
 
+from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
@@ -80,8 +81,8 @@ class Beams:
                 "alignment": empty,
             }
             found.append(hypothesis)
-        of_samples = (list(part) for part in _split(found, counts.tolist()))
-        return [sorted(hypotheses, key=lambda h: -float(h["score"])) for hypotheses in of_samples]
+        rest = iter(found)
+        return [sorted(islice(rest, count), key=lambda h: -float(h["score"])) for count in counts.tolist()]
 
     def _ways(self, steps: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The way back of answers that ended at `steps` in `rows`: symbols, totals and rows of each step, [N, T]."""
@@ -98,11 +99,3 @@ class Beams:
                 tokens[:, step - 1], totals[:, step - 1] = symbols[here], sums[here]
                 here = parents[here]
         return tokens, totals, origins
-
-
-def _split(found: list[dict[str, Any]], counts: list[int]) -> list[list[dict[str, Any]]]:
-    parts, start = [], 0
-    for count in counts:
-        parts.append(found[start : start + count])
-        start += count
-    return parts
