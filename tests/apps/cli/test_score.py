@@ -1,26 +1,13 @@
-"""`refhcm score`: what it reads, what it counts, what it prints, and that it needs no torch."""
+"""`refhcm score`: what it reads, what it counts, and what it prints."""
 
 import base64
 import io
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from commands import refhcm
 from PIL import Image
-
-TORCHLESS = """
-import sys
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "torchvision", "timm", "fairseq"):
-            raise ImportError(f"{name} is blocked")
-sys.meta_path.insert(0, Blocker())
-from refhcm.apps.cli.main import main
-sys.exit(main(sys.argv[1:]))
-"""
 
 
 def picture(shade):
@@ -295,37 +282,3 @@ def test_a_task_for_the_kind_of_table(table, tmp_path, capsys):
     assert "--task" in capsys.readouterr().err
     assert refhcm("score", table, table, "--task", "coco-keypoints") == 2
     assert "COCO-style .json" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("arguments", [["score", "--help"], ["score"]])
-def test_it_needs_no_torch(table, arguments):
-    (table.parent / "a.jsonl").write_text(lines_of({"id": f"r{k}", "box": right(k), "score": k} for k in range(8)))
-    if arguments == ["score"]:
-        arguments = ["score", str(table), str(table.parent / "a.jsonl"), "--task", "refcoco", "--by", "5"]
-    done = subprocess.run(
-        [sys.executable, "-c", TORCHLESS, *arguments], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("usage: refhcm score" if "--help" in arguments else str(table.parent))
-
-
-FIELDS = {
-    "rkpt": lambda row: {"keypoints": list(map(float, row[4].split(",")))},
-    "rhrc": lambda row: {"caption": row[1].split("&&")[0]},
-    "rpar": lambda row: {"mask": row[4], "box": list(map(float, row[2].split(",")))},
-}
-
-
-@pytest.mark.parametrize("task", FIELDS)
-def test_every_task_needs_no_torch(task, world):
-    """But parsing maps given as codes."""
-    table, root = world / task / "val.tsv", world / "rpar" / "annos"
-    rows = [line.split("\t") for line in table.read_text().splitlines()]
-    path = root / "gts" / f"{task}.jsonl"
-    path.write_text(lines_of({"id": row[0], **FIELDS[task](row)} for row in rows))
-    flags = ["--task", task, "--annotation-root", root, "--resamples", 10, "--format", "json"]
-    command = [sys.executable, "-c", TORCHLESS, "score", table, path, *flags]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=60, check=False)
-    path.unlink()
-    assert done.returncode == 0, done.stderr
-    assert max(one["value"] or 0 for one in json.loads(done.stdout)["metrics"].values()) >= 1
