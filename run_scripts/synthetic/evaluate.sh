@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Scores the shipped model on a world of drawn people: evaluate.sh WORLD [OUT] writes OUT/results.json and results.md.
-# MODEL: another folder with model.pt, its calibration, bpe/ and vqgan/. ROWS=200 scores only the first rows of each table.
+# MODEL: another model's folder (docs/models.md). ROWS=200 scores only the first rows of each table.
 [ -f "${1:-}/world.json" ] || { echo "error: evaluate.sh WORLD [OUT]: ${1:-no folder} holds no world.json" >&2; exit 2; }
 world=$(cd "$1" && pwd)
 out=${2:-results/synthetic}
 mkdir -p "$out" && out=$(cd "$out" && pwd)
 model=${MODEL:-$(cd "$(dirname "$0")/../.." && pwd)/checkpoints/synthetic}
-export BPE_DIR=$model/bpe CHECKPOINT=$model/model.pt ANNOTATION_ROOT=$world/rpar/annos RESULTS=$out/answers
+export BPE_DIR=$model/bpe CHECKPOINT=$model ANNOTATION_ROOT=$world/rpar/annos RESULTS=$out/answers
 source "$(dirname "$0")/common.sh"
-vq=(--vq-config "$model/vqgan/model.yaml" --vq-ckpt "$model/vqgan/model.ckpt")
+vq=(--vq-config "$model/tokenizer.yaml" --vq-ckpt "$model/tokenizer.safetensors")
 masks=(--data "$out/rpar_test.tsv" --annotation-root "$annos" "${vq[@]}")
 
 # The tables to score: all rows, or the first ones, with codes by this tokenizer.

@@ -46,8 +46,9 @@ def main(world: Path, out: Path) -> None:
     metrics = {name: json.loads((out / f"{name}.json").read_text()) for name, _, _ in KEYS.values()}
     found = {key: _metric(metrics[name], metric) for key, (name, metric, _) in KEYS.items()}
     results = {key: None if value is None else float(value) for key, value in found.items()}  # None: no such rows
-    (out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
     seed = json.loads((world / "world.json").read_text())["seed"]
+    dataset = {"dataset": f"drawn people, seed {seed}"}
+    (out / "results.json").write_text(json.dumps(results | dataset, indent=2) + "\n")
     counts = ", ".join(f"{name} {metrics[name]['count']}" for name in ("rec", "rkpt", "rpar", "rhrc", "unseen", "grec"))
     lines = [f"Drawn people, seed {seed}; rows scored: {counts}.", "", "| what | key | value |", "|---|---|---|"]
     shown = {key: "no rows" if value is None else f"{value:.4g}" for key, value in results.items()}

@@ -7,7 +7,8 @@ run=${1:-runs/synthetic}
 mkdir -p "$run" && run=$(cd "$run" && pwd)
 start=${START:+$(cd "$START" && pwd)}
 export BPE_DIR=${start:-$run}/bpe
-vq=${start:-$run}/vqgan
+vq_sizes=${start:+$start/tokenizer.yaml} vq_weights=${start:+$start/tokenizer.safetensors}
+vq_sizes=${vq_sizes:-$run/vqgan/model.yaml} vq_weights=${vq_weights:-$run/vqgan/model.ckpt}
 source "$(dirname "$0")/common.sh"
 seed=${SEED:-1}
 world=$run/world
@@ -28,13 +29,13 @@ masks=(--annotation-root "$world/rpar/annos")
   --seed "$seed"
 newer() { local made=$1 source; for source in "${@:2}"; do [ "$made" -nt "$source" ] || return 1; done; }
 for split in train val; do
-  newer "$world/rpar/$split.codes.tsv" "$world/rpar/$split.tsv" "$vq/model.ckpt" || run "$python" -m refhcm tokenizer encode --data "$world/rpar/$split.tsv" \
-    "${masks[@]}" --vq-config "$vq/model.yaml" --vq-ckpt "$vq/model.ckpt" --out "$world/rpar/$split.codes.tsv"
+  newer "$world/rpar/$split.codes.tsv" "$world/rpar/$split.tsv" "$vq_weights" || run "$python" -m refhcm tokenizer encode --data "$world/rpar/$split.tsv" \
+    "${masks[@]}" --vq-config "$vq_sizes" --vq-ckpt "$vq_weights" --out "$world/rpar/$split.codes.tsv"
 done
 
 step "4 backbone and encoder: what is to be seen, and who is asked about"
 begin=(--backbone-updates "${BACKBONE_UPDATES:-1800}")
-[ -z "$start" ] || begin=(--backbone-updates "${BACKBONE_UPDATES:-0}" --finetune-from-model "$start/model.pt")
+[ -z "$start" ] || begin=(--backbone-updates "${BACKBONE_UPDATES:-0}" --finetune-from-model "$start")
 [ -f "$run/network/checkpoint_last.pt" ] || run "$python" -m refhcm pretrain "$world" "$run/looks" \
   --save-dir "$run/pretrain" --bpe-dir "$BPE_DIR" "${symbols[@]}" --arch refhcm_small --patch-image-size "$PATCH_IMAGE_SIZE" \
   --seed "$seed" "${begin[@]}" --updates "${ENCODER_UPDATES:-8000}"
@@ -83,7 +84,7 @@ answered=$run/answered.tsv answers=$run/answers/rpar_full_mask/answered_predict.
 [ ! "$last" -nt "$run/adapted/model.ckpt" ] || run rm -rf "$run/adapted"  # made for an earlier network
 [ -f "$run/adapted/score.json" ] || {
   [ -n "${DRY_RUN:-}" ] || awk 'NR % 10 == 0' "$codes" > "$answered"
-  weights=(--vq-config "$vq/model.yaml" --vq-ckpt "$vq/model.ckpt")
+  weights=(--vq-config "$vq_sizes" --vq-ckpt "$vq_weights")
   [ "$answers" -nt "$last" ] ||
     CHECKPOINT=$last RESULTS=$run/answers evaluate rpar_full_mask "$answered" --batch-size 48 "${masks[@]}" "${weights[@]}"
   run "$python" -m refhcm tokenizer adapt --data "$answered" --answers "$answers" \
@@ -92,9 +93,7 @@ answered=$run/answered.tsv answers=$run/answers/rpar_full_mask/answered_predict.
 }
 
 step "7 what is shipped"
-run mkdir -p "$run/shipped/vqgan"
-run cp -r "$BPE_DIR" "$run/shipped/"
-run cp "$vq/model.yaml" "$run/shipped/vqgan/"
-run "$python" -m refhcm export "$run/adapted/model.ckpt" "$run/shipped/vqgan/model.ckpt"
-run "$python" -m refhcm export "$last" "$run/shipped/model.pt" --learned rkpt_by_box
+run cp "$vq_sizes" "$run/adapted/model.yaml"
+run "$python" -m refhcm export "$last" "$run/shipped" --dtype float16 --learned rkpt_by_box \
+  --tokenizer "$run/adapted" --bpe-dir "$BPE_DIR"
 step "to score it: MODEL=$run/shipped run_scripts/synthetic/evaluate.sh $world"

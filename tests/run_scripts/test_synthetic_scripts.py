@@ -70,19 +70,20 @@ def test_training_from_a_model(tmp_path):
     start = ROOT / "checkpoints/synthetic"
     (before,) = commands("synthetic/train.sh", tmp_path, name="pretrain", START=start)
     first = parsed("pretrain", *before)
-    assert (first.finetune_from_model, first.backbone_updates) == (start / "model.pt", 0)
+    assert (first.finetune_from_model, first.backbone_updates) == (start, 0)
     assert first.bpe_dir == str(start / "bpe")
     assert commands("synthetic/train.sh", tmp_path, name="vocabulary", START=start) == []
     tokenizer = commands("synthetic/train.sh", tmp_path, name="tokenizer", START=start)
     assert [given[0] for given in tokenizer] == ["encode", "encode", "adapt"]
-    assert {given[given.index("--vq-ckpt") + 1] for given in tokenizer} == {str(start / "vqgan/model.ckpt")}
+    assert {given[given.index("--vq-ckpt") + 1] for given in tokenizer} == {str(start / "tokenizer.safetensors")}
     (asked,) = commands("synthetic/train.sh", tmp_path, name="evaluate.py", START=start)
     assert asked[0] == tokenizer[2][tokenizer[2].index("--data") + 1] == str(tmp_path / "answered.tsv")
     assert asked[asked.index("--path") + 1] == str(tmp_path / "chained/checkpoint_last.pt")
     last = len(asked) - asked[::-1].index("--annotation-root")  # the last one wins
     assert asked[last] == str(tmp_path / "world/rpar/annos")
     exported = commands("synthetic/train.sh", tmp_path, name="export", START=start)
-    assert exported[0][0] == str(tmp_path / "adapted/model.ckpt")
+    assert exported[0][1] == str(tmp_path / "shipped")
+    assert exported[0][exported[0].index("--tokenizer") + 1] == str(tmp_path / "adapted")
 
 
 def test_codes_are_made_anew_for_another_tokenizer_or_world(tmp_path):
@@ -140,10 +141,10 @@ def test_scoring_flags(tmp_path):
     commands(*script, name="evaluate.py", ROWS=5)
     assert (tmp_path / "grec_test.tsv").read_text().split() == ["1", "3", "5", "7", "9"]
     shipped = str(ROOT / "checkpoints/synthetic")
-    assert {(g["path"], g["bpe_dir"]) for g in given} == {(f"{shipped}/model.pt", f"{shipped}/bpe")}
+    assert {(g["path"], g["bpe_dir"]) for g in given} == {(shipped, f"{shipped}/bpe")}
     own = next(words for words in commands(*script, name="tokenizer") if words[0] == "score")
-    assert own[own.index("--path") + 1] == f"{shipped}/model.pt"  # the canvas of its answers
-    assert {g["vq_ckpt"] for g in given if "rpar" in g["task"]} == {f"{shipped}/vqgan/model.ckpt"}
+    assert own[own.index("--path") + 1] == shipped  # the canvas of its answers
+    assert {g["vq_ckpt"] for g in given if "rpar" in g["task"]} == {f"{shipped}/tokenizer.safetensors"}
 
 
 def test_results_are_of_the_right_files(tmp_path):
@@ -176,7 +177,7 @@ def test_results_are_of_the_right_files(tmp_path):
         "rhrc.cider_d": 6.6, "rkpt_by_box.oks_share": 7.3, "grec.pr_f1": 8.7, "grec.n_acc": 8.8, "grec.t_acc": 8.9,
         "grec.blank": 0.25, "grec.other": None, "rpar_by_box.miou": 9.5, "rec.box_ece": 0.0, "rec.box_auroc": 0.0,
         "rkpt.keypoints_ece": 2.01, "rkpt.keypoints_auroc": 2.01, "rpar.parts_ece": 3.02, "rpar.parts_auroc": None,
-        "grec.found_ece": 8.03, "grec.found_auroc": 8.03,
+        "grec.found_ece": 8.03, "grec.found_auroc": 8.03, "dataset": "drawn people, seed 2",
     }  # fmt: skip
     table = (tmp_path / "results.md").read_text()
     assert table.startswith(
