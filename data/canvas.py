@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import torch
+from numpy.typing import ArrayLike
 from PIL import Image
-from torch import Tensor
 
 HALF = (0.5, 0.5, 0.5)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -18,7 +17,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class Placed(NamedTuple):
     """A picture on the canvas; the ratios are canvas px / image px, float32 numbers."""
 
-    patch_image: Tensor  # float32 [3, S, S], normalised
+    patch_image: np.ndarray  # float32 [3, S, S], normalised
     w_resize_ratio: float
     h_resize_ratio: float
 
@@ -53,25 +52,28 @@ class Canvas:
         # Width first, in two steps: Pillow 13 chooses the order by the picture's shape, which changes pixels by 1/255.
         wide = image.resize((size, image.height), Image.Resampling.BICUBIC)
         square = np.array(wide.resize((size, size), Image.Resampling.BICUBIC))  # uint8 [S, S, 3]
-        patch_image = torch.empty(3, size, size)
+        patch_image = np.empty((3, size, size), np.float32)
         # The copy casts on the way and the rest is in place, so that the 3 MB are allocated once.
-        patch_image.copy_(torch.from_numpy(square).permute(2, 0, 1)).div_(255)
-        patch_image.sub_(torch.tensor(self.mean).view(3, 1, 1)).div_(torch.tensor(self.std).view(3, 1, 1))
+        patch_image[:] = square.transpose(2, 0, 1)
+        patch_image /= 255
+        for channel, mean, std in zip(patch_image, self.mean, self.std, strict=True):
+            channel -= mean
+            channel /= std
         width, height = image.size
         return Placed(patch_image, float(np.float32(size / width)), float(np.float32(size / height)))
 
 
-def to_canvas(xy: np.ndarray | Tensor, w_resize_ratio: float, *, h_resize_ratio: float) -> Tensor:
+def to_canvas(xy: ArrayLike, w_resize_ratio: float, *, h_resize_ratio: float) -> np.ndarray:
     """Image px x,y,x,y,... [..., 2N] -> canvas px, float32 [..., 2N]: boxes and keypoints alike."""
-    xy = torch.as_tensor(xy, dtype=torch.float32)
-    return _interleave(xy[..., 0::2] * w_resize_ratio, xy[..., 1::2] * h_resize_ratio)
+    xy = np.asarray(xy, np.float32)
+    return _interleave(xy[..., 0::2] * np.float32(w_resize_ratio), xy[..., 1::2] * np.float32(h_resize_ratio))
 
 
-def to_image(xy: np.ndarray | Tensor, w_resize_ratio: float, *, h_resize_ratio: float) -> Tensor:
+def to_image(xy: ArrayLike, w_resize_ratio: float, *, h_resize_ratio: float) -> np.ndarray:
     """Inverse of `to_canvas`: canvas px [..., 2N] -> image px, float32 [..., 2N]."""
-    xy = torch.as_tensor(xy, dtype=torch.float32)
-    return _interleave(xy[..., 0::2] / w_resize_ratio, xy[..., 1::2] / h_resize_ratio)
+    xy = np.asarray(xy, np.float32)
+    return _interleave(xy[..., 0::2] / np.float32(w_resize_ratio), xy[..., 1::2] / np.float32(h_resize_ratio))
 
 
-def _interleave(x: Tensor, y: Tensor) -> Tensor:
-    return torch.stack([x, y], dim=-1).flatten(-2)
+def _interleave(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.stack([x, y], axis=-1).reshape(*x.shape[:-1], 2 * x.shape[-1])

@@ -5,18 +5,22 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Union
 
-import torch
+import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from torch import Tensor
 
 from ..utils.errors import UserError, reason_of
 from ..utils.files import check_small
 from .vocabulary import BIN, CODE, LARGEST_FILE, Vocabulary
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 # A closed <bin_...> or <code_...> anywhere in a word, or an unclosed one that begins the word.
 SYMBOL = re.compile(r"(<(?:bin|code)_[^<>]*>|^<(?:bin|code)_.*)")
 SYMBOL_STARTS = (BIN.format("")[:-1], CODE.format("")[:-1])
+Ids = Union[Iterable[int], np.ndarray, "Tensor"]
 
 
 def load_bpe(bpe_dir: str | Path) -> Tokenizer:
@@ -71,35 +75,35 @@ class TextEncoder:
         pieces = sorted(f"{number} {piece}" for piece, number in self.bpe.get_vocab().items())
         return hashlib.sha256("\n".join([*symbols, *pieces, *self.merges]).encode()).hexdigest()
 
-    def encode(self, text: str) -> Tensor:
+    def encode(self, text: str) -> np.ndarray:
         """Text, unchanged -> ids of its BPE pieces, int64 [N]."""
         pieces = self.bpe.encode(text, add_special_tokens=False).ids
         unk = self.vocabulary.unk()
-        return torch.tensor([self._symbol_ids.get(piece, unk) for piece in pieces], dtype=torch.int64)
+        return np.array([self._symbol_ids.get(piece, unk) for piece in pieces], np.int64)
 
-    def encode_words(self, text: str) -> Tensor:
+    def encode_words(self, text: str) -> np.ndarray:
         """Text word by word -> ids, int64 [N]: `" " + word` through the BPE, `<bin_k>` and `<code_k>` as symbols.
 
         Symbols may be glued to each other or to a word; `<bin_k>` out of range is `<unk>` (docs/deviations.md, 13).
         """
-        ids = [torch.empty(0, dtype=torch.int64)]
+        ids = [np.empty(0, np.int64)]
         for word in text.split():
             for part in filter(None, SYMBOL.split(word)):
                 is_symbol = part.startswith(SYMBOL_STARTS)
-                ids.append(torch.tensor([self.vocabulary.index(part)]) if is_symbol else self.encode(" " + part))
-        return torch.cat(ids)
+                ids.append(np.array([self.vocabulary.index(part)]) if is_symbol else self.encode(" " + part))
+        return np.concatenate(ids)
 
     def unknown_symbols(self, text: str) -> list[str]:
         """The `<bin_k>` and `<code_k>` in a text that the vocabulary lacks."""
         found = [symbol for word in text.lower().split() for symbol in SYMBOL.findall(word)]
         return [symbol for symbol in found if self.vocabulary.index(symbol) == self.vocabulary.unk()]
 
-    def encode_instruction(self, text: str) -> Tensor:
+    def encode_instruction(self, text: str) -> np.ndarray:
         """A user's instruction in lower case, word by word, between bos and eos: int64 [N]."""
         ids = self.encode_words(text.lower().strip())
-        return torch.cat([ids.new_tensor([self.vocabulary.bos()]), ids, ids.new_tensor([self.vocabulary.eos()])])
+        return np.concatenate([[self.vocabulary.bos()], ids, [self.vocabulary.eos()]])
 
-    def decode(self, ids: Iterable[int] | Tensor) -> str:
+    def decode(self, ids: Ids) -> str:
         """Joined text of the BPE pieces among ids [N]; other ids are skipped. Never raises.
 
         The leading space of a first word stays. Bytes that are not UTF-8 become U+FFFD.
@@ -110,7 +114,7 @@ class TextEncoder:
         """Whether an id is a BPE piece, that is, text."""
         return symbol_id in self._piece_ids
 
-    def transcribe(self, ids: Iterable[int] | Tensor) -> str:
+    def transcribe(self, ids: Ids) -> str:
         """A readable form of ids [N]: bins and codes as symbols, each run of BPE pieces as text. Never raises."""
         parts: list[str] = []
         run: list[int] = []
@@ -124,6 +128,7 @@ class TextEncoder:
         return " ".join(filter(None, parts))
 
 
-def plain_ids(ids: Iterable[int] | Tensor) -> Iterable[int]:
+def plain_ids(ids: Ids) -> list[int]:
     """Ids as Python integers."""
-    return ids.tolist() if isinstance(ids, Tensor) else ids
+    found: list[int] = ids.tolist() if hasattr(ids, "tolist") else list(ids)
+    return found

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import ArrayLike
 
 from ..utils.errors import UserError, reason_of, shown
 from ..utils.files import check_small, no_such_file
@@ -111,34 +111,39 @@ class Vocabulary:
         """Id of a symbol; that of `<unk>` if the vocabulary lacks it."""
         return self._ids.get(symbol, self._unk)
 
-    def bins(self, coordinates_px: Tensor, canvas_size: int) -> Tensor:
+    def bins(self, coordinates_px: ArrayLike, canvas_size: int) -> np.ndarray:
         """Canvas px, float32 [..., N] -> ids of bins, int64 [..., N]; `canvas_size` px is the last bin.
 
         A coordinate outside the canvas gets the first or last bin (docs/deviations.md, 20).
         """
-        return self._quantised(coordinates_px, canvas_size).clamp(0, self.num_bins - 1).long() + self.bin_ids.start
+        quantised = self._quantised(coordinates_px, canvas_size)
+        return quantised.clip(0, self.num_bins - 1).astype(np.int64) + self.bin_ids.start
 
-    def needs_clipping(self, coordinates_px: Tensor, canvas_size: int) -> Tensor:
+    def needs_clipping(self, coordinates_px: ArrayLike, canvas_size: int) -> np.ndarray:
         """Which coordinates lie outside the bins, bool [..., N]."""
         quantised = self._quantised(coordinates_px, canvas_size)
-        return (quantised < 0) | (quantised > self.num_bins - 1)
+        outside: np.ndarray = (quantised < 0) | (quantised > self.num_bins - 1)
+        return outside
 
-    def coordinates(self, ids: Tensor, canvas_size: int) -> Tensor:
+    def coordinates(self, ids: ArrayLike, canvas_size: int) -> np.ndarray:
         """Inverse of `bins` to within half a bin: ids of bins, int64 [..., N] -> canvas px, float32 [..., N].
 
         ValueError names the first id that is no bin.
         """
+        ids = np.asarray(ids, np.int64)
         wrong = ids[(ids < self.bin_ids.start) | (ids >= self.bin_ids.stop)]
-        if wrong.numel():
+        if wrong.size:
             bins = f"{self.bin_ids.start}..{self.bin_ids.stop - 1}"
-            raise ValueError(f"id {wrong[0].item()} ({self[int(wrong[0])]}) is no bin; those have the ids {bins}")
+            raise ValueError(f"id {wrong[0]} ({self[int(wrong[0])]}) is no bin; those have the ids {bins}")
         return self.positions(ids, canvas_size)
 
-    def positions(self, ids: Tensor, canvas_size: int) -> Tensor:
+    def positions(self, ids: ArrayLike, canvas_size: int) -> np.ndarray:
         """As `coordinates`, but another symbol gets the px that its id would have as a bin, far outside the canvas."""
-        return (ids - self.bin_ids.start).float() / (self.num_bins - 1) * canvas_size
+        bins = (np.asarray(ids, np.int64) - self.bin_ids.start).astype(np.float32)
+        return bins / np.float32(self.num_bins - 1) * np.float32(canvas_size)
 
-    def _quantised(self, coordinates_px: Tensor, canvas_size: int) -> Tensor:
+    def _quantised(self, coordinates_px: ArrayLike, canvas_size: int) -> np.ndarray:
         """Bins as whole float32 numbers, rounded half to even, not clipped."""
-        coordinates_px = torch.as_tensor(coordinates_px, dtype=torch.float32)
-        return (coordinates_px / canvas_size * (self.num_bins - 1)).round()
+        coordinates_px = np.asarray(coordinates_px, np.float32)
+        quantised: np.ndarray = coordinates_px / np.float32(canvas_size) * np.float32(self.num_bins - 1)
+        return quantised.round()

@@ -1,12 +1,18 @@
-"""What the network wrote, and how probable the alternatives were at each step (docs/confidence.md)."""
+"""What the network wrote, and how probable the alternatives were at each step (docs/confidence.md).
+
+An answer may hold tensors or, without torch, arrays.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -17,13 +23,13 @@ class Generated:
     whichever was chosen; None unless they were asked for.
     """
 
-    ids: Tensor
+    ids: Tensor | np.ndarray
     score: float = 0.0
-    log_probs: Tensor | None = None  # float32 [T]
-    distributions: Tensor | None = None  # float32 [T, C], logarithms; -inf for what could not be chosen
+    log_probs: Tensor | np.ndarray | None = None  # float32 [T]
+    distributions: Tensor | np.ndarray | None = None  # float32 [T, C], logarithms; -inf for what could not be chosen
 
     @classmethod
-    def of(cls, hypothesis: Mapping[str, Any]) -> "Generated":
+    def of(cls, hypothesis: Mapping[str, Any]) -> Generated:
         """A hypothesis of `SequenceGenerator`, on the CPU."""
         kept = hypothesis.get("distributions")
         tokens, steps = hypothesis["tokens"].cpu(), hypothesis["positional_scores"].cpu()
@@ -42,12 +48,15 @@ class History:
         """The next step's log-probabilities, [A * K, n]."""
         last = scores.shape[-1] - 1
         kept = scores[:, self._columns.clamp(max=last)]
-        self._steps.append(kept.masked_fill_(self._columns > last, -torch.inf))
+        self._steps.append(kept.masked_fill_(self._columns > last, -np.inf))
 
     def give(self, hypotheses: Sequence[dict[str, Any]]) -> None:
         """Gives each hypothesis its `distributions`, float32 [T, C]: what its beam saw at each step."""
         if not hypotheses:
             return
+        import torch
+        from torch.nn.utils.rnn import pad_sequence
+
         origins = pad_sequence([one["origins"] for one in hypotheses])  # [T, N]
         found = torch.stack([step[rows] for step, rows in zip(self._steps, origins, strict=False)], dim=1)
         for one, distributions in zip(hypotheses, found, strict=True):

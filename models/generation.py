@@ -4,65 +4,21 @@ The encoder runs once. Cross-attention keys and values are computed once for eac
 position biases once for batch 1, and scores only for the symbols that the constraint allows.
 """
 
-from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..utils.errors import UserError
-from ..utils.flags import id_pair
 from ..utils.symbols import SPECIAL_SYMBOLS
 from .beams import Beams
 from .generated import History
+from .generation_settings import GenerationSettings
 from .refhcm.decoder import Decoder
 from .refhcm.encoder import EncoderOutput
 from .refhcm.network import Network
 
 STEPS_UNSEEN = 8  # on a GPU, which waits when the search looks whether all answers have ended
-
-
-@dataclass(frozen=True)
-class GenerationSettings:
-    """Flags of generation, named as fairseq's. constraint_range: "a,b" allows ids a..b-1 and the special symbols."""
-
-    beam: int = 5
-    min_len: int = 1
-    max_len_a: float = 0
-    max_len_b: int = 200
-    no_repeat_ngram_size: int = 0
-    lenpen: float = 1.0
-    unnormalized: bool = False
-    unkpen: float = 0.0
-    temperature: float = 1.0
-    constraint_range: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.beam < 1:
-            raise UserError(f"--beam must be at least 1, got {self.beam}")
-        if not self.temperature > 0:
-            raise UserError(f"--temperature must be above 0, got {self.temperature}")
-        self.allowed_range()
-
-    @classmethod
-    def from_args(cls, given: dict[str, Any]) -> "GenerationSettings":
-        """From `--eval-args` or flags. UserError names an unknown setting."""
-        unknown = set(given) - {f.name for f in fields(cls)}
-        if unknown:
-            raise UserError(f"unknown generation settings {sorted(unknown)}; known: {[f.name for f in fields(cls)]}")
-        return cls(**given)
-
-    def allowed_range(self) -> tuple[int, int] | None:
-        """(a, b) of the constraint; None when every symbol is allowed."""
-        return None if self.constraint_range is None else id_pair(self.constraint_range, "--constraint-range")
-
-    def max_len(self, source_length: int, max_positions: int) -> int:
-        """The largest number of symbols before eos. UserError when --min-len is more than that."""
-        longest = min(int(self.max_len_a * source_length + self.max_len_b), max_positions - 1)
-        if self.min_len > longest:
-            raise UserError(f"--min-len {self.min_len} is more than the {longest} symbols that --max-len-a/b allow")
-        return longest
 
 
 class SequenceGenerator:

@@ -3,36 +3,40 @@
 A task is one subclass in one file. It needs no fairseq: `fairseq_tasks.py` registers it for training.
 """
 
+from __future__ import annotations
+
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from ..data.canvas import IMAGENET_MEAN, IMAGENET_STD, Canvas, Placed, to_canvas, to_image
 from ..data.cleaning import pre_caption
-from ..data.collate import collate
 from ..data.columns import NO_EXPRESSION, check_box_in_picture, parse_box, parse_caption
-from ..data.dataset import ReferringDataset, Sample
 from ..data.images import read_picture
-from ..data.text import TextEncoder
+from ..data.text import Ids, TextEncoder, plain_ids
 from ..data.tsv import TsvFile
 from ..data.vocabulary import Vocabulary
 from ..models.generated import Generated
-from ..models.generation import GenerationSettings, SequenceGenerator
-from ..models.refhcm.network import Network
+from ..models.generation_settings import GenerationSettings
 from ..utils.boxes import box_hits
 from ..utils.symbols import BOX_SYMBOLS
 from .settings import TaskSettings
 
+if TYPE_CHECKING:  # asking without torch imports this module, too
+    import torch
+
+    from ..data.dataset import ReferringDataset, Sample
+    from ..models.generation import SequenceGenerator
+    from ..models.refhcm.network import Network
+
 Batch = dict[str, Any]
 Labels = Mapping[str, Any]  # one row of a batch's numpy fields
-LOWEST_SCORE = torch.finfo(torch.float32).min  # of a missing answer; finite, because average precision ranks by it
+LOWEST_SCORE = float(np.finfo(np.float32).min)  # of a missing answer; finite, because average precision ranks by it
 TURNED = (
     "the picture is turned upright by its EXIF orientation; box, keypoints and mask are taken to count in upright "
     "pixels (docs/data.md)"
@@ -66,8 +70,9 @@ class Prediction:
     boxes_xyxy: np.ndarray | None = None  # float32 [N, 4]
     keypoints: np.ndarray | None = None  # float32 [34], (0, 0) where not named
     codes: np.ndarray | None = None  # int64 [48], may be out of range
-    label_map: Tensor | None = None  # int64 [h, w], the inside of the box
-    part_overlaps: Tensor | None = None  # float32 [classes], of `soft_overlaps`; None unless distributions were kept
+    label_map: np.ndarray | None = None  # int64 [h, w], the inside of the box
+    # float32 [classes], of `soft_overlaps`; None unless distributions were kept
+    part_overlaps: np.ndarray | None = None
     caption: str | None = None
     score: float = 0.0  # from generation; average precision ranks by it
 
@@ -89,8 +94,7 @@ class Task:
     asks_by_box: ClassVar[bool] = False  # whether a row without an expression (`None`) asks by its box
     part: ClassVar[str] = "box"  # what is asked for, in notes
     image_folder: ClassVar[str] = ""  # below the annotation root, where the TSV names files
-    generation: ClassVar[GenerationSettings] = GenerationSettings()  # in evaluation
-    generator: ClassVar[type[SequenceGenerator]] = SequenceGenerator
+    generation: GenerationSettings = GenerationSettings()  # in evaluation
     settings_class: ClassVar[type[TaskSettings]] = TaskSettings
 
     def __init__(self, text: TextEncoder, settings: TaskSettings, *, with_labels: bool = True) -> None:
@@ -102,7 +106,7 @@ class Task:
         self.canvas_size = settings.max_image_size  # canvas px of the last bin
 
     @classmethod
-    def from_settings(cls, settings: TaskSettings) -> "Task":
+    def from_settings(cls, settings: TaskSettings) -> Task:
         """The task with the vocabulary in `settings.bpe_dir`. Raises UserError if that folder lacks a file."""
         folder = settings.bpe_dir
         vocabulary = Vocabulary.load(folder, num_bins=settings.num_bins, code_dict_size=settings.code_dict_size)
@@ -112,6 +116,8 @@ class Task:
 
     def open(self, path: str | Path, *, training: bool) -> ReferringDataset:
         """The rows of a TSV as samples."""
+        from ..data.dataset import ReferringDataset
+
         file = TsvFile(path, self.settings.selected_cols or self.default_cols, names=self.columns)
         read = partial(self._read, training=training)
         return ReferringDataset(file, read, together=self.settings.rows_together, name=self.name)
@@ -146,9 +152,11 @@ class Task:
 
     def sample(self, annotation: Annotation, *, training: bool) -> Sample:
         """Fields of docs/data.md, "A sample"."""
+        import torch
+
         placed = self.canvas.place(given(annotation.image), key=annotation.picture_key)
         question = self.question(annotation, placed)
-        target = self.target(annotation, placed, training=training)
+        target = torch.as_tensor(self.target(annotation, placed, training=training))
         box = {} if annotation.box_xyxy is None else {"region_coord": annotation.box_xyxy}
         return question | {
             "target": torch.cat([target, question["target"]]),
@@ -160,38 +168,45 @@ class Task:
 
     def question(self, annotation: Annotation, placed: Placed) -> Sample:
         """A sample with an empty answer, as asking needs it."""
+        import torch
+
         bos, eos = torch.tensor([self.vocabulary.bos()]), torch.tensor([self.vocabulary.eos()])
         return {
             "id": annotation.id,
-            "source": torch.cat([bos, self.source(annotation, placed), eos]),
+            "source": torch.from_numpy(self.whole_source(annotation, placed)),
             "target": eos,
             "prev_output_tokens": bos,
-            "patch_image": placed.patch_image,
+            "patch_image": torch.from_numpy(placed.patch_image),
             "picture_key": annotation.picture_key,
             "patch_mask": torch.tensor([True]),
             "w_resize_ratio": placed.w_resize_ratio,
             "h_resize_ratio": placed.h_resize_ratio,
         }
 
-    def source(self, annotation: Annotation, placed: Placed) -> Tensor:
+    def whole_source(self, annotation: Annotation, placed: Placed) -> np.ndarray:
+        """`source` between bos and eos, as the network reads it: int64 [S]."""
+        ends = self.vocabulary.bos(), self.vocabulary.eos()
+        return np.concatenate([ends[:1], self.source(annotation, placed), ends[1:]])
+
+    def source(self, annotation: Annotation, placed: Placed) -> np.ndarray:
         """Ids of the prompt, with the expression or the box in it, without bos and eos: int64 [S]."""
         if self.asks_by_box and annotation.expression == NO_EXPRESSION:
             return self.box_prompt(annotation, placed)
         return self.text.encode(self.prompt.format(pre_caption(annotation.expression, self.settings.max_src_length)))
 
-    def target(self, annotation: Annotation, placed: Placed, *, training: bool) -> Tensor:
+    def target(self, annotation: Annotation, placed: Placed, *, training: bool) -> np.ndarray:
         """Ids of the answer, without bos and eos: int64 [T]."""
         raise NotImplementedError
 
-    def bins(self, xy: np.ndarray, placed: Placed) -> Tensor:
+    def bins(self, xy: np.ndarray, placed: Placed) -> np.ndarray:
         """Image px x, y, ... -> ids of bins, int64."""
         return self.vocabulary.bins(self._on_canvas(xy, placed), self.canvas_size)
 
-    def box_bins(self, annotation: Annotation, placed: Placed) -> Tensor:
+    def box_bins(self, annotation: Annotation, placed: Placed) -> np.ndarray:
         """Ids of the four bins of the row's box."""
         return self.bins(given(annotation.box_xyxy), placed)
 
-    def box_prompt(self, annotation: Annotation, placed: Placed) -> Tensor:
+    def box_prompt(self, annotation: Annotation, placed: Placed) -> np.ndarray:
         """The prompt with the box's four bins in it, encoded word by word."""
         symbols = " ".join(self.vocabulary[i] for i in self.box_bins(annotation, placed).tolist())
         return self.text.encode_words(self.prompt.format(symbols))
@@ -204,11 +219,13 @@ class Task:
         return bool(outside.any())
 
     @staticmethod
-    def _on_canvas(xy: np.ndarray, placed: Placed) -> Tensor:
+    def _on_canvas(xy: np.ndarray, placed: Placed) -> np.ndarray:
         return to_canvas(xy, placed.w_resize_ratio, h_resize_ratio=placed.h_resize_ratio)
 
     def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """Samples -> a batch (docs/data.md, "A batch")."""
+        from ..data.collate import collate
+
         return collate(samples, pad=self.vocabulary.pad(), share_pictures=self.settings.share_pictures)
 
     # Answers out
@@ -222,10 +239,17 @@ class Task:
         return self.generation_settings()
 
     @property
-    def kept_symbols(self) -> Tensor:
+    def kept_symbols(self) -> np.ndarray:
         """Ids whose probabilities say how sure an answer is, int64 [C]: eos, all bins, the tokenizer's codes."""
         codes = self.vocabulary.code_ids[: self.settings.vq_n_embed]
-        return torch.tensor([self.vocabulary.eos(), *self.vocabulary.bin_ids, *codes])
+        return np.array([self.vocabulary.eos(), *self.vocabulary.bin_ids, *codes])
+
+    @property
+    def generator(self) -> type[SequenceGenerator]:
+        """The search for answers."""
+        from ..models.generation import SequenceGenerator
+
+        return SequenceGenerator
 
     def generate(
         self, network: Network, batch: Batch, settings: GenerationSettings, *, distributions: bool = False
@@ -235,13 +259,15 @@ class Task:
         A batch may hold `prefix_tokens`, int64 [B, P] padded on the right: the forced starts of its answers.
         distributions: whether to keep the probabilities of `kept_symbols`.
         """
-        generator = self.generator(settings, kept=self.kept_symbols if distributions else None)
-        hypotheses = generator.generate([network], batch, batch.get("prefix_tokens"))
+        import torch
+
+        kept = torch.from_numpy(self.kept_symbols) if distributions else None
+        hypotheses = self.generator(settings, kept=kept).generate([network], batch, batch.get("prefix_tokens"))
         none = Generated(torch.tensor([self.vocabulary.eos()]), LOWEST_SCORE, torch.tensor([-torch.inf]))
         best = [found[0] if found else None for found in hypotheses]
         return [Generated.of(one) if one else none for one in best]
 
-    def parse(self, ids: Tensor) -> Prediction:
+    def parse(self, ids: Ids) -> Prediction:
         """Inverse of `target`. Never raises: an answer that cannot be read comes back with `valid=False`."""
         raise NotImplementedError
 
@@ -249,19 +275,18 @@ class Task:
         """`parse` for each answer; a task with a decoder of its own decodes them together, on `device`."""
         return [replace(self.parse(answer.ids), score=answer.score) for answer in answers]
 
-    def parse_box(self, ids: Tensor) -> np.ndarray | None:
+    def parse_box(self, ids: Ids) -> np.ndarray | None:
         """The box of the first four symbols in canvas px, float32 [4]; None unless they are bins."""
-        bins = self.vocabulary.bin_ids
-        first = ids[:BOX_SYMBOLS]
-        if len(first) < BOX_SYMBOLS or not bool(((first >= bins.start) & (first < bins.stop)).all()):
+        first = plain_ids(ids)[:BOX_SYMBOLS]
+        if len(first) < BOX_SYMBOLS or not all(symbol in self.vocabulary.bin_ids for symbol in first):
             return None
-        return self.vocabulary.coordinates(first, self.canvas_size).numpy()
+        return self.vocabulary.coordinates(first, self.canvas_size)
 
     @staticmethod
     def in_image(xy_canvas: np.ndarray, labels: Labels) -> np.ndarray:
         """Canvas px x, y, ... -> image px, float32."""
         w_resize_ratio, h_resize_ratio = float(labels["w_resize_ratios"]), float(labels["h_resize_ratios"])
-        return to_image(xy_canvas, w_resize_ratio, h_resize_ratio=h_resize_ratio).numpy()
+        return to_image(xy_canvas, w_resize_ratio, h_resize_ratio=h_resize_ratio)
 
     def box_in_image(self, prediction: Prediction, labels: Labels) -> np.ndarray:
         """The predicted box in image px, float32 [4]; zeros where it could not be read."""

@@ -4,8 +4,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from ..data.canvas import Placed
 from ..data.columns import NO_EXPRESSION, parse_keypoints
@@ -49,16 +48,16 @@ class Chain(Task):
         drawn = zlib.crc32(annotation.id.encode()) % 4
         return {"keypoints": drawn != 1, "parsing": drawn != 2}
 
-    def source(self, annotation: Annotation, placed: Placed) -> Tensor:
+    def source(self, annotation: Annotation, placed: Placed) -> np.ndarray:
         """The instruction of S1 decoding, without bos and eos."""
         instruction = chain_instruction(annotation.expression, **self._asked(annotation))
         return self.text.encode_instruction(instruction)[1:-1]
 
-    def target(self, annotation: Annotation, placed: Placed, *, training: bool) -> Tensor:
+    def target(self, annotation: Annotation, placed: Placed, *, training: bool) -> np.ndarray:
         """Box and keypoints, then box (again) and codes: the order of S1 decoding."""
         asked = self._asked(annotation)
         tasks = [self.keypoints] * asked["keypoints"] + [self.parsing] * asked["parsing"]
-        return torch.cat([task.target(annotation, placed, training=training) for task in tasks])
+        return np.concatenate([task.target(annotation, placed, training=training) for task in tasks])
 
 
 def chain_instruction(text: str, *, keypoints: bool, parsing: bool) -> str:

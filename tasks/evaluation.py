@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from ..data.dataset import BadRowCounter, ReferringDataset
 from ..models.generated import Generated
-from ..models.generation import GenerationSettings
+from ..models.generation_settings import GenerationSettings
 from ..models.refhcm.network import Network
 from ..utils.devices import gather, move
 from ..utils.files import atomic_write

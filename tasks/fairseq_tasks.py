@@ -1,4 +1,7 @@
-"""The tasks as fairseq knows them: an adapter registers each under its name."""
+"""The tasks as fairseq knows them: an adapter registers each under its name.
+
+`fairseq-train --user-dir` imports this file, so it names what else fairseq has to know: network, criterion, optimiser.
+"""
 
 import argparse
 import json
@@ -9,10 +12,15 @@ import numpy as np
 import torch
 from fairseq.data import FairseqDataset
 from fairseq.tasks import FairseqTask, register_task
+from torch.serialization import add_safe_globals
 
+from ..criterions import adjust_label_smoothed_cross_entropy as adjust_label_smoothed_cross_entropy
 from ..data.dataset import BadRowCounter, ReferringDataset
 from ..data.vocabulary import Vocabulary
-from ..models.generation import GenerationSettings
+from ..models.generation_settings import GenerationSettings
+from ..models.refhcm import fairseq_model as fairseq_model
+from ..utils import fairseq_optimizer as fairseq_optimizer
+from ..utils.checkpoints import ALLOWED_GLOBALS
 from ..utils.errors import DataError, UserError
 from ..utils.flags import add_flags, from_namespace
 from . import TRAINABLE
@@ -20,6 +28,7 @@ from .base import Task
 from .evaluation import ScoredRow, answer, example, summarize
 
 logger = logging.getLogger(__name__)
+add_safe_globals([*ALLOWED_GLOBALS])  # fairseq's own loop reads its checkpoints by torch.load, which refuses others
 
 
 class Rows(FairseqDataset):
@@ -168,6 +177,7 @@ class ReferringTask(FairseqTask):
 
         A stand-in for an empty batch is computed, because other ranks wait for it, but counts for nothing.
         """
+        self.check(sample)  # for fairseq's own loop; ours has done so
         criterion.update_num = update_num
         model.train()
         model.set_num_updates(update_num)
@@ -179,6 +189,7 @@ class ReferringTask(FairseqTask):
 
     def valid_step(self, sample: dict[str, Any], model: Any, criterion: Any) -> Any:
         """The loss. With `--eval-acc` or `--eval-cider` each row is answered, for `end_validation` to score."""
+        self.check(sample)
         result = _counted(super().valid_step(sample, model, criterion), sample)
         if self.scores_answers and not sample.get("stands_in"):
             answers = answer(self.plain, model, sample, self.generation)

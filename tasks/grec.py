@@ -1,45 +1,30 @@
 """Generalised REC: expression -> the boxes of everyone whom it fits, none to many (docs/vocabulary.md)."""
 
-import math
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..data.canvas import Placed
 from ..data.columns import MOST_BOXES, check_box_in_picture, kind_of, parse_boxes, shorten
 from ..data.tables import TABLES
+from ..data.text import Ids, plain_ids
 from ..models.generated import Generated
-from ..models.generation import GenerationSettings, SequenceGenerator
+from ..models.generation_settings import GenerationSettings
 from ..utils.errors import DataError
 from ..utils.generalized import Matched, generalized_scores, match
 from ..utils.symbols import BOX_SYMBOLS
 from ..utils.words import is_punctuation
 from .base import LOWEST_SCORE, Annotation, Labels, Prediction, Task, given, mean_of
 
-ENDS_FROM = 0.5  # probability of eos from which on no further box is written
+if TYPE_CHECKING:
+    import torch
 
-
-class BoxesGenerator(SequenceGenerator):
-    """Writes whole boxes, and ends before a box that is less probable than none.
-
-    A coordinate's probability is spread over neighbouring bins. Compared with one bin at a time, eos would win too
-    often; here it is compared with all of them together.
-    """
-
-    def _restrict(self, scores: Tensor, *args: Any, step: int, last: bool, **kwargs: Any) -> Tensor:
-        ends = scores[..., self.eos] >= math.log(ENDS_FROM)  # [A, K]
-        scores = super()._restrict(scores, *args, step=step, last=last, **kwargs)
-        if last:
-            return scores
-        may_end = step % BOX_SYMBOLS == 0
-        ends = ends & (scores[..., self.eos] > -torch.inf) & may_end
-        is_eos = torch.arange(scores.shape[-1], device=scores.device) == self.eos
-        return scores.masked_fill(torch.where(is_eos, ~ends[..., None], ends[..., None]), -torch.inf)
+    from ..models.generation import SequenceGenerator
 
 
 class GeneralizedComprehension(Task):
@@ -49,7 +34,13 @@ class GeneralizedComprehension(Task):
     columns, default_cols = TABLES["grec"].columns, TABLES["grec"].default_cols
     prompt = ' which regions does the text " {} " describe?'
     generation = GenerationSettings(beam=1, min_len=0, max_len_b=BOX_SYMBOLS * MOST_BOXES)
-    generator = BoxesGenerator
+
+    @property
+    def generator(self) -> type[SequenceGenerator]:
+        """Of whole boxes."""
+        from ..models.whole_boxes import BoxesGenerator
+
+        return BoxesGenerator
 
     def generation_settings(self) -> GenerationSettings:
         """Only bins and eos may be written."""
@@ -75,18 +66,18 @@ class GeneralizedComprehension(Task):
         boxes[: len(given(annotation.boxes_xyxy))] = annotation.boxes_xyxy
         return super().sample(annotation, training=training) | {"boxes": boxes}
 
-    def target(self, annotation: Annotation, placed: Placed, *, training: bool) -> Tensor:
+    def target(self, annotation: Annotation, placed: Placed, *, training: bool) -> np.ndarray:
         """Four bins for each box, from left to right: in the order of these bins."""
         bins = self.bins(given(annotation.boxes_xyxy), placed)  # [N, 4]
-        return torch.tensor([symbol for box in sorted(bins.tolist()) for symbol in box], dtype=torch.long)
+        return np.array([symbol for box in sorted(bins.tolist()) for symbol in box], np.int64)
 
-    def parse(self, ids: Tensor) -> Prediction:
+    def parse(self, ids: Ids) -> Prediction:
         """Inverse of `target`: the complete boxes before the first other symbol, if their corners are in order."""
-        symbols = list(takewhile(lambda symbol: symbol != self.vocabulary.eos(), ids.tolist()))
+        symbols = list(takewhile(lambda symbol: symbol != self.vocabulary.eos(), plain_ids(ids)))
         bins = list(takewhile(lambda symbol: symbol in self.vocabulary.bin_ids, symbols))
         whole = len(bins) // BOX_SYMBOLS * BOX_SYMBOLS
-        read = torch.tensor(bins[:whole], dtype=torch.long).view(-1, BOX_SYMBOLS)
-        boxes = self.vocabulary.coordinates(read, self.canvas_size).numpy()
+        read = np.array(bins[:whole], np.int64).reshape(-1, BOX_SYMBOLS)
+        boxes = self.vocabulary.coordinates(read, self.canvas_size)
         in_order = (boxes[:, 2:] >= boxes[:, :2]).all(-1)
         return Prediction(valid=whole == len(symbols) and bool(in_order.all()), boxes_xyxy=boxes[in_order])
 

@@ -1,14 +1,17 @@
 """REC, referring expression comprehension: expression -> box (paper, section 3; docs/vocabulary.md)."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from torch import Tensor
+import numpy as np
 
 from ..data.canvas import Placed
 from ..data.tables import TABLES
-from ..models.generation import GenerationSettings
+from ..data.text import Ids
+from ..models.generation_settings import GenerationSettings
 from ..utils.metrics import box_metrics, values_of
 from .base import Annotation, Labels, Prediction, Task, column, mean_of
 
@@ -26,11 +29,11 @@ class ReferringComprehension(Task):
         bins = self.vocabulary.bin_ids
         return replace(self.generation, constraint_range=f"{bins.start},{bins.stop}")
 
-    def target(self, annotation: Annotation, placed: Placed, *, training: bool) -> Tensor:
+    def target(self, annotation: Annotation, placed: Placed, *, training: bool) -> np.ndarray:
         """Four bins."""
         return self.box_bins(annotation, placed)
 
-    def parse(self, ids: Tensor) -> Prediction:
+    def parse(self, ids: Ids) -> Prediction:
         """Inverse of `target`."""
         box = self.parse_box(ids)
         return Prediction(valid=box is not None, box_xyxy=box)

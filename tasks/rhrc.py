@@ -1,19 +1,21 @@
 """RHrc, referring human-related caption: box -> caption (paper, section 3; docs/vocabulary.md)."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
 
-from torch import Tensor
+import numpy as np
 
 from ..data.canvas import Placed
 from ..data.cleaning import clean_caption, first_words
 from ..data.columns import parse_caption, shorten
 from ..data.tables import TABLES
-from ..data.text import TextEncoder
-from ..models.generation import GenerationSettings
+from ..data.text import Ids, TextEncoder
+from ..models.generation_settings import GenerationSettings
 from ..utils.captions import REFERENCE_SEPARATOR, caption_scores, clean, split_references, without_blanks
 from ..utils.cider import CachedFrequencies, load_frequencies
 from ..utils.errors import DataError
@@ -65,11 +67,11 @@ class ReferringCaption(Task):
         several = REFERENCE_SEPARATOR in annotation.expression
         return sample | {"remarks": (*annotation.remarks, SEVERAL) if several else annotation.remarks}
 
-    def source(self, annotation: Annotation, placed: Placed) -> Tensor:
+    def source(self, annotation: Annotation, placed: Placed) -> np.ndarray:
         """The prompt with the box's bins."""
         return self.box_prompt(annotation, placed)
 
-    def target(self, annotation: Annotation, placed: Placed, *, training: bool) -> Tensor:
+    def target(self, annotation: Annotation, placed: Placed, *, training: bool) -> np.ndarray:
         """The caption, cut to `max_tgt_length` words, in training; all references in evaluation."""
         caption = clean_caption(annotation.expression)
         caption = first_words(caption, self.settings.max_tgt_length) if training else self._references(annotation)
@@ -79,7 +81,7 @@ class ReferringCaption(Task):
     def _references(annotation: Annotation) -> str:
         return REFERENCE_SEPARATOR.join(split_references(clean_caption(annotation.expression)))
 
-    def parse(self, ids: Tensor) -> Prediction:
+    def parse(self, ids: Ids) -> Prediction:
         """Inverse of `target`."""
         caption = self.text.decode(ids).strip()
         return Prediction(valid=bool(clean(caption)), caption=caption)

@@ -1,17 +1,18 @@
 """RKpt, referring keypoints: expression -> box, then named keypoints (paper, section 3; docs/vocabulary.md)."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..data.canvas import Placed
 from ..data.columns import parse_keypoints
 from ..data.tables import TABLES
-from ..models.generation import GenerationSettings
+from ..data.text import Ids, plain_ids
+from ..models.generation_settings import GenerationSettings
 from ..utils.keypoints import KEYPOINT_NAMES, NUM_KEYPOINTS, oks, visible_keypoints
 from ..utils.metrics import OKS_THRESHOLD, keypoint_metrics, values_of
 from ..utils.symbols import BOX_SYMBOLS
@@ -40,28 +41,27 @@ class ReferringKeypoints(Task):
         """With the keypoints in image px."""
         return super().sample(annotation, training=training) | {"keypoints": annotation.keypoints}
 
-    def target(self, annotation: Annotation, placed: Placed, *, training: bool) -> Tensor:
+    def target(self, annotation: Annotation, placed: Placed, *, training: bool) -> np.ndarray:
         """Box, then name and point of each visible keypoint."""
         keypoints = given(annotation.keypoints)
-        points = self.bins(keypoints, placed).view(-1, 2)
+        points = self.bins(keypoints, placed).reshape(-1, 2)
         parts = [self.box_bins(annotation, placed)]
         for index in np.flatnonzero(visible_keypoints(keypoints.reshape(-1, 2))).tolist():
             parts += [self.text.encode(" " + KEYPOINT_NAMES[index]), points[index]]
-        return torch.cat(parts)
+        return np.concatenate(parts)
 
-    def parse(self, ids: Tensor) -> Prediction:
+    def parse(self, ids: Ids) -> Prediction:
         """Inverse of `target`: the i-th name takes the i-th pair of bins after the box (docs/evaluation.md)."""
-        symbols = ids.tolist()
+        symbols = plain_ids(ids)
         end = symbols.index(self.vocabulary.eos()) if self.vocabulary.eos() in symbols else len(symbols)
         bins = [symbol for symbol in symbols[:end] if symbol in self.vocabulary.bin_ids]
         names = self.text.decode(symbols[:end]).split()
-        pairs = torch.tensor(bins[BOX_SYMBOLS:])
-        coordinates = self.vocabulary.coordinates(pairs, self.canvas_size).numpy()
+        coordinates = self.vocabulary.coordinates(bins[BOX_SYMBOLS:], self.canvas_size)
         keypoints = np.zeros((NUM_KEYPOINTS, 2), np.float32)
         for i, name in enumerate(names[: len(coordinates) // 2]):
             if name in KEYPOINT_NAMES:
                 keypoints[KEYPOINT_NAMES.index(name)] = coordinates[2 * i : 2 * i + 2]
-        box = self.parse_box(torch.tensor(bins, dtype=torch.long))
+        box = self.parse_box(bins)
         valid = len(bins) >= BOX_SYMBOLS + 2 * len(names)
         return Prediction(valid=valid and box is not None, box_xyxy=box, keypoints=keypoints.ravel())
 

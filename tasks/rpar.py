@@ -1,27 +1,32 @@
 """RPar, referring parsing: expression -> box, then the 48 codes of a parsing map (paper, section 3)."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..data.canvas import Placed
 from ..data.columns import parse_codes
 from ..data.images import read_label_map
 from ..data.tables import TABLES
+from ..data.text import Ids, plain_ids
 from ..models.generated import Generated
-from ..models.generation import GenerationSettings
-from ..models.vqgan import VQTokenizer, load_tokenizer
+from ..models.generation_settings import GenerationSettings
 from ..models.vqgan.config import NUM_CODES
 from ..utils.errors import UserError
 from ..utils.parsing import confusion_matrix, parsing_metrics, paste_label_map, zoom_label_map
 from ..utils.symbols import BOX_SYMBOLS
 from .base import Annotation, Labels, Prediction, Task, given, mean_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..models.vqgan import VQTokenizer
 
 
 class ReferringParsing(Task):
@@ -41,6 +46,8 @@ class ReferringParsing(Task):
         settings = self.settings
         if not (settings.vq_config and settings.vq_ckpt):
             raise UserError(f"--task {self.name} draws label maps: add --vq-config model.yaml and --vq-ckpt model.ckpt")
+        from ..models.vqgan import load_tokenizer
+
         return load_tokenizer(settings.vq_config, settings.vq_ckpt, n_embed=settings.vq_n_embed)
 
     def prepare_scores(self) -> None:
@@ -64,20 +71,21 @@ class ReferringParsing(Task):
             own["gt"] = zoom_label_map(annotation.label_map, self.settings.max_image_size)
         return super().sample(annotation, training=training) | own
 
-    def target(self, annotation: Annotation, placed: Placed, *, training: bool) -> Tensor:
+    def target(self, annotation: Annotation, placed: Placed, *, training: bool) -> np.ndarray:
         """Box, then codes."""
-        codes = torch.from_numpy(given(annotation.codes)) + self.vocabulary.code_ids.start
-        return torch.cat([self.box_bins(annotation, placed), codes])
+        codes = given(annotation.codes) + self.vocabulary.code_ids.start
+        return np.concatenate([self.box_bins(annotation, placed), codes])
 
-    def parse(self, ids: Tensor) -> Prediction:
+    def parse(self, ids: Ids) -> Prediction:
         """Inverse of `target`, by position: other symbols become numbers out of range (docs/evaluation.md)."""
+        ids = np.array(plain_ids(ids), np.int64)
         box, codes = ids[:BOX_SYMBOLS], ids[BOX_SYMBOLS : BOX_SYMBOLS + NUM_CODES]
         if len(codes) < NUM_CODES:
             return Prediction(valid=False, box_xyxy=self.parse_box(ids), codes=np.zeros(NUM_CODES, np.int64))
         codes = codes - self.vocabulary.code_ids.start
         known = bool(((codes >= 0) & (codes < self.settings.vq_n_embed)).all())
-        coordinates = self.vocabulary.positions(box, self.canvas_size).numpy()
-        return Prediction(self.parse_box(ids) is not None and known, coordinates, codes=codes.numpy())
+        coordinates = self.vocabulary.positions(box, self.canvas_size)
+        return Prediction(self.parse_box(ids) is not None and known, coordinates, codes=codes)
 
     def parse_batch(self, answers: Sequence[Generated], device: torch.device) -> list[Prediction]:
         """With the parsing maps, decoded together."""
@@ -114,12 +122,14 @@ def with_maps(
     tokenizer: VQTokenizer, predictions: Sequence[Prediction], answers: Sequence[Generated], *, device: torch.device
 ) -> list[Prediction]:
     """Predictions that have codes, with their parsing maps; decoded together, on `device`."""
+    import torch
+
     codes = torch.from_numpy(np.stack([given(prediction.codes) for prediction in predictions])).to(device)
     tokenizer = tokenizer.to(device)
     if any(answer.distributions is None for answer in answers):
-        label_maps = tokenizer.decode(codes).cpu()
+        label_maps = tokenizer.decode(codes).cpu().numpy()
         return [replace(one, label_map=own) for one, own in zip(predictions, label_maps, strict=True)]
-    label_maps, overlaps = (drawn.cpu() for drawn in tokenizer.draw(codes))
+    label_maps, overlaps = (drawn.cpu().numpy() for drawn in tokenizer.draw(codes))
     return [
         replace(one, label_map=label_map, part_overlaps=own)
         for one, label_map, own in zip(predictions, label_maps, overlaps, strict=True)

@@ -10,7 +10,7 @@ from ..data.tables import TABLES
 from ..data.text import TextEncoder
 from ..data.vocabulary import CODE
 from ..models.generated import Generated
-from ..models.generation import GenerationSettings
+from ..models.generation_settings import GenerationSettings
 from ..models.qpg import ParallelAnswers, QuerySymbols, decode_parallel
 from ..models.refhcm.network import Network
 from ..models.vqgan.config import NUM_CODES

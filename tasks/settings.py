@@ -1,13 +1,17 @@
 """The flags of a task, with the published scripts' names and defaults (docs/training.md, docs/data.md)."""
 
+from __future__ import annotations
+
 import argparse
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..models.refhcm.config import PATCH, NetworkConfig
-from ..models.refhcm.loading import vocabulary_rows
-from ..utils.checkpoints import Checkpoint
 from ..utils.errors import CheckpointError, UserError
 from ..utils.flags import check_fields, from_namespace, option
+
+if TYPE_CHECKING:
+    from ..utils.checkpoints import Checkpoint
 
 # Settings of the training run that say nothing about the model.
 NOT_FROM_CHECKPOINT = {
@@ -91,6 +95,8 @@ def settings_of(checkpoint: Checkpoint, given: argparse.Namespace) -> TaskSettin
 
     CheckpointError for settings that the weights do not bear out, which would only be found after much work.
     """
+    from ..models.refhcm.loading import vocabulary_rows
+
     where, flags = str(checkpoint.path), checkpoint.flags()
     trained = {name: value for name, value in flags.items() if name not in NOT_FROM_CHECKPOINT and value is not None}
     try:

@@ -29,6 +29,6 @@ class Painter:
 
 def written(task, answer, *, log_probs=None):
     """What a model that wrote these symbols and words has generated."""
-    ids = torch.cat([task.text.encode_words(answer), torch.tensor([task.vocabulary.eos()])])
+    ids = torch.tensor([*task.text.encode_words(answer).tolist(), task.vocabulary.eos()])
     log_probs = torch.full((len(ids),), -0.5) if log_probs is None else torch.tensor(log_probs)
     return Generated(ids, log_probs=log_probs)

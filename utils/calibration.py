@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import isotonic_regression
-from scipy.stats import rankdata
 
 BINS = 15  # of the expected calibration error, as in Guo et al. (arXiv 1706.04599)
 DECIMALS = 6  # of a curve's knots
@@ -36,6 +34,8 @@ def auroc(confidences: ArrayLike, right: ArrayLike) -> float | None:
     positive, negative = int(right.sum()), int((~right).sum())
     if not positive or not negative:
         return None
+    from scipy.stats import rankdata  # slow to import, and no answer needs it
+
     above = float(rankdata(np.asarray(confidences, np.float64))[right].sum()) - positive * (positive + 1) / 2
     return above / (positive * negative)
 
@@ -69,6 +69,8 @@ def fit(raw: ArrayLike, right: ArrayLike) -> Curve:
     Isotonic regression gives steps; the curve joins their centres (Oron and Flournoy, 2017), so that different raw
     confidences seldom get the same probability. No probability is nearer to 0 or 1 than 1 / (N + 2).
     """
+    from scipy.optimize import isotonic_regression  # slow to import, and no answer needs it
+
     raw, right = np.asarray(raw, np.float64), np.asarray(right, np.float64)
     values, place, count = np.unique(raw.round(DECIMALS), return_inverse=True, return_counts=True)
     share = np.bincount(place, weights=right) / count

@@ -140,15 +140,15 @@ def parsing_metrics(confusion: ArrayLike) -> dict[str, Any]:
 
 
 def soft_overlaps(logits: "Tensor") -> "Tensor":
-    """IoU of each drawn class with its own probabilities, float32 [C] in 0..1: 1 where every pixel is certain.
+    """IoU of each drawn class with its own probabilities, float32 [..., C] in 0..1: 1 where every pixel is certain.
 
-    logits: float [C, h, w]; drawn is each pixel's likeliest class. The shared area is the class's probability summed
-    over its pixels; the other side, that over all pixels. 0 for a class that is not drawn.
+    logits: float [..., C, h, w]; drawn is each pixel's likeliest class. The shared area is the class's probability
+    summed over its pixels; the other side, that over all pixels. 0 for a class that is not drawn.
     """
-    probabilities = logits.float().softmax(0).flatten(1)  # [C, h w]
-    drawn = probabilities.new_zeros(probabilities.shape).scatter(0, probabilities.argmax(0, keepdim=True), 1.0)
-    shared, count = (probabilities * drawn).sum(1), drawn.sum(1)  # [C]
-    return (shared / (count + probabilities.sum(1) - shared)).masked_fill(count == 0, 0.0)
+    probabilities = logits.float().softmax(-3).flatten(-2)  # [..., C, h w]
+    drawn = probabilities.new_zeros(probabilities.shape).scatter(-2, probabilities.argmax(-2, keepdim=True), 1.0)
+    shared, count = (probabilities * drawn).sum(-1), drawn.sum(-1)  # [..., C]
+    return (shared / (count + probabilities.sum(-1) - shared)).masked_fill(count == 0, 0.0)
 
 
 def _mean_of_known(values: np.ndarray) -> np.ndarray:

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from ...utils.checkpoints import check_finite, kinds_of, load_file, named_weights
 from ...utils.errors import CheckpointError, DataError, shown
+from ...utils.memory import aligned
 from ...utils.meta import without_values
+from ...utils.model_files import SUFFIX, read_tensors
 from ...utils.parsing import soft_overlaps
 from .config import GRID_HW, NUM_CODES, VQConfig, read_config
 from .layers import Decoder, Encoder, nearest_codes
@@ -113,7 +115,7 @@ class VQTokenizer(nn.Module):
     def draw(self, codes: Tensor) -> tuple[Tensor, Tensor]:
         """`decode`, and how sure each class is: `soft_overlaps`, float32 [B, n_labels]."""
         logits = self.decode_logits(codes)
-        return logits.argmax(dim=1), torch.stack([soft_overlaps(one) for one in logits])
+        return logits.argmax(dim=1), soft_overlaps(logits)
 
     def decode_logits(self, codes: Tensor) -> Tensor:
         """As `decode`, but class logits [B, n_labels, *input_size_hw], with gradients for the decoder."""
@@ -175,7 +177,8 @@ def load_weights(tokenizer: VQTokenizer, checkpoint: dict[str, Any], *, where: s
     check_finite(weights, where=where)
     without = next(iter(expected.values())).is_meta
     tokenizer.load_state_dict(
-        {name: value.float().contiguous() if without else value for name, value in weights.items()}, assign=without
+        {name: aligned(value.float().contiguous()) if without else value for name, value in weights.items()},
+        assign=without,
     )
 
 
@@ -212,7 +215,12 @@ _LIGHTNING: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
 
 
 def read_lightning_checkpoint(path: str | Path) -> dict[str, Any]:
-    """A tokenizer's checkpoint, on the CPU; no code of the file is run. CheckpointError when it is not one."""
+    """A tokenizer's checkpoint, on the CPU, or its safetensors file; no code of the file is run.
+
+    CheckpointError when it is not one.
+    """
+    if Path(path).suffix == SUFFIX:
+        return {"state_dict": named_weights(read_tensors(Path(path)), where=str(path))}
     with torch.serialization.safe_globals(_LIGHTNING):
         checkpoint = load_file(path)
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):

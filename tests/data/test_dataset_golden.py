@@ -58,7 +58,8 @@ def test_pictures_and_labels(golden, grids, key):
         row, where = file[i], file.where(i)
         image = read_picture(row["image"], root=golden / "data" / "rpar_annos" / "imgs", where=where).image
         placed = canvas.resized(image)
-        check_patch_image(placed.patch_image, expected["patch_image"], grid=grids[f"{key.replace('/', '|')}|{i}"])
+        patch_image = torch.from_numpy(placed.patch_image)
+        check_patch_image(patch_image, expected["patch_image"], grid=grids[f"{key.replace('/', '|')}|{i}"])
         assert row["id"] == expected["id"]
         assert parse_box(row["box"], where).tolist() == expected["region_coord"]
         if "w_resize_ratio" in expected:

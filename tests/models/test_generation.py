@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from refhcm.models.generation import GenerationSettings, SequenceGenerator
+from refhcm.models.generation import SequenceGenerator
+from refhcm.models.generation_settings import GenerationSettings
 from refhcm.models.qpg import QuerySymbols, decode_parallel
 from refhcm.models.refhcm import Network, NetworkConfig
 from refhcm.utils.errors import UserError

@@ -7,7 +7,8 @@ import torch
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from refhcm.models.generation import GenerationSettings, SequenceGenerator
+from refhcm.models.generation import SequenceGenerator
+from refhcm.models.generation_settings import GenerationSettings
 from refhcm.models.refhcm import Network, NetworkConfig
 from refhcm.utils.errors import UserError
 

@@ -7,7 +7,8 @@ import torch
 from golden_folder import names, number_in, numbers, tensors
 from torch.testing import assert_close
 
-from refhcm.models.generation import GenerationSettings, SequenceGenerator
+from refhcm.models.generation import SequenceGenerator
+from refhcm.models.generation_settings import GenerationSettings
 from refhcm.models.qpg import decode_parallel
 from refhcm.models.refhcm.loading import load_network
 from refhcm.tasks import TASKS

@@ -10,12 +10,12 @@ import torch
 from refhcm.data.columns import MOST_BOXES, kind_of, parse_boxes
 from refhcm.data.dataset import BadRow
 from refhcm.models.generated import Generated
-from refhcm.models.generation import GenerationSettings
+from refhcm.models.generation_settings import GenerationSettings
 from refhcm.models.refhcm.config import SIZES, NetworkConfig
 from refhcm.models.refhcm.network import Network
+from refhcm.models.whole_boxes import BoxesGenerator
 from refhcm.tasks.base import LOWEST_SCORE
 from refhcm.tasks.evaluation import evaluate
-from refhcm.tasks.grec import BoxesGenerator
 from refhcm.utils.errors import DataError
 
 EOS = 2

@@ -129,7 +129,7 @@ def test_anything_can_be_read_recorded_and_scored(tasks, name, ids):
         "text": "a man",
         "boxes": np.array([[4, 3, 20, 15], [np.nan] * 4], np.float32),
     }
-    prediction = replace(prediction, label_map=torch.ones(4, 3, dtype=torch.long))
+    prediction = replace(prediction, label_map=np.ones((4, 3), np.int64))
     json.dumps(task.record(prediction, labels))
     assert task.summarize([task.statistics(prediction, labels)])["invalid"] == (not prediction.valid)
     bins = task.vocabulary.bin_ids

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from refhcm.data.dataset import BadRow
-from refhcm.models.generation import GenerationSettings
+from refhcm.models.generation_settings import GenerationSettings
 from refhcm.tasks import TASKS
 from refhcm.tasks.base import TURNED, Prediction
 from refhcm.utils.errors import UserError
@@ -246,7 +246,7 @@ def test_a_mask_may_be_a_png_with_ignored_pixels(make_task, world, coded, tmp_pa
     task = make_task("rpar")
     (row,) = [task.collate([task.open(tmp_path / "png.tsv", training=False)[0]])]
     labels = {name: values[0] for name, values in row.items() if isinstance(values, np.ndarray)}
-    everything = Prediction(valid=True, box_xyxy=np.array([0, 0, 512, 512]), label_map=torch.full((8, 6), 7))
+    everything = Prediction(valid=True, box_xyxy=np.array([0, 0, 512, 512]), label_map=np.full((8, 6), 7))
     confusion = task.statistics(everything, labels)["confusion"]
     assert confusion.sum() == (labels["gt"] != 255).sum() > 0
     assert confusion[:, 7].sum() == confusion.sum()

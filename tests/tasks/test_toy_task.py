@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from scripts import TINY
 
-from refhcm.models.generation import GenerationSettings
+from refhcm.models.generation_settings import GenerationSettings
 from refhcm.models.refhcm.loading import load_network
 from refhcm.tasks import Task
 from refhcm.tasks.base import Prediction, mean_of

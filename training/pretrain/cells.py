@@ -213,7 +213,7 @@ def _read(
         places = np.concatenate([np.array(person["box"]).reshape(2, 2), points]) / size_wh
         found.append((*map(list, zip(*shown, strict=True)), places.astype(np.float32).ravel(), parts, expressions))
     placed = Canvas(size, size).resized(picture).patch_image
-    return (placed * 127.5 + 127.5).round().numpy().astype(np.uint8), found
+    return (placed * 127.5 + 127.5).round().astype(np.uint8), found
 
 
 def _tags(person: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ...], float]]:

@@ -165,8 +165,7 @@ class PretrainTrainer(Stepper[np.random.Generator]):
         return self._source(task, Annotation("", "", None, box_xyxy=box_xyxy, expression=text)), [person]
 
     def _source(self, task: Task, annotation: Annotation) -> Tensor:
-        bos, eos = torch.tensor([self.vocabulary.bos()]), torch.tensor([self.vocabulary.eos()])
-        return torch.cat([bos, task.source(annotation, Placed(torch.empty(0), 1.0, 1.0)), eos])
+        return torch.from_numpy(task.whole_source(annotation, Placed(np.empty(0, np.float32), 1.0, 1.0)))
 
     @torch.no_grad()
     def score(self) -> dict[str, float]:
