@@ -1,4 +1,4 @@
-"""`refhcm.load`: finds a checkpoint, its vocabulary and its tokenizer, and makes a Predictor of them."""
+"""`refhcm.load`: finds a model, its vocabulary and its tokenizer, and makes a Predictor of them."""
 
 import argparse
 import logging
@@ -15,14 +15,19 @@ from ..models.vqgan import load_tokenizer
 from ..tasks.settings import TaskSettings, settings_of
 from ..utils.checkpoints import read_checkpoint
 from ..utils.devices import choose_kernels, pick_device
-from ..utils.errors import CheckpointError, UserError
+from ..utils.errors import CheckpointError, UserError, shown
 from ..utils.memory import keep_freed_memory
+from ..utils.model_files import SUFFIX, weights_file
+from ..utils.model_files import TOKENIZER as IN_FOLDER
 from .calibration import calibration_of
+from .hub import download, repository
 from .learned import learned_by
+from .names import model_file
 from .predictor import Predictor
+from .publishing import Sources
 
 ROOT = Path(__file__).resolve().parent.parent
-SHIPPED = ROOT / "checkpoints" / "synthetic" / "model.pt"
+SHIPPED = ROOT / "checkpoints" / "synthetic"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 TOKENIZER = ("model.ckpt", "model.yaml")
 
@@ -32,6 +37,7 @@ logger = logging.getLogger(__name__)
 def load(
     checkpoint: str | Path | None = None,
     *,
+    revision: str | None = None,
     tokenizer: str | Path | None = None,
     bpe_dir: str | Path | None = None,
     device: str | torch.device = "auto",
@@ -40,9 +46,12 @@ def load(
 ) -> Predictor:
     """A model to ask. Its sizes and settings come from the checkpoint.
 
-    checkpoint: None for the small model of drawn people that comes with the project; a warning says so, once.
+    checkpoint: a model's folder, a .pt file, OWNER/NAME of the Hugging Face hub, or the name of a published model,
+        "refhcm" or "refhcm-tuned", whose download is offered if it is missing; None for the small model of drawn people
+        that comes with the project; a warning says so, once.
+    revision: branch, tag or commit on the hub; OWNER/NAME@REVISION says the same.
     tokenizer: needed for parsing: a folder with model.ckpt and model.yaml, or a .ckpt with a .yaml beside it.
-        Default: `vqgan/` beside the checkpoint, else checkpoints/vqgan, else none.
+        Default: the model's own, `vqgan/` beside the checkpoint, else checkpoints/vqgan, else none.
     bpe_dir: folder of the vocabulary. Default: `bpe/` beside the checkpoint, else dataset/bpe.
     device: "auto" for a GPU if there is one. dtype: "auto" for float16 on a GPU and float32 on the CPU.
     batch_size: questions answered together. Default: as many as fit into 2 GiB, at most 64.
@@ -50,10 +59,10 @@ def load(
     """
     device = _device(device)
     dtype = _dtype(dtype, device)
-    path = _checkpoint(checkpoint)
+    path = checkpoint_file(checkpoint, revision=revision)
     found = read_checkpoint(path, mmap=True)
-    vq_files = tokenizer_files(tokenizer, path)
-    settings = settings_of(found, argparse.Namespace(bpe_dir=str(_bpe_dir(bpe_dir, path))))
+    sources = sources_of(path, tokenizer=tokenizer, bpe_dir=bpe_dir)
+    settings = settings_of(found, argparse.Namespace(bpe_dir=str(sources.bpe_dir)))
     vocabulary = Vocabulary.load(settings.bpe_dir, num_bins=settings.num_bins, code_dict_size=settings.code_dict_size)
     text = TextEncoder.load(settings.bpe_dir, vocabulary)
     found.check_vocabulary(text.digest)
@@ -61,8 +70,8 @@ def load(
     if device.type == "cpu":  # only now, so that what loading the weights has freed goes back to the system
         keep_freed_memory()
     vq = None
-    if vq_files is not None:
-        ckpt, yaml = vq_files
+    if sources.tokenizer is not None:
+        ckpt, yaml = sources.tokenizer
         vq = load_tokenizer(yaml, ckpt, n_embed=settings.vq_n_embed).to(device)
     notes = (drawn_people_only(),) if checkpoint is None else ()
     for note in notes:
@@ -75,15 +84,17 @@ def load(
         batch_size=batch_size,
         calibration=calibration_of(path),
         learned=learned_by(found),
+        name="/".join(path.parts[-2:]),
         notes=notes,
+        sources=sources,
     )
 
 
 def drawn_people_only() -> str:
     """What users of the small model should know: it was trained on drawings, and another one is for photographs."""
     return (
-        "the model that comes with the project knows drawn people only. For photographs, run: refhcm download refhcm; "
-        "then name checkpoints/refhcm.pt"
+        "the model that comes with the project knows drawn people only. For photographs, name the model refhcm, after: "
+        "refhcm download photos"
     )
 
 
@@ -93,11 +104,25 @@ def _warn_once(note: str) -> None:
     logger.warning("%s", note)
 
 
-def _checkpoint(given: str | Path | None) -> Path:
-    path = SHIPPED if given is None else _path(given, "checkpoint")
-    if given is None and not path.is_file():
-        raise CheckpointError(f"{path}: the shipped model is missing: name a checkpoint, load(CHECKPOINT)")
-    return path
+def checkpoint_file(given: str | Path | None, *, revision: str | None = None) -> Path:
+    """The file of weights that a user means: as `load` says, downloaded where it is not here.
+
+    UserError for what cannot be had.
+    """
+    path = SHIPPED if given is None else model_file(given) if isinstance(given, str) else _path(given, "checkpoint")
+    if given is None and not path.exists():
+        raise CheckpointError(f"{path}: the shipped model is missing: name another one. Run: refhcm download photos")
+    named = None if given is None else repository(given)
+    if named is not None:
+        return weights_file(download(named[0], revision or named[1]))
+    if revision is not None:
+        raise UserError(f"revision: {shown(revision)} is for a model of the hub, OWNER/NAME, not for {path}")
+    return weights_file(path)
+
+
+def sources_of(checkpoint: Path, *, tokenizer: str | Path | None = None, bpe_dir: str | Path | None = None) -> Sources:
+    """The checkpoint's file with those of its vocabulary and tokenizer. UserError for those that are missing."""
+    return Sources(checkpoint, _bpe_dir(bpe_dir, checkpoint), tokenizer_files(tokenizer, checkpoint))
 
 
 def _bpe_dir(given: str | Path | None, checkpoint: Path) -> Path:
@@ -117,14 +142,19 @@ def _bpe_dir(given: str | Path | None, checkpoint: Path) -> Path:
 def tokenizer_files(given: str | Path | None, checkpoint: Path) -> tuple[Path, Path] | None:
     """The files of weights and sizes that `load` takes for the tokenizer; None if there are none."""
     if given is None:
+        own = (checkpoint.with_name(IN_FOLDER[0]), checkpoint.with_name(IN_FOLDER[1]))
+        if checkpoint.suffix == SUFFIX and own[0].is_file():
+            return own
         vqgan = Path("checkpoints") / "vqgan"
         folder = _first([checkpoint.parent / "vqgan", vqgan, ROOT / vqgan], TOKENIZER[0])
         return None if folder is None else (folder / TOKENIZER[0], folder / TOKENIZER[1])
     path = _path(given, "tokenizer")
-    files = (path / TOKENIZER[0], path / TOKENIZER[1]) if path.is_dir() else (path, path.with_suffix(".yaml"))
+    names = IN_FOLDER if (path / IN_FOLDER[0]).is_file() else TOKENIZER
+    files = (path / names[0], path / names[1]) if path.is_dir() else (path, path.with_suffix(".yaml"))
     for file in files:
         if not file.is_file():
-            raise UserError(f"tokenizer: {file}: no such file; needs a folder of {' and '.join(TOKENIZER)}, or a .ckpt")
+            expected = f"needs a folder of {' and '.join(TOKENIZER)}"
+            raise UserError(f"tokenizer: {file}: no such file; {expected}. Run: refhcm download tokenizer")
     return files
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from .errors import CheckpointError, UserError, reason_of, shown
 from .files import atomic_write, no_such_file
+from .model_files import CONFIG, SUFFIX, read_settings, read_tensors, weights_file
 from .numpy_values import NUMPY_VALUES
 
 # fairseq writes its flags as a Namespace; the rest are plain containers, and numpy's values.
@@ -141,8 +142,14 @@ def _check_sums(path: Path, mtime_ns: int) -> None:
 
 
 def read_checkpoint(path: str | Path, *, mmap: bool = False) -> Checkpoint:
-    """A fairseq checkpoint, `{"cfg" or "args", "model", ...}`: the published ones, OFA's, and our own."""
-    path = Path(path)
+    """A fairseq checkpoint, `{"cfg" or "args", "model", ...}`: the published ones, OFA's, and our own; or a model's
+    folder, or its model.safetensors, which is always mapped.
+    """
+    path = weights_file(Path(path))
+    if path.suffix == SUFFIX:
+        settings = read_settings(path.with_name(CONFIG))
+        rest = {name: settings.pop(name) for name in ("vocabulary",) if name in settings}
+        return Checkpoint(path, settings, named_weights(read_tensors(path), where=str(path)), rest)
     content = load_file(path, mmap=mmap)
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise CheckpointError(

@@ -49,11 +49,15 @@ def digest(path: Path) -> str:
 
 
 def end_digest(path: Path) -> str:
-    """sha256 of a file's size and last 2^20 bytes: there torch's files hold the checksums of all their tensors."""
+    """sha256 of a file's size and last 2^20 bytes: there torch's files hold the checksums of all their tensors.
+
+    Of safetensors also the first 2^20, where theirs is.
+    """
     with open(path, "rb") as file:
+        start = file.read(END) if path.suffix == ".safetensors" else b""
         size = file.seek(0, os.SEEK_END)
         file.seek(max(size - END, 0))
-        return hashlib.sha256(f"{size}\n".encode() + file.read()).hexdigest()
+        return hashlib.sha256(f"{size}\n".encode() + start + file.read()).hexdigest()
 
 
 def file_mark(path: str | Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Says what a weights file is, and whether this project can use it.
 
     refhcm info checkpoints/refhcm.pt
+    refhcm info checkpoints/mine                          a model's folder
     refhcm info checkpoints/vqgan/model.ckpt --json
 
 The weights are compared with the network that the file's settings describe. No code in the file is run; a file that
@@ -25,9 +26,10 @@ from ...models.refhcm.config import NetworkConfig
 from ...models.refhcm.loading import check_symbols, fit_weights, network_without_values, vocabulary_rows
 from ...models.vqgan.tokenizer import load_tokenizer, read_lightning_checkpoint
 from ...tasks.settings import settings_of
-from ...utils.checkpoints import check_finite, kinds_of, load_file, read_checkpoint
+from ...utils.checkpoints import Checkpoint, check_finite, kinds_of, load_file, read_checkpoint
 from ...utils.errors import CheckpointError, UserError, printable, shown
 from ...utils.files import no_such_file, readable
+from ...utils.model_files import SUFFIX, TOKENIZER, read_tensors, weights_file
 
 SIZES = (
     "encoder_embed_dim",
@@ -46,8 +48,9 @@ def describe(path: Path, *, bpe_dir: Path | None = None, yaml: Path | None = Non
     bpe_dir: the vocabulary that a model will be used with; None: one of as many symbols as the file has.
     yaml: the sizes of a parsing-map tokenizer; None: the .yaml beside it. Raises UserError where there is no file.
     """
+    path = weights_file(path)
     if not path.is_file():
-        raise UserError(f"{path}: is a folder, not a file" if path.is_dir() else no_such_file(path))
+        raise UserError(no_such_file(path))
     facts, problem = {"path": str(path), "bytes": path.stat().st_size}, None
     try:
         for more in _inspect(path, bpe_dir=bpe_dir, yaml=yaml or path.with_suffix(".yaml")):
@@ -59,9 +62,9 @@ def describe(path: Path, *, bpe_dir: Path | None = None, yaml: Path | None = Non
 
 def _inspect(path: Path, *, bpe_dir: Path | None, yaml: Path) -> Iterator[Facts]:
     """Facts about the file, one group after the other, until an error says why it cannot be used."""
-    if path.suffix == ".safetensors":
-        yield {"kind": "safetensors"}
-        raise CheckpointError("the format has no place for the network's settings; needs a .pt checkpoint")
+    if path.suffix == SUFFIX:
+        yield from _safetensors(path, bpe_dir, yaml)
+        return
     yield {"kind": "something else"}
     with path.open("rb") as file:
         if file.read(1) != b"\x80" and not zipfile.is_zipfile(path):
@@ -82,6 +85,18 @@ def _inspect(path: Path, *, bpe_dir: Path | None, yaml: Path) -> Iterator[Facts]
         raise CheckpointError("holds neither `cfg` nor `args`, so the network's sizes are unknown")
     else:
         raise CheckpointError(f"expected `model` or `state_dict`, found {kinds_of(content)}")
+
+
+def _safetensors(path: Path, bpe_dir: Path | None, yaml: Path) -> Iterator[Facts]:
+    """A model's weights beside their config.json, or its tokenizer's beside the .yaml."""
+    yield {"kind": "safetensors"}
+    weights = read_tensors(path)
+    if path.name == TOKENIZER[0]:
+        yield from _tokenizer(path, weights, yaml)
+        return
+    checkpoint = read_checkpoint(path)
+    yield {"kind": "model folder"} | _weights(weights)
+    yield from _fitting(checkpoint, bpe_dir)
 
 
 def _read(path: Path) -> Any:
@@ -105,8 +120,12 @@ def _network(path: Path, content: Mapping[str, Any], bpe_dir: Path | None) -> It
         "epoch": _plain(_at(content, "extra_state", "train_iterator", "epoch")),
         "averaged_weights": isinstance(ema := _at(content, "extra_state", "ema"), Mapping) and bool(ema),
     }
-    checkpoint, where = read_checkpoint(path, mmap=True), str(path)
-    flags = checkpoint.flags()
+    yield from _fitting(read_checkpoint(path, mmap=True), bpe_dir)
+
+
+def _fitting(checkpoint: Checkpoint, bpe_dir: Path | None) -> Iterator[Facts]:
+    """Settings, and how the weights fit the network that they describe."""
+    where, flags = str(checkpoint.path), checkpoint.flags()
     yield {
         "arch": _plain(flags.get("arch", flags.get("_name"))),
         "task": _plain(flags.get("task")),
@@ -180,12 +199,14 @@ def as_text(facts: Facts) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
-    parser.add_argument("checkpoint", type=Path, help="weights file")
+    parser.add_argument("checkpoint", type=Path, help="Describe this weights file or model's folder.")
     parser.add_argument(
-        "--bpe-dir", type=Path, help="vocabulary to use the model with (default: one of as many symbols as it has)"
+        "--bpe-dir", type=Path, help="Use the model with this vocabulary (default: one of as many symbols as it has)."
     )
-    parser.add_argument("--yaml", type=Path, help="sizes of a parsing-map tokenizer (default: the .yaml beside it)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--yaml", type=Path, help="Take a parsing-map tokenizer's sizes from here (default: the .yaml beside it)."
+    )
+    parser.add_argument("--json", action="store_true", help="Print JSON.")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ...utils.checkpoints import Checkpoint, check_finite
 from ...utils.errors import CheckpointError, shown
-from ...utils.memory import page_out
+from ...utils.memory import aligned, page_out
 from ...utils.meta import without_values
 from .config import NetworkConfig
 from .network import Network
@@ -173,7 +173,7 @@ def check_symbols(weights: Mapping[str, Tensor], num_symbols: int, *, where: str
 def _move(module: nn.Module, device: torch.device | None, dtype: torch.dtype | None) -> None:
     for tensor in [*module.parameters(recurse=False), *module.buffers(recurse=False)]:
         floating = dtype if tensor.is_floating_point() else None
-        moved = tensor.data.to(device, floating)
+        moved = aligned(tensor.data.to(device, floating))
         if moved is not tensor.data:
             page_out(tensor.data)
             tensor.data = moved
