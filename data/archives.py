@@ -1,0 +1,163 @@
+"""Pictures in tar files (webdataset's shards) and in Parquet, each as `ARCHIVE/NAME` (docs/many.md)."""
+
+import os
+import tarfile
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from ..utils.errors import DataError, UserError, reason_of, shown
+
+SUFFIXES = (".tar", ".parquet")
+PICTURE_COLUMNS = ("image", "picture", "jpg", "png", "webp", "image_bytes")  # of Parquet
+TEXT_COLUMNS = ("expression", "text", "txt", "instruction", "caption")
+LARGEST_TEXT = 2**16  # bytes of one
+
+
+class Member(NamedTuple):
+    """A picture in an archive. name: `ARCHIVE/NAME`; text: what lies beside it."""
+
+    name: str
+    text: str | None
+
+
+def is_archive(path: str | os.PathLike[str]) -> bool:
+    """Whether a file's name is that of a tar or Parquet file."""
+    return Path(path).suffix.lower() in SUFFIXES and os.path.isfile(path)
+
+
+def archive_of(path: Path) -> tuple[Path, str] | None:
+    """The archive that holds a picture of this name, and the picture's name inside; None for other names."""
+    archive = next((parent for parent in path.parents if is_archive(parent)), None)
+    return None if archive is None else (archive, path.relative_to(archive).as_posix())
+
+
+def members(path: Path, endings: frozenset[str]) -> Iterator[Member]:
+    """The pictures of an archive, in its order. endings: of pictures' names in a tar, lower case, such as ".jpg".
+
+    A text is the .txt of the same name (tar) or the row's text column (Parquet). DataError for a damaged archive.
+    """
+    if path.suffix.lower() == ".parquet":
+        yield from _rows(path)
+        return
+    index = _index(path, _mark(path))
+    for name in index:
+        if PurePosixPath(name).suffix.lower() in endings:
+            beside = index.get(str(PurePosixPath(name).with_suffix(".txt")))
+            text = None if beside is None else _text(_read(path, beside, LARGEST_TEXT), f"{path}/{name}")
+            yield Member(f"{path}/{name}", text)
+
+
+def read_member(archive: Path, name: str, *, largest: int) -> bytes:
+    """A picture's bytes. DataError, without its name, if it is not there or holds more than `largest` bytes."""
+    if archive.suffix.lower() == ".parquet":
+        return _cell(archive, name, largest)
+    found = _index(archive, _mark(archive)).get(name)
+    if found is None:
+        raise DataError(f"cannot be read (it is not in {archive})")
+    return _read(archive, found, largest)
+
+
+class _Place(NamedTuple):
+    """Where a file's bytes are in a tar."""
+
+    start: int
+    size: int
+
+
+def _mark(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
+
+
+@lru_cache(maxsize=8)
+def _index(path: Path, mark: tuple[int, int]) -> dict[str, _Place]:
+    """The regular files of a tar. mark: of this version of it."""
+    try:
+        with tarfile.open(path, "r:") as tar:
+            found = {one.name.removeprefix("./"): _Place(one.offset_data, one.size) for one in tar if one.isreg()}
+    except (tarfile.TarError, OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as an uncompressed tar file: {reason_of(error)}") from error
+    if any(place.start + place.size > mark[1] for place in found.values()):
+        raise DataError(f"{path}: is cut off; its last file is not whole")
+    return found
+
+
+def _read(path: Path, place: _Place, largest: int) -> bytes:
+    if place.size > largest:
+        raise DataError(f"holds more than {largest} bytes")
+    with path.open("rb") as file:
+        file.seek(place.start)
+        return file.read(place.size)
+
+
+def _text(data: bytes, where: str) -> str:
+    try:
+        return data.decode("utf-8-sig").strip()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where}: its text is not UTF-8: {error}") from error
+
+
+def _parquet(path: Path) -> Any:
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise UserError(f'{path}: Parquet needs pyarrow: pip install "refhcm[parquet]"') from error
+    try:
+        return pyarrow.parquet.ParquetFile(path)
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        raise DataError(f"{path}: cannot be read as Parquet: {reason_of(error)}") from error
+
+
+def _column(file: Any, path: Path, wanted: tuple[str, ...]) -> str | None:
+    return next((name for name in wanted if name in file.schema_arrow.names), None)
+
+
+def _rows(path: Path) -> Iterator[Member]:
+    with _parquet(path) as file:
+        if _column(file, path, PICTURE_COLUMNS) is None:
+            raise DataError(
+                f"{path}: no column holds pictures ({', '.join(PICTURE_COLUMNS)}); it has "
+                f"{', '.join(file.schema_arrow.names)}"
+            )
+        texts = _column(file, path, TEXT_COLUMNS)
+        row = 0
+        for group in range(file.num_row_groups):
+            count = file.metadata.row_group(group).num_rows
+            cells = [None] * count if texts is None else file.read_row_group(group, [texts])[texts].to_pylist()
+            for cell in cells:
+                yield Member(f"{path}/{row}", cell.strip() if isinstance(cell, str) else None)
+                row += 1
+
+
+def _cell(path: Path, name: str, largest: int) -> bytes:
+    """A picture of Parquet: bytes, or a struct with `bytes` as the library `datasets` writes."""
+    with _parquet(path) as file:
+        starts = [0]
+        for group in range(file.num_row_groups):
+            starts.append(starts[-1] + file.metadata.row_group(group).num_rows)
+    if not name.isdecimal() or int(name) >= starts[-1]:
+        raise DataError(f"cannot be read (it is no row of {path}, which has {starts[-1]})")
+    group = next(k for k, end in enumerate(starts[1:]) if int(name) < end)
+    cell = _group(path, _mark(path), group)[int(name) - starts[group]]
+    data = cell.get("bytes") if isinstance(cell, dict) else cell
+    if not isinstance(data, bytes):
+        raise DataError(f"cannot be read (the cell holds {shown(data)}, not a picture's bytes)")
+    if len(data) > largest:
+        raise DataError(f"holds more than {largest} bytes")
+    return data
+
+
+@lru_cache(maxsize=2)
+def _group(path: Path, mark: tuple[int, int], group: int) -> list[Any]:
+    """The pictures of one row group. mark: of this version of the file."""
+    import pyarrow
+
+    with _parquet(path) as file:
+        column = _column(file, path, PICTURE_COLUMNS)
+        try:
+            found: list[Any] = file.read_row_group(group, [column])[column].to_pylist()
+        except (OSError, ValueError, pyarrow.ArrowException) as error:
+            raise DataError(f"{path}: row group {group} cannot be read: {reason_of(error)}") from error
+    return found
