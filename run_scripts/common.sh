@@ -10,6 +10,7 @@
 #   VQ_CONFIG, VQ_CKPT=$CHECKPOINTS/vqgan/model.yaml, model.ckpt     the tokenizer of parsing maps
 #   PRECISION=fp16    fp16, bf16, autocast (training's products in bfloat16) or fp32 (fp16 on a GPU, else fp32)
 #   GPUS, NNODES, NODE_RANK, MASTER_ADDR, MASTER_PORT=29500      processes for torchrun (one machine takes a free port)
+#   RESTARTS=0        how often torchrun starts all processes anew after one has failed; training resumes
 #   GLOBAL_BATCH      rows of an update over all GPUs (default: the recipe's); UPDATE_FREQ: batches of an update instead
 #   PYTHON            interpreter (.venv/bin/python where there is one)
 #   DRY_RUN=1         print the command and stop
@@ -55,7 +56,7 @@ launch() {  # SCRIPT ARGUMENTS...
 try a smaller --batch-size or fewer NUM_WORKERS; run the same command again to resume"
   if [ "$gpus" -gt 1 ] || [ "${NNODES:-1}" -gt 1 ]; then
     killed=  # the launcher says more
-    command+=("$root/run_scripts/launch.py" "${ranks[@]}" --nproc-per-node "$gpus")
+    command+=("$root/run_scripts/launch.py" "${ranks[@]}" --nproc-per-node "$gpus" --max-restarts "${RESTARTS:-0}")
   fi
   command+=("$root/$1" "${@:2}")
   if [ -n "${DRY_RUN:-}" ]; then

@@ -22,13 +22,12 @@ with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of fai
     from fairseq.dataclass.utils import convert_namespace_to_omegaconf
     from fairseq.distributed import utils as distributed_utils
 
-from ..criterions import adjust_label_smoothed_cross_entropy  # noqa: F401  registers it
-from ..models.refhcm import fairseq_model  # noqa: F401  registers it
+from ..tasks import fairseq_tasks  # noqa: F401  registers tasks, network, criterion and an optimiser
 from ..utils.devices import choose_kernels, ranks
 from ..utils.errors import UserError, exit_status
 from ..utils.files import claim
 from ..utils.memory import keep_freed_memory
-from . import fairseq_optimizer  # noqa: F401  register the tasks and an optimiser
+from .help import help_parser
 from .loop import train
 
 logger = logging.getLogger("refhcm.train")
@@ -40,7 +39,7 @@ LEAST = {"num_workers": 0, "data_buffer_size": 0, "max_epoch": 0, "max_update": 
 )
 
 
-def add_training_flags(parser: argparse.ArgumentParser) -> None:
+def add_training_flags(parser: argparse._ActionsContainer) -> None:
     """Flags of the published scripts that fairseq lacks. fairseq calls this twice with one parser."""
     if "--warmup-ratio" in parser._option_string_actions:
         return
@@ -48,15 +47,20 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
         "--warmup-ratio",
         type=float,
         default=-1.0,
-        help="share of all updates that warm up (default: use --warmup-updates)",
+        help="Warm up for this share of all updates (default: use --warmup-updates).",
     )
-    parser.add_argument("--autocast-bf16", action="store_true", help="matrix products in bfloat16, the rest in float32")
-    parser.add_argument("--use-ema-weights-to-init-param", action="store_true", help="start from averaged weights")
-    parser.add_argument("--use-latest-weights-to-init-ema", action="store_true", help="start the average afresh")
+    parser.add_argument(
+        "--autocast-bf16", action="store_true", help="Multiply matrices in bfloat16, the rest in float32."
+    )
+    parser.add_argument("--use-ema-weights-to-init-param", action="store_true", help="Start from averaged weights.")
+    parser.add_argument("--use-latest-weights-to-init-ema", action="store_true", help="Start the average afresh.")
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """fairseq's flags, the task's, the network's and the criterion's. Exits with 2 for a wrong one."""
+    if {"-h", "--help"} & set(sys.argv[1:] if arguments is None else arguments):
+        help_parser(add_training_flags).print_help()
+        raise SystemExit(0)
     parser = options.get_training_parser(default_task="refcoco")
     args = options.parse_args_and_arch(parser, arguments, modify_parser=add_training_flags)
     args.tpu = False  # fairseq takes --bf16 for a TPU
@@ -105,6 +109,11 @@ def configure(args: argparse.Namespace) -> FairseqConfig:
     return cfg
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not fairseq's line for every bias that a layer lacks, which it takes for shared weights."""
+    return not record.getMessage().startswith("detected shared parameter")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0, 2 after one line about a user's mistake, or 130 after Ctrl-C."""
     level = logging.INFO if ranks()[0] == 0 else logging.WARNING
@@ -112,6 +121,8 @@ def main(arguments: list[str] | None = None) -> int:
         level=level, format="%(asctime)s | %(levelname)s | %(name)s | %(message)s", stream=sys.stdout, force=True
     )
     logging.getLogger("fairseq.tasks.fairseq_task").setLevel(logging.WARNING)
+    logging.getLogger("fairseq.trainer").addFilter(_is_news)
+    warnings.filterwarnings("ignore", message="'pin_memory' argument is set as true")  # fairseq's, on a CPU
 
     def run() -> int:
         if not torch.cuda.is_available():

@@ -16,6 +16,8 @@ import os, sys, time
 sys.path.insert(0, {root!r})
 from refhcm.utils.interrupt import end_with_script
 end_with_script()
+if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "1":
+    sys.exit(print("resumed"))
 open(sys.argv[1] + os.environ.get("RANK", "0"), "w").write(str(os.getpid()))
 time.sleep(60)
 """
@@ -29,13 +31,14 @@ def trains(tmp_path):
     return path
 
 
-def script(tmp_path, trains, *, gpus, under=()):
+def script(tmp_path, trains, *, gpus, under=(), restarts=0):
     """A running script that starts `trains` as the published ones start train.py. under: a command that starts it."""
     (tmp_path / "script.sh").write_text(
         f"source {ROOT}/run_scripts/common.sh\nlaunch $TRAINS {tmp_path}/rank\necho went on\n"
     )
     relative = os.path.relpath(trains, ROOT)
     environment = os.environ | {"PYTHON": sys.executable, "GPUS": str(gpus), "TRAINS": relative}
+    environment |= {"RESTARTS": str(restarts)}
     environment.pop("REFHCM_SCRIPT", None)
     return subprocess.Popen(
         [*under, "bash", tmp_path / "script.sh"],
@@ -149,3 +152,13 @@ def test_places_that_cannot_be_written_to_are_named_before_the_work(arguments, t
     (tmp_path / "file").touch()
     assert refhcm(*arguments) == 2
     assert "cannot be written to" in capsys.readouterr().err
+
+
+def test_all_ranks_start_anew_when_one_has_failed(trains, tmp_path):
+    running = script(tmp_path, trains, gpus=2, restarts=1)
+    first, _ = started(tmp_path, 2)
+    os.kill(first, signal.SIGKILL)
+    out, _ = running.communicate(timeout=60)
+    assert running.returncode == 0
+    assert out.count("resumed") == 2
+    assert "went on" in out

@@ -152,12 +152,13 @@ def test_evaluation_flags(script):
 
 
 def test_processes_from_the_environment():
-    given = {"GPUS": 4, "NNODES": 2, "NODE_RANK": 1, "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": 12345}
+    given = {"RESTARTS": 2, "GPUS": 4, "NNODES": 2, "NODE_RANK": 1, "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": 12345}
     words = shlex.split(run_script("rec/evaluate_refcoco.sh", DRY_RUN=1, **given).stdout)
     start = next(i for i, word in enumerate(words) if word.endswith("launch.py")) + 1
-    assert words[start : start + 10] == [
+    assert words[start : start + 12] == [
         *("--nnodes", "2", "--node-rank", "1"),
         *("--master-addr", "10.0.0.1", "--master-port", "12345", "--nproc-per-node", "4"),
+        *("--max-restarts", "2"),
     ]
 
 

@@ -16,7 +16,7 @@ from fairseq.distributed import utils as distributed_utils
 from fairseq.optim.dynamic_loss_scaler import DynamicLossScaler
 
 from refhcm.data.dataset import BadRowCounter
-from refhcm.models.generation import GenerationSettings
+from refhcm.models.generation_settings import GenerationSettings
 from refhcm.models.refhcm import Network, NetworkConfig
 from refhcm.tasks.fairseq_tasks import ReferringTask
 from refhcm.training.trainer import Average, ReferringTrainer
@@ -53,6 +53,7 @@ def test_what_stands_in_counts_for_nothing(kind):
     """In every place of an update, and in its logs; the batch itself is what is computed."""
     task = object.__new__(ReferringTask)
     task.args, task.settings = argparse.Namespace(), SimpleNamespace(eval_acc=True, eval_cider=False)
+    task.counter = BadRowCounter(0)
     weight = torch.nn.Parameter(torch.ones(()))
     model = torch.nn.Module()
     model.set_num_updates = lambda number: None

@@ -8,7 +8,7 @@ pytest.importorskip("fairseq")
 
 from fairseq.optim.adam import FairseqAdam, FairseqAdamConfig
 
-from refhcm.training.fairseq_optimizer import FusedAdam, FusedAdamConfig
+from refhcm.utils.fairseq_optimizer import FusedAdam, FusedAdamConfig
 
 
 def steps(optimizer_class, config_class):
