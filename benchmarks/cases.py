@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ..criterions.label_smoothing import position_losses
-from ..models.generation import GenerationSettings, SequenceGenerator
+from ..models.generation import SequenceGenerator
+from ..models.generation_settings import GenerationSettings
 from ..models.qpg import QuerySymbols, decode_parallel
 from ..models.refhcm.network import Network
 from . import flops
@@ -32,12 +33,17 @@ class Case:
 
 @dataclass(frozen=True)
 class Setting:
-    """Where a case runs. size: side of the canvas, px; dtype: of the weights, in training of autocast."""
+    """Where a case runs. size: side of the canvas, px; dtype: of the weights, in training of autocast.
+
+    batch: questions, each about its own picture, of the cases that name no number. beam: width of the search.
+    """
 
     network: Network
     size: int
     device: torch.device
     dtype: torch.dtype
+    batch: int = 1
+    beam: int = 5
 
     @property
     def states(self) -> int:
@@ -56,14 +62,14 @@ class Setting:
 
     def sample(self, *, questions: int = 1, pictures: int = 1) -> dict[str, Any]:
         """A batch of different questions, each about its own picture or all about one."""
-        generator = torch.Generator().manual_seed(0)
-        images = torch.randn(pictures, 3, self.size, self.size, generator=generator)
-        tokens = torch.randint(4, self.symbols, (questions, TEXT), generator=generator)
+        random: dict[str, Any] = {"generator": torch.Generator(self.device).manual_seed(0), "device": self.device}
+        images = torch.randn(pictures, 3, self.size, self.size, **random)
+        tokens = torch.randint(4, self.symbols, (questions, TEXT), **random)
         rows = None if questions == pictures else torch.zeros(questions, dtype=torch.long, device=self.device)
         return {
             "net_input": {
-                "src_tokens": tokens.to(self.device),
-                "patch_images": images.to(self.device, self.network.encoder.layer_norm.weight.dtype),
+                "src_tokens": tokens,
+                "patch_images": images.to(self.network.encoder.layer_norm.weight.dtype),
                 "patch_masks": torch.ones(questions, dtype=torch.bool, device=self.device),
                 "patch_rows": rows,
             }
@@ -80,9 +86,9 @@ class Setting:
 
 
 def search_settings(setting: Setting, length: int, *, box: bool) -> GenerationSettings:
-    """Beam 5, answers of exactly `length` symbols; box: restricted to bins."""
+    """Answers of exactly `length` symbols; box: restricted to bins."""
     bins = "{},{}".format(*setting.bins) if box else None
-    return GenerationSettings(beam=5, min_len=length, max_len_b=length, constraint_range=bins)
+    return GenerationSettings(beam=setting.beam, min_len=length, max_len_b=length, constraint_range=bins)
 
 
 @torch.inference_mode()
@@ -91,25 +97,31 @@ def _encode(setting: Setting, sample: dict[str, Any]) -> object:
 
 
 def encoder(setting: Setting) -> Case:
-    """One picture and its question."""
-    work = flops.encoder(setting.network.config, setting.size, TEXT)
-    return Case(partial(_encode, setting, setting.sample()), work)
+    """Each picture and its question."""
+    batch = setting.batch
+    work = flops.encoder(setting.network.config, setting.size, TEXT, pictures=batch, questions=batch)
+    return Case(partial(_encode, setting, setting.sample(questions=batch, pictures=batch)), work)
 
 
-def _search(setting: Setting, length: int, *, box: bool = False, questions: int = 1, pictures: int = 1) -> Case:
+def _search(
+    setting: Setting, length: int, *, box: bool = False, questions: int | None = None, pictures: int | None = None
+) -> Case:
+    compared = questions is not None  # with asking one by one
+    questions = questions or setting.batch
+    pictures = pictures or questions
     generator, config = SequenceGenerator(search_settings(setting, length, box=box)), setting.network.config
     sample = setting.sample(questions=questions, pictures=pictures)
     run = partial(generator.generate, [setting.network], sample)
     outputs = BINS + 4 if box else setting.symbols
     shape = {"outputs": outputs, "questions": questions}
     work = flops.encoder(config, setting.size, TEXT, pictures=pictures, questions=questions)
-    work += flops.decoding(config, setting.states, [1] * (length + 1), beams=5, **shape)
+    work += flops.decoding(config, setting.states, [1] * (length + 1), beams=setting.beam, **shape)
 
     def one_by_one() -> None:
         for i in range(questions):
             generator.generate([setting.network], setting.part(sample, i))
 
-    return Case(run, work, one_by_one if questions > 1 else None)
+    return Case(run, work, one_by_one if compared else None)
 
 
 def rec(setting: Setting) -> Case:
@@ -133,17 +145,20 @@ def qpg(setting: Setting) -> Case:
     codes = range(bins.start - CODES, bins.start)
     queries = range(codes[42], codes[42] + QUERIES)
     symbols = QuerySymbols(bos=0, bins=bins, codes=codes, begin=codes[40], queries=queries, end=codes[41])
-    config, run = setting.network.config, partial(decode_parallel, setting.network, setting.sample(), symbols)
-    work = flops.encoder(config, setting.size, TEXT)
-    work += flops.decoding(config, setting.states, [1] * BOX, outputs=BINS)
-    work += flops.decoder_step(config, setting.states, past=BOX, symbols=QUERIES + 3, rows=1, outputs=0)
+    config, batch = setting.network.config, setting.batch
+    sample = setting.sample(questions=batch, pictures=batch)
+    run = partial(decode_parallel, setting.network, sample, symbols)
+    work = flops.encoder(config, setting.size, TEXT, pictures=batch, questions=batch)
+    work += flops.decoding(config, setting.states, [1] * BOX, outputs=BINS, questions=batch)
+    tail = {"symbols": QUERIES + 3, "rows": batch, "questions": batch}
+    work += flops.decoder_step(config, setting.states, past=BOX, outputs=0, **tail)
     scored = CODES * config.encoder_embed_dim  # only the queries are scored, over the codes
-    return Case(run, work + Work(2 * QUERIES * scored, scored))
+    return Case(run, work + Work(2 * batch * QUERIES * scored, scored))
 
 
 def four_questions(setting: Setting) -> Case:
     """Four boxes in one picture; baseline: one by one."""
-    return _search(setting, BOX, box=True, questions=4)
+    return _search(setting, BOX, box=True, questions=4, pictures=1)
 
 
 def eight_pictures(setting: Setting) -> Case:
@@ -152,22 +167,22 @@ def eight_pictures(setting: Setting) -> Case:
 
 
 def train(setting: Setting) -> Case:
-    """Forward and backward pass of one row as long as RKpt's; bfloat16 is autocast over float32 weights."""
-    network, config = setting.network, setting.network.config
-    sample = setting.sample()["net_input"]
-    target = torch.randint(4, setting.symbols, (1, SENTENCE), generator=torch.Generator().manual_seed(1))
+    """Forward and backward pass of rows as long as RKpt's; a half format is autocast over float32 weights."""
+    network, config, batch = setting.network, setting.network.config, setting.batch
+    sample = setting.sample(questions=batch, pictures=batch)["net_input"]
+    target = torch.randint(4, setting.symbols, (batch, SENTENCE), generator=torch.Generator().manual_seed(1))
     target = target.to(setting.device)
     half = setting.dtype != torch.float32
 
     def step() -> Tensor:
         network.zero_grad(set_to_none=True)
-        with torch.autocast(setting.device.type, torch.bfloat16, enabled=half):
+        with torch.autocast(setting.device.type, setting.dtype if half else None, enabled=half):
             logits, _ = network(**sample, prev_output_tokens=target)
         losses, _, _ = position_losses(logits.flatten(0, 1), target.flatten(), smoothing=SMOOTHING)
         losses.sum().backward()
         return losses
 
-    return Case(step, flops.training(config, setting.size, TEXT, SENTENCE, setting.symbols))
+    return Case(step, flops.training(config, setting.size, TEXT, SENTENCE, setting.symbols, rows=batch))
 
 
 PATHS = (encoder, rec, sentence, rpar, qpg, four_questions, eight_pictures, train)

@@ -38,7 +38,7 @@ def setting_of(order: dict[str, Any]) -> Setting:
     network = network.train() if training else network.for_answers()
     if device.type == "cpu":
         keep_freed_memory()
-    return Setting(network, order["size"], device, dtype)
+    return Setting(network, order["size"], device, dtype, batch=order["batch"], beam=order["beam"])
 
 
 def peak_bytes(device: torch.device) -> int:

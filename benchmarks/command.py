@@ -1,4 +1,7 @@
-"""`refhcm bench`: times every path against its limit, and writes a table and JSON."""
+"""Times every path against its limit, and writes a table and JSON.
+
+refhcm bench rec rpar --device cpu --dtype float32
+"""
 
 import argparse
 import json
@@ -26,17 +29,50 @@ DTYPES = ("float32", "bfloat16", "float16")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `refhcm bench`."""
     parser.add_argument(
-        "cases", nargs="*", metavar="PATH", help=f"any of {', '.join([*CASES, 'dataset'])} (default: all)"
+        "cases",
+        nargs="*",
+        metavar="PATH",
+        help=f"Time these paths, of {', '.join([*CASES, 'dataset'])} (default: all).",
     )
-    parser.add_argument("--arch", default="refhcm", help="size of the network: refhcm, refhcm_base, refhcm_small, ...")
-    parser.add_argument("--symbols", type=int, default=PAPER_SYMBOLS, help="size of the vocabulary")
-    parser.add_argument("--patch-image-size", type=int, default=512, help="side of the canvas, px")
-    parser.add_argument("--device", default=None, help="cpu or cuda (default: a GPU if there is one)")
-    parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"], choices=DTYPES)
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of torch on the CPU")
-    parser.add_argument("--runs", type=int, default=5, help="how often to time each path; the median is reported")
-    parser.add_argument("--checkpoint", help="time this network; give its --symbols, too (default: random weights)")
-    parser.add_argument("--out", type=Path, default=Path("results/benchmarks"), help="folder of results.json and .md")
+    parser.add_argument(
+        "--arch",
+        default="refhcm",
+        help="Take a network of this size, such as refhcm_base or refhcm_small (default: refhcm).",
+    )
+    parser.add_argument(
+        "--symbols", type=int, default=PAPER_SYMBOLS, help="Take a vocabulary of this size (default: %(default)s)."
+    )
+    parser.add_argument(
+        "--patch-image-size", type=int, default=512, help="Set the side of the canvas, px (default: 512)."
+    )
+    parser.add_argument("--device", default=None, help="Compute on cpu or cuda (default: a GPU if there is one).")
+    parser.add_argument(
+        "--dtype",
+        nargs="+",
+        default=["float32", "bfloat16"],
+        choices=DTYPES,
+        help="Time these number formats (default: float32 bfloat16).",
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=os.cpu_count(),
+        help="Give torch so many threads on the CPU (default: one a core).",
+    )
+    parser.add_argument(
+        "--runs", type=int, default=5, help="Time each path so often, and report the median (default: 5)."
+    )
+    parser.add_argument("--checkpoint", help="Time this network; give its --symbols, too (default: random weights).")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("results/benchmarks"),
+        help="Write results.json and .md into this folder (default: results/benchmarks).",
+    )
+    parser.add_argument(
+        "--batch", type=int, default=1, help="Ask so many questions together, each about its own picture (default: 1)."
+    )
+    parser.add_argument("--beam", type=int, default=5, help="Follow so many answers at once (default: 5).")
 
 
 def run_child(order: dict[str, Any]) -> dict[str, Any]:
@@ -55,6 +91,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     names = args.cases or known
     if unknown := set(names) - {*known}:
         raise UserError(f"unknown path {', '.join(sorted(unknown))}; choose from {', '.join(known)}")
+    if args.batch < 1:
+        raise UserError(f"--batch must be at least 1, got {args.batch}")
     device = args.device or str(pick_device())
     with tempfile.TemporaryDirectory() as folder:
         order = {
@@ -63,6 +101,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             "arch": args.arch,
             "symbols": args.symbols,
             "size": args.patch_image_size,
+            "batch": args.batch,
+            "beam": args.beam,
             "device": device,
             "threads": args.threads,
             "runs": args.runs,

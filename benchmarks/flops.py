@@ -103,9 +103,10 @@ def decoding(
     return decoder_start(config, states, past, questions=questions) + work
 
 
-def training(config: NetworkConfig, size: int, text: int, length: int, outputs: int) -> Work:
-    """Forward and backward pass of one picture and an answer of `length` symbols: three times the forward pass."""
+def training(config: NetworkConfig, size: int, text: int, length: int, outputs: int, *, rows: int = 1) -> Work:
+    """Forward and backward pass of pictures with an answer of `length` symbols each: three times the forward pass."""
     states = patches(size) + text
-    forward = encoder(config, size, text) + encoder_bias(config, states) + decoder_start(config, states, length)
-    forward += decoder_step(config, states, past=0, symbols=length, rows=1, outputs=outputs)
+    forward = encoder(config, size, text, pictures=rows, questions=rows) + encoder_bias(config, states)
+    forward += decoder_start(config, states, length, questions=rows)
+    forward += decoder_step(config, states, past=0, symbols=length, rows=rows, outputs=outputs, questions=rows)
     return Work(3 * forward.flops)

@@ -11,6 +11,7 @@ from .flops import Work
 
 REPEATS = 7
 PRODUCTS = ((1024, 1024, 4096), (1024, 4096, 1024), (2048, 2048, 2048), (4096, 4096, 4096))  # [m, k] @ [k, n]
+GPU_PRODUCTS = ((8192, 8192, 8192),)  # smaller ones do not fill a large GPU
 READ_BYTES = 2**30  # far more than caches hold
 
 
@@ -48,7 +49,7 @@ def measure(device: torch.device, dtype: torch.dtype) -> Machine:
 
 def _flops(device: torch.device, dtype: torch.dtype) -> float:
     best = 0.0
-    for m, k, n in PRODUCTS:
+    for m, k, n in PRODUCTS + (GPU_PRODUCTS if device.type == "cuda" else ()):
         a, b = (torch.randn(shape, device=device).to(dtype) for shape in ((m, k), (n, k)))
         times = [timed(partial(torch.nn.functional.linear, a, b), device) for _ in range(REPEATS)]
         best = max(best, 2 * m * k * n / min(times))

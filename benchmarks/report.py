@@ -8,7 +8,9 @@ HEAD = "| path | dtype | median s | limit s | ratio | first answer s | loaded s 
 
 def table(found: dict[str, Any]) -> str:
     """ratio: median / limit. tensors: training only, see `peak_of_tensors`. one by one: baseline / median."""
-    setting = "{arch}, {size} px, {device}, {threads} threads, median of {runs}".format(**found["setting"])
+    setting = "{arch}, {size} px, batch {batch}, beam {beam}, {device}, {threads} threads, median of {runs}".format(
+        **found["setting"]
+    )
     lines = [setting, ""]
     if found["rows"]:
         lines += [HEAD, "|---|---|" + "---:|" * 8]

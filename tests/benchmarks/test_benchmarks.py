@@ -41,7 +41,7 @@ def test_the_limit_by_hand():
 def test_a_line_of_the_table():
     row = {"case": "rec", "dtype": "float32", "seconds": 1.5, "limit_s": 0.5, "whole_s": 7.0, "loaded_s": 3.0}
     row |= {"peak_bytes": 2**31, "tensors_peak_bytes": 2**30, "baseline_s": 6.0, "machine_flops": 2e9}
-    setting = {"arch": "refhcm", "size": 512, "device": "cpu", "threads": 2, "runs": 3}
+    setting = {"arch": "refhcm", "size": 512, "batch": 1, "beam": 5, "device": "cpu", "threads": 2, "runs": 3}
     lines = table({"setting": setting, "rows": [row | {"machine_bandwidth": 3e9}]}).splitlines()
     assert lines[-2:] == ["", "Machine, float32: 2 GFLOP/s, 3.0 GB/s read."]
     assert "| rec | float32 | 1.500 | 0.500 | 3.00 | 7.0 | 3.0 | 2.00 | 1.00 | 4.00 |" in lines

@@ -88,3 +88,11 @@ def test_training_is_three_times_the_forward_pass():
     forward += flops.encoder_bias(config, states)
     forward += flops.decoder_step(config, states, past=0, symbols=6, rows=1, outputs=SYMBOLS)
     assert flops.training(config, 64, TEXT, 6, SYMBOLS).flops == 3 * forward.flops
+
+
+def test_training_rows_share_the_biases_only():
+    config = NetworkConfig.from_args({"arch": "refhcm_test"})
+    states = flops.patches(64) + TEXT
+    one, three = (flops.training(config, 64, TEXT, 6, SYMBOLS, rows=rows).flops for rows in (1, 3))
+    decoder_biases = flops.decoder_start(config, states, 6, questions=0).flops
+    assert 3 * one - three == 2 * 3 * (flops.encoder_bias(config, states).flops + decoder_biases)
