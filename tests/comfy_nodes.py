@@ -31,6 +31,20 @@ def describe(model, image, mask):
     return captions
 
 
+def prompt_of(workflow):
+    """A workflow as ComfyUI's page sends it: without notes and bypassed nodes."""
+    links = {link[0]: [str(link[1]), link[2]] for link in workflow["links"]}
+    prompt = {}
+    for node in workflow["nodes"]:
+        if node["mode"] == 0 and node["inputs"]:
+            values = iter(node["widgets_values"])
+            given = {one["name"]: next(values) if "widget" in one else None for one in node["inputs"]}
+            given |= {one["name"]: links[one["link"]] for one in node["inputs"] if one["link"] is not None}
+            inputs = {name: value for name, value in given.items() if value is not None}
+            prompt[str(node["id"])] = {"class_type": node["type"], "inputs": inputs}
+    return prompt
+
+
 def small_network():
     decoder = torch.nn.ModuleDict({"layernorm_embedding": torch.nn.LayerNorm(2)})
     return types.SimpleNamespace(encoder=torch.nn.Linear(2, 2), decoder=types.SimpleNamespace(**decoder))
@@ -41,10 +55,11 @@ class People(Model):
 
     def __init__(self, tokenizer="a tokenizer"):
         super().__init__(tokenizer=tokenizer)
-        self.network, self.notes, self.found, self.parallel = small_network(), (), None, []
+        self.network, self.notes, self.found, self.parallel, self.beams = small_network(), (), None, [], []
 
-    def refer(self, images, texts, **wanted):
+    def refer(self, images, texts, *, beam, **wanted):
         self.parallel.append(wanted["parallel"])
+        self.beams.append(beam)
         return [replace(answer, found=self.found) for answer in super().refer(images, texts, **wanted)]
 
     def find(self, images, texts, *, keypoints, parsing, caption, min_confidence):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...inference.answers import Answer
 from ...inference.drawing import draw_answers
+from ...inference.keywords import Refer
 from ...inference.predictor import Predictor
 from ...utils.errors import UserError
 from .host import progress
@@ -31,6 +32,7 @@ from .values import (
 )
 
 PARALLEL = {"auto": None, "on": True, "off": False}
+MOST_BEAMS = 16
 Ask = Callable[[Predictor, list[Image.Image], list[str]], list[list[Answer]]]
 
 
@@ -58,7 +60,7 @@ def valid_expression(expression: str | None) -> bool | str:
     try:
         expressions_of("someone" if expression is None else expression, 1)
     except UserError as error:
-        return str(error)
+        return str(error).removeprefix("expression: ")  # ComfyUI writes the widget's name before it
     return True
 
 
@@ -96,9 +98,10 @@ class AskRefHCM:
     SEARCH_ALIASES = ("referring", "person by text", "openpose", "human parsing", "bounding box", "pose by text")
     DESCRIPTION = "Asks about the person you describe: box, keypoints, parts and caption, for each picture of a batch."
     RETURN_TYPES = (
-        "IMAGE", "MASK", "MASK", "POSE_KEYPOINT", "BOUNDING_BOX", "FLOAT", "STRING", "STRING", "REFHCM_ANSWER",
+        "IMAGE", "MASK", "MASK", "POSE_KEYPOINT", "BOUNDING_BOX", "FLOAT",
+        "STRING", "STRING", "REFHCM_ANSWER", "STRING",
     )  # fmt: skip
-    RETURN_NAMES = ("drawn", "person", "box", "pose", "bboxes", "confidence", "caption", "json", "answer")
+    RETURN_NAMES = ("drawn", "person", "box", "pose", "bboxes", "confidence", "caption", "json", "answer", "captions")
     OUTPUT_TOOLTIPS = (
         "the picture with the answer drawn on it",
         "mask of the whole person; empty unless parts are on",
@@ -109,17 +112,21 @@ class AskRefHCM:
         "what the person looks like; one line a picture",
         "the whole answer in pixels, one text a picture",
         "for the node “Parts of a person”",
+        "what the person looks like, one text a picture",
     )
-    OUTPUT_IS_LIST = (False, False, False, False, False, True, False, True, False)
+    OUTPUT_IS_LIST = (False, False, False, False, False, True, False, True, False, True)
     FUNCTION = "ask"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 (ComfyUI's name)
-        """`inputs`, and how parts are written."""
+        """`inputs`, and how answers are written."""
         threshold = "what the model must be sure of that this person is there; else it counts as nobody. 0: take all"
         given = inputs("the woman in red", threshold=threshold)
         parallel = "parts in one step, which is faster. auto: if the model was trained to do that"
         given["optional"]["parallel"] = (list(PARALLEL), {"default": "auto", "tooltip": parallel, "advanced": True})
+        beams = "answers followed at once: fewer are faster. 0: as many as the model was measured with"
+        limits = {"default": 0, "min": 0, "max": MOST_BEAMS}
+        given["optional"]["beams"] = ("INT", limits | {"tooltip": beams, "advanced": True})
         return given
 
     @classmethod
@@ -137,11 +144,12 @@ class AskRefHCM:
         caption: bool = False,
         min_confidence: float = 0.0,
         parallel: str = "auto",
+        beams: int = 0,
     ) -> tuple[Any, ...]:
         """What could not be read becomes an empty mask or text; the JSON says why."""
         given = PARALLEL[parallel]
         fast = parts and (model.parallel if given is None else given)
-        wanted = {"keypoints": keypoints, "parsing": parts, "parallel": fast, "caption": caption}
+        wanted = Refer(keypoints=keypoints, parsing=parts, parallel=fast, caption=caption, beam=beams or None)
         asked: list[Answer] = []
 
         def ask(predictor: Predictor, pictures: list[Image.Image], texts: list[str]) -> list[list[Answer]]:
@@ -157,8 +165,8 @@ class AskRefHCM:
         box = as_masks([union([box_mask(one) for one in some], size_wh) for some, size_wh in rows])
         poses, boxes = [pose_of(*row) for row in rows], [bounding_boxes(some) for some in found]
         sure = [confidence(some[0]) if some else 0.0 for some in found]
-        captions = "\n".join(some[0].caption or "" if some else "" for some in found)
-        return drawn, person, box, poses, boxes, sure, captions, [one.to_json() for one in asked], people
+        captions, texts = [some[0].caption or "" if some else "" for some in found], [one.to_json() for one in asked]
+        return drawn, person, box, poses, boxes, sure, "\n".join(captions), texts, people, captions
 
 
 def is_there(answer: Answer, least: float) -> bool:

@@ -12,6 +12,8 @@ from ...inference.batch_size import BATCH_MEMORY
 from ...inference.loading import ROOT, SHIPPED
 from ...models.refhcm.network import Network
 from ...utils.files import files_below
+from ...utils.memory import keep_freed_memory, stop_keeping_freed_memory
+from ...utils.model_files import WEIGHTS
 
 FOLDER = "refhcm"  # in ComfyUI's models folder
 STEPS = 200  # of the progress bar for each question: no answer is longer
@@ -34,7 +36,7 @@ def weights() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in folders():
         for path in sorted(files_below(folder)):
-            if path.suffix == ".pt" and path != SHIPPED:
+            if (path.suffix == ".pt" or path.name == WEIGHTS) and path.parent != SHIPPED:
                 found.setdefault(path.relative_to(folder).as_posix(), path)
     return found
 
@@ -78,6 +80,24 @@ class Memory:
             load_models_gpu([self._patcher], memory_required=BATCH_MEMORY, force_full_load=True)
 
 
+def on_cpu(network: Network) -> bool:
+    """Whether a network's weights are on the CPU."""
+    return next(network.encoder.parameters()).device.type == "cpu"
+
+
+@contextmanager
+def keeping_freed_memory(network: Network) -> Iterator[None]:
+    """On the CPU, what is freed serves the next step; afterwards it is for the other nodes, too."""
+    if not on_cpu(network):
+        yield
+        return
+    keep_freed_memory()
+    try:
+        yield
+    finally:
+        stop_keeping_freed_memory()
+
+
 @contextmanager
 def progress(network: Network, questions: int) -> Iterator[None]:
     """Moves ComfyUI's progress bar with every decoding step, and lets the user cancel between two of them.
@@ -111,7 +131,8 @@ def progress(network: Network, questions: int) -> Iterator[None]:
         network.decoder.layernorm_embedding.register_forward_pre_hook(step),
     ]
     try:
-        yield
+        with keeping_freed_memory(network):
+            yield
     finally:
         for hook in hooks:
             hook.remove()

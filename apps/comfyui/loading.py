@@ -1,6 +1,5 @@
 """The nodes that give a model and a picture to try it on."""
 
-from argparse import Namespace
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,11 +7,13 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from ...inference.loading import DTYPES, ROOT, SHIPPED, load
+from ...inference.loading import DTYPES, ROOT, checkpoint_file, load
+from ...inference.names import MODELS, SIZE
 from ...inference.predictor import Predictor
+from ...utils.download.published import Place, download_files
+from ...utils.download.sources import MODEL_REPO, SOURCES
 from ...utils.errors import UserError
-from ..cli.download.command import download_files
-from ..cli.download.sources import MODEL_REPO, SOURCES
+from ...utils.memory import stop_keeping_freed_memory
 from . import host
 from .values import as_images
 
@@ -21,7 +22,6 @@ DRAWN_PEOPLE_ONLY = (
     "the model that comes with RefHCM knows drawn people only; “Download RefHCM” gets one for photographs"
 )
 EXAMPLES = ROOT / "examples"
-SIZES = {"refhcm": "1.9 GB", "refhcm-tuned": "1.9 GB"}  # of float32 weights
 LICENCES = (
     f"Weights and tokenizer (https://huggingface.co/{MODEL_REPO}): the licence on that page, read it before commercial "
     "use. Vocabulary: 2 MB, MIT."
@@ -47,10 +47,14 @@ class Loaded:
 def load_weights(path: Path | None, precision: str) -> Loaded:
     """path: None for the model that comes with the project. Raises UserError for weights that cannot be used."""
     with host.ordinary_tensors():
-        file = path or SHIPPED
+        file = checkpoint_file(path)
         needed = file.stat().st_size if file.is_file() else 0  # `load` says what is wrong with a file that is gone
         predictor = load(path, device=host.device(needed), dtype=precision)
         memory = host.Memory(predictor.network, predictor.tokenizer)
+    if path is None:
+        predictor.notes = (DRAWN_PEOPLE_ONLY,)  # in the words of these nodes
+    if host.on_cpu(predictor.network):  # where `load` makes the process keep what it frees
+        stop_keeping_freed_memory()
     memory.load()
     return Loaded(predictor, memory, path is None or IN_PARALLEL in predictor.learned)
 
@@ -88,7 +92,7 @@ class LoadRefHCM:
         """None: it comes from another node."""
         if checkpoint in (None, DRAWN_PEOPLE) or checkpoint in host.weights():
             return True
-        return gone(str(checkpoint))
+        return gone(str(checkpoint)).removeprefix("checkpoint: ")  # ComfyUI writes the widget's name before it
 
     def load(self, checkpoint: str, precision: str = "auto") -> tuple[Loaded]:
         """Raises UserError for weights that are gone or cannot be used."""
@@ -110,7 +114,7 @@ class DownloadRefHCM:
     SEARCH_ALIASES = ("refhcm weights", "refhcm model for photographs")
     DESCRIPTION = (
         "Downloads the paper's model for photographs into models/refhcm, with its vocabulary and tokenizer, and loads "
-        f"it; what is there already is not downloaded again. {SIZES['refhcm']} for each of the weights. {LICENCES}"
+        f"it; what is there already is not downloaded again. {SIZE} for each of the weights. {LICENCES}"
     )
     RETURN_TYPES = ("REFHCM_MODEL",)
     RETURN_NAMES = ("model",)
@@ -120,10 +124,10 @@ class DownloadRefHCM:
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802
         """Which weights, and whether the user agrees."""
-        kinds = "; ".join(f"{name} ({size}): {SOURCES[name].summary}" for name, size in SIZES.items())
+        kinds = "; ".join(f"{name} ({SIZE}): {SOURCES[name].summary}" for name in MODELS)
         return {
             "required": {
-                "weights": (list(SIZES), {"tooltip": kinds}),
+                "weights": (list(MODELS), {"tooltip": kinds}),
                 "download": ("BOOLEAN", {"default": False, "tooltip": f"Allow the download. {LICENCES}"}),
             },
             "optional": {"precision": PRECISION},
@@ -136,11 +140,11 @@ class DownloadRefHCM:
         missing = [name for name, place in places.items() if not all((place / file).is_file() for file in files(name))]
         if missing and not download:
             raise UserError(
-                f"download: is off, and {', '.join(missing)} of {SIZES[weights]} in all are not in {folder}; "
+                f"download: is off, and {', '.join(missing)} of {SIZE} in all are not in {folder}; "
                 f"switch it on to get them. {LICENCES}"
             )
         for name in missing:
-            download_files(Namespace(repo="", mirror=None, revision=None), SOURCES[name], places[name])
+            download_files(Place(), SOURCES[name], places[name])
         return (load_weights(folder / files(weights)[0], precision),)
 
 

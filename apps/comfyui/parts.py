@@ -71,7 +71,7 @@ class PickRefHCMParts:
         try:
             parts_named(named or "")
         except UserError as error:
-            return str(error)
+            return str(error).removeprefix("named: ")  # ComfyUI writes the widget's name before it
         return True
 
     def pick(

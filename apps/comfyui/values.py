@@ -120,8 +120,12 @@ def confidence(answer: Answer) -> float:
 
 
 def pose_of(people: Sequence[Answer], size_wh: tuple[int, int]) -> dict[str, Any]:
-    """One picture's POSE_KEYPOINT."""
-    return openpose(people or Answer(size_wh, False, (), ""))
+    """One picture's POSE_KEYPOINT. Points that are there have the confidence 1: controlnet_aux draws no others."""
+    pose = openpose(people or Answer(size_wh, False, (), ""))
+    for person in pose["people"]:
+        numbers = person["pose_keypoints_2d"]  # x, y, confidence
+        person["pose_keypoints_2d"] = [float(n > 0) if k % 3 == 2 else n for k, n in enumerate(numbers)]
+    return pose
 
 
 def as_images(pictures: Sequence[Image.Image]) -> Tensor:

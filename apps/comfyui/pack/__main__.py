@@ -18,7 +18,6 @@ ROOT = Path(__file__).resolve().parents[3]
 OWN = Path(__file__).resolve().parent
 FOLDERS = (
     "apps/comfyui",
-    "apps/cli/download",  # for the node that downloads
     "checkpoints/synthetic",
     "data",
     "example_workflows",
@@ -27,7 +26,7 @@ FOLDERS = (
     "tasks",
     "utils",
 )
-FILES = ("__init__.py", "LICENSE", "apps/__init__.py", "apps/cli/__init__.py")
+FILES = ("__init__.py", "LICENSE", "apps/__init__.py")
 PICTURES = "examples/*.jpg"
 LEFT_OUT = ("__pycache__", "*.pyc", "fairseq_*.py", "training.tsv", "answers.jpg")
 NOT_NEEDED = ("apps/comfyui/pack", "data/synthetic")

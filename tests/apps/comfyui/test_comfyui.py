@@ -11,6 +11,7 @@ import pytest
 import torch
 from bare_environment import ROOT
 from comfy_nodes import People, ask, describe, find, widgets
+from PIL import Image
 
 import refhcm
 from refhcm.apps.comfyui import asking, host, loading, nodes, parts, values
@@ -41,7 +42,8 @@ assert nodes.keys() == module.NODE_DISPLAY_NAME_MAPPINGS.keys()
 image = torch.from_numpy(np.asarray(Image.open(picture), np.float32) / 255)[None]
 (model,) = nodes["RefHCMLoad"].load("drawn people (comes with RefHCM)", "float32")
 asked = nodes["RefHCMAsk"].ask(model, image, expression, caption=True)
-drawn, person, box, pose, boxes, sure, caption, text, answer = asked
+drawn, person, box, pose, boxes, sure, caption, text, answer, captions = asked
+assert captions == [caption]
 hair = nodes["RefHCMParts"].pick(answer, "only those named below", "hair")[0]
 print(json.dumps({
     "answer": json.loads(text[0]), "pose": pose, "caption": caption, "boxes": boxes, "drawn": list(drawn.shape),
@@ -75,7 +77,10 @@ def test_the_clone_is_a_plug_in(tmp_path):
     told = ("box", "keypoints", "parts")
     assert {name: found["answer"][name] for name in told} == {name: answer.to_dict()[name] for name in told}
     assert found["answer"]["caption"] == described.caption
-    assert found["pose"] == [json.loads(json.dumps(refhcm.inference.exports.openpose(answer)))]
+    pose = json.loads(json.dumps(refhcm.inference.exports.openpose(answer)))
+    points = pose["people"][0]["pose_keypoints_2d"]
+    points[2::3] = [float(sure > 0) for sure in points[2::3]]
+    assert found["pose"] == [pose]
     assert found["drawn"] == [1, *answer.size_wh[::-1], 3]
     assert 0.001 < found["changed"] < 0.9
     x0, y0, x1, y1 = outline(answer.box_xyxy)
@@ -125,7 +130,7 @@ def test_a_batch(model):
     assert found["pose"][4]["people"][0]["pose_keypoints_2d"][:3] == [2, 3, 1]
     assert found["bboxes"] == [[{"x": 0, "y": 0, "width": 6, "height": 4, "label": "person", "score": 0.5}]] * 5
     assert found["confidence"] == [0.5] * 5
-    assert found["caption"] == "\n" * 4
+    assert (found["caption"], found["captions"]) == ("\n" * 4, [""] * 5)
     assert json.loads(found["json"][4])["size"] == [6, 4]
     picked = parts.PickRefHCMParts().pick(found["answer"], "head")
     assert picked[0].tolist() == picked[1].tolist() == picked[2].tolist() == [HAIR] * 5
@@ -188,13 +193,28 @@ def test_parallel(model, widget, learned, used):
     assert model.predictor.parallel == [used, False]
 
 
+def test_beams(model):
+    ask(model, torch.zeros(1, 4, 6, 3), "a man")
+    ask(model, torch.zeros(1, 4, 6, 3), "a man", beams=1)
+    assert model.predictor.beams == [None, 1]
+
+
 def test_the_person_in_the_box_is_described(model):
-    assert ask(model, torch.zeros(1, 4, 6, 3), "a man", caption=True)["caption"] == "at [0.0, 0.0, 6.0, 4.0]"
+    found, text = ask(model, torch.zeros(2, 4, 6, 3), "a man", caption=True), "at [0.0, 0.0, 6.0, 4.0]"
+    assert (found["caption"], found["captions"]) == (f"{text}\n{text}", [text, text])
 
 
 def test_what_the_model_does_not_know_is_noted(model):
     model.predictor.notes = ("drawings only",)
     assert json.loads(ask(model, torch.zeros(1, 4, 6, 3), "a man")["json"][0])["notes"] == ["drawings only"]
+
+
+def test_points_that_are_there_count_one():
+    """controlnet_aux leaves out every point whose confidence is below 1."""
+    person = People.person(Image.new("RGB", (6, 4)), keypoints=True)
+    person = replace(person, confidence=replace(person.confidence, keypoints={"nose": 0.3}))
+    pose = values.pose_of([person], (6, 4))["people"][0]["pose_keypoints_2d"]
+    assert pose == [2, 3, 1] + [0] * 51
 
 
 def test_pixels_survive_conversion():
@@ -257,11 +277,11 @@ def test_mistakes(model):
 def test_widgets_are_checked_before_anything_runs():
     for node in (asking.AskRefHCM, asking.FindRefHCM):
         assert node.VALIDATE_INPUTS("a man") is node.VALIDATE_INPUTS(None) is True
-        assert node.VALIDATE_INPUTS(" \n").startswith("expression: is empty")
+        assert node.VALIDATE_INPUTS(" \n").startswith("is empty")
     assert loading.LoadRefHCM.VALIDATE_INPUTS(loading.DRAWN_PEOPLE) is loading.LoadRefHCM.VALIDATE_INPUTS(None) is True
-    assert loading.LoadRefHCM.VALIDATE_INPUTS("gone.pt").startswith("checkpoint: gone.pt is gone")
+    assert loading.LoadRefHCM.VALIDATE_INPUTS("gone.pt").startswith("gone.pt is gone")
     assert parts.PickRefHCMParts.VALIDATE_INPUTS("Hair, left arm,") is True
-    assert parts.PickRefHCMParts.VALIDATE_INPUTS("hair, beard").startswith("named: 'beard' is no part; use some of hat")
+    assert parts.PickRefHCMParts.VALIDATE_INPUTS("hair, beard").startswith("'beard' is no part; use some of hat")
 
 
 def test_weights_are_downloaded_when_the_user_agrees(tmp_path, monkeypatch):

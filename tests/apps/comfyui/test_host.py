@@ -25,7 +25,7 @@ def test_folders_of_comfyui(tmp_path, monkeypatch):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
     monkeypatch.setattr(host, "ROOT", own)
-    monkeypatch.setattr(host, "SHIPPED", own / "checkpoints" / "synthetic" / "model.pt")
+    monkeypatch.setattr(host, "SHIPPED", own / "checkpoints" / "synthetic")
     registered = {"refhcm": [str(other)]}  # as extra_model_paths.yaml has it
     folder_paths = {
         "models_dir": str(models),
@@ -105,6 +105,22 @@ def test_a_real_answer_moves_the_bar(comfy):
     assert len(comfy.loaded) == 2  # when it was loaded, and when it was asked
     assert len(comfy.bar) > 10
     assert comfy.bar[-1] == int(comfy.bar[0].removeprefix("of "))
+
+
+def test_freed_memory_is_kept_while_asking_alone(comfy, monkeypatch):
+    """On the CPU; the process is also that of other nodes."""
+    seen = []
+    monkeypatch.setattr(host, "keep_freed_memory", lambda: seen.append("keep"))
+    monkeypatch.setattr(host, "stop_keeping_freed_memory", lambda: seen.append("stop"))
+    monkeypatch.setattr(loading, "stop_keeping_freed_memory", lambda: seen.append("stop"))
+    comfy.stop_at = 1
+    with pytest.raises(Stopped):
+        take_steps(small_network(), 1)
+    assert seen == ["keep", "stop"]
+    with host.keeping_freed_memory(types.SimpleNamespace(encoder=torch.nn.Linear(2, 2, device="meta"))):
+        assert seen == ["keep", "stop"]
+    loading.LoadRefHCM().load(loading.DRAWN_PEOPLE)
+    assert seen == ["keep", "stop", "stop"]
 
 
 def take_steps(network, count):

@@ -27,7 +27,7 @@ def test_requirements_are_the_projects_without_what_comfyui_brings():
     needs = (OWN / "requirements.txt").read_text().split()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert set(project["dependencies"]) - set(needs) == {
-        line for line in project["dependencies"] if line.startswith(("torch", "Pillow", "numpy"))
+        line for line in project["dependencies"] if line.startswith(("torch", "Pillow", "numpy", "safetensors"))
     }
     assert set(needs) <= set(project["dependencies"])
 
