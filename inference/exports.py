@@ -49,7 +49,7 @@ def coco_results(answers: Iterable[Answer], *, image_ids: Iterable[int | str]) -
         if answer.box_xyxy is not None:
             x0, y0, x1, y1 = answer.box_xyxy.tolist()
             results["bbox"].append(person | {"bbox": [x0, y0, x1 - x0, y1 - y0], "score": _known(sure.box)})
-        if points is not None:
+        if points:
             seen = np.where(points.visible, VISIBLE, 0)
             numbers = np.column_stack([points.xy * points.visible[:, None], seen]).ravel()  # [51]
             results["keypoints"].append(
@@ -78,7 +78,7 @@ def openpose(answers: Answer | Sequence[Answer]) -> dict[str, Any]:
     if len(sizes) != 1:
         raise UserError(f"openpose: needs answers about one picture, got {len(answers)} answers, sizes {sorted(sizes)}")
     ((width, height),) = sizes
-    bodies = [_openpose_body(answer.keypoints, answer.confidence) for answer in answers if answer.keypoints is not None]
+    bodies = [_openpose_body(answer.keypoints, answer.confidence) for answer in answers if answer.keypoints]
     people = [{"pose_keypoints_2d": body} | _unseen() for body in bodies]
     return {"people": people, "canvas_width": width, "canvas_height": height}
 
@@ -121,6 +121,24 @@ def save_parts(answer: Answer, folder: str | Path, *, stem: str = "part") -> dic
     for name, mask in answer.parts.items():
         _save(Image.fromarray(mask.astype(np.uint8) * 255), paths[name])
     return paths
+
+
+def save_person(
+    answer: Answer, folder: str | Path, *, stem: str = "part", image: Image.Image | None = None
+) -> list[Path]:
+    """Writes `STEM_person.png`, 255 on any part and 0 elsewhere, and with the picture `STEM_cutout.png`, see `cutout`.
+
+    Returns the files. Without any pixel of a part there is no cut-out.
+    """
+    if answer.label_map is None:
+        raise UserError("person: the answer has no parts: ask with parsing=True")
+    images = {"person": Image.fromarray((answer.label_map > 0).astype(np.uint8) * 255)}
+    alone = None if image is None else cutout(image, answer)
+    images |= {} if alone is None else {"cutout": alone}
+    paths = {name: Path(folder) / f"{stem}_{name}.png" for name in images}
+    for name, one in images.items():
+        _save(one, paths[name])
+    return list(paths.values())
 
 
 def cutout(image: Image.Image, answers: Answer | Sequence[Answer]) -> Image.Image | None:
@@ -178,7 +196,7 @@ def to_part_detections(answer: Answer) -> "sv.Detections":
 
 def to_keypoints(answers: Answer | Sequence[Answer]) -> "sv.KeyPoints":
     """`supervision` keypoints of each answer that has some: xy [N, 17, 2] in COCO's order, and which are visible."""
-    sv, found = _supervision(), [(a.keypoints, a.confidence) for a in _listed(answers) if a.keypoints is not None]
+    sv, found = _supervision(), [(a.keypoints, a.confidence) for a in _listed(answers) if a.keypoints]
     if not found:
         return sv.KeyPoints.empty()
     visible = np.stack([points.visible for points, _ in found])  # [N, 17]

@@ -255,3 +255,20 @@ def test_card(answer, nothing, picture):
     whole, empty = answer_card(picture, answer, question="the man"), answer_card(picture, nothing)
     assert whole.height > empty.height > 560
     assert (np.asarray(whole) == PART_COLOURS["face"]).all(-1).any()  # in the legend
+
+
+def test_the_person_alone(answer, nothing, tmp_path):
+    picture = Image.new("RGB", (80, 70), "red")
+    person, alone = exports.save_person(answer, tmp_path, stem="a", image=picture)
+    assert (person.name, alone.name) == ("a_person.png", "a_cutout.png")
+    with Image.open(person) as mask:
+        assert mask.mode == "L"
+        assert (np.array(mask) == np.where(answer.label_map > 0, 255, 0)).all()
+    with Image.open(alone) as cut:
+        assert (cut.mode, cut.size) == ("RGBA", (40, 40))  # x 10..50, y 20..60
+        assert cut.getpixel((0, 0)) == (255, 0, 0, 255)
+        assert cut.getpixel((39, 39))[3] == 0
+    (only,) = exports.save_person(replace(answer, label_map=np.zeros((70, 80), np.uint8)), tmp_path, image=picture)
+    assert only.name == "part_person.png"
+    with pytest.raises(UserError, match="ask with parsing=True"):
+        exports.save_person(nothing, tmp_path)

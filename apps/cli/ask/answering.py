@@ -8,7 +8,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from ....data.pictures import open_picture
-from ....inference.answers import Answer, Confidence
+from ....inference.joining import sure_enough
 from ....inference.predictor import Predictor
 from ....utils.errors import DataError, UserError
 from .questions import Job
@@ -31,37 +31,24 @@ def ask(model: Predictor, jobs: Sequence[Job], images: Sequence[Image.Image]) ->
     return [sure_enough(answer, least) for answer in answers]
 
 
-def sure_enough(answer: Answer, least: float) -> Answer:
-    """The answer, or, if its box's confidence is below `least`, nothing of it but its symbols and why."""
-    sure = answer.confidence.box or 0.0
-    if answer.box_xyxy is None or sure >= least:
-        return answer
-    note = f"nobody is sure enough: the box's confidence is {sure:.2f}, below {least:g}"
-    return Answer(
-        answer.size_wh,
-        False,
-        answer.symbols,
-        answer.text,
-        confidence=Confidence(box=sure),
-        notes=(note, *answer.notes),
-        found=answer.found,
-    )
-
-
 def answer_batch(model: Predictor, jobs: Sequence[Job]) -> list[Found | str]:
     """An answer to each question, or why there is none. A picture with several questions is opened once."""
     opened = {image: _open(image) for image in {job.image for job in jobs}}
+    return answer_opened(model, jobs, [opened[job.image] for job in jobs])
+
+
+def answer_opened(model: Predictor, jobs: Sequence[Job], images: Sequence[Image.Image | str]) -> list[Found | str]:
+    """The same with opened pictures. images: each job's; a text says why there is none."""
     found: dict[int, Found | str] = {}  # by the question's place in the batch
     kinds: dict[str, list[int]] = {}
-    for k, job in enumerate(jobs):
-        if isinstance(error := opened[job.image], str):
-            found[k] = error
+    for k, (job, image) in enumerate(zip(jobs, images, strict=True)):
+        if isinstance(image, str):
+            found[k] = image
         else:
             kinds.setdefault(next(iter(job.asked)), []).append(k)
     for places in kinds.values():
-        asked = [jobs[k] for k in places]
-        images = [image for job in asked if not isinstance(image := opened[job.image], str)]
-        found |= zip(places, _answers(model, asked, images), strict=True)
+        opened = [image for k in places if not isinstance(image := images[k], str)]
+        found |= zip(places, _answers(model, [jobs[k] for k in places], opened), strict=True)
     return [found[k] for k in range(len(jobs))]
 
 

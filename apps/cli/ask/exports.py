@@ -5,7 +5,8 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,11 +16,12 @@ from PIL import Image
 from ....data.columns import MOST_BOXES
 from ....data.pictures import open_picture
 from ....inference.drawing import draw_answer, draw_answers
-from ....inference.exports import coco_results, image_id, openpose, save_label_map, save_parts
+from ....inference.exports import coco_results, image_id, openpose, save_label_map, save_parts, save_person
 from ....utils.drawing import Line, captioned
-from ....utils.errors import UserError
+from ....utils.errors import DataError, UserError
 from ....utils.files import atomic_write
 from ....utils.parsing import CLASS_NAMES
+from .clips import draw_clips, is_frame
 from .records import Record, answer_of, content_mark, people_of
 from .summary import is_plain, outcome
 
@@ -27,13 +29,18 @@ LONGEST = 220  # bytes of a name: file systems take 255, and _keypoints.json and
 MARK_LENGTH = 12
 LEAST_WIDTH = 320  # px of a picture with words below it
 MARK = re.compile(rf"-[0-9a-fA-F]{{{MARK_LENGTH}}}$")
+ENDS = ("", "_person", "_cutout", *(f"_{name}" for name in CLASS_NAMES))  # of masks' names
+IdOf = Callable[[str], int | str]
 Key = TypeVar("Key", str, tuple[str, int])
 
 
-def export_coco(records: Sequence[Record], path: Path) -> list[Path]:
-    """One file for each kind of COCO's results that there is: results.bbox.json, .keypoints.json and .segm.json."""
+def export_coco(records: Sequence[Record], path: Path, *, id_of: IdOf | None = None) -> list[Path]:
+    """One file for each kind of COCO's results that there is: results.bbox.json, .keypoints.json and .segm.json.
+
+    id_of: the ids of pictures, as in `coco_rows`.
+    """
     written = []
-    for kind, rows in coco_rows(records).items():
+    for kind, rows in coco_rows(records, id_of=id_of).items():
         file = path.with_name(f"{path.stem}.{kind}{path.suffix or '.json'}")
         asked = {"bbox": ("refer", "find"), "keypoints": ("keypoints",), "segm": ("parsing",)}[kind]
         if rows:
@@ -44,13 +51,15 @@ def export_coco(records: Sequence[Record], path: Path) -> list[Path]:
     return written
 
 
-def coco_rows(records: Sequence[Record]) -> dict[str, list[dict[str, Any]]]:
+def coco_rows(records: Sequence[Record], *, id_of: IdOf | None = None) -> dict[str, list[dict[str, Any]]]:
     """COCO's results by kind.
 
-    A picture's id is the number that its file name is or, in RefCOCO, ends with. It is its path if there is no number,
-    or if another picture has the same one.
+    id_of: gives a picture's id, such as `ids_in`. Without it, the id is the number that its file name is or, in
+    RefCOCO, ends with, and its path if there is no number, or if another picture has the same one.
     """
     records = [person for record in records for person in people_of(record)]
+    if id_of is not None:
+        return coco_results(map(answer_of, records), image_ids=[id_of(record["image"]) for record in records])
     number_of = {record["image"]: image_id(record["image"]) for record in records}
     times = Counter(number_of.values())
     ids = (number_of[image] if times[number_of[image]] == 1 else image for image in (r["image"] for r in records))
@@ -76,7 +85,8 @@ def export_openpose(records: Sequence[Record], folder: Path) -> list[Path]:
 
 
 def export_masks(records: Sequence[Record], folder: Path) -> list[Path]:
-    """For each person with parts the label map, NAME.png, and a mask of each part, NAME_hair.png.
+    """For each person with parts the label map, NAME.png, masks, NAME_hair.png and of all parts NAME_person.png, and,
+    where the picture is still there, the person cut out, NAME_cutout.png.
 
     Of everyone, the third is NAME_3: no name of a question ends like that.
     """
@@ -84,23 +94,37 @@ def export_masks(records: Sequence[Record], folder: Path) -> list[Path]:
     for name, record in named(records):
         if _asks_for("parsing", record):
             stems = [f"{name}_{k}" for k in range(1, MOST_BOXES + 1)] if "people" in record else [name]
-            for file in (f"{stem}{part}.png" for stem in stems for part in ("", *(f"_{one}" for one in CLASS_NAMES))):
+            for file in (f"{stem}{part}.png" for stem in stems for part in ENDS):
                 (folder / file).unlink(missing_ok=True)
         for person in people_of(record):
             if person["parts"] is not None:
                 answer, stem = answer_of(person), f"{name}_{person['person']}" if "person" in person else name
                 save_label_map(answer, folder / f"{stem}.png")
                 written += [folder / f"{stem}.png", *save_parts(answer, folder, stem=stem).values()]
+                written += save_person(answer, folder, stem=stem, image=_still_there(record))
     return written
 
 
+def _still_there(record: Record) -> Image.Image | None:
+    """The picture that was asked about; None if it has changed or is a frame."""
+    if record.get("picture") not in (None, content_mark(record["image"])) or is_frame(record):
+        return None
+    try:
+        return open_picture(record["image"])
+    except DataError:
+        return None
+
+
 def export_drawn(records: Sequence[Record], folder: Path) -> list[Path]:
-    """Each picture with the answer drawn on it, or with everyone, numbered; what is wrong is said below it.
+    """Each picture with the answer drawn on it, or with everyone, numbered; what is wrong is said below it. A clip is
+    drawn as a clip.
 
     UserError, after the others are drawn, if one could not be.
     """
-    written, problems = [], []
-    for name, record in named(records):
+    each = list(named(records))
+    problems = list[str]()
+    written = draw_clips([one for one in each if is_frame(one[1])], folder, problems=problems)
+    for name, record in [one for one in each if not is_frame(one[1])]:
         path = folder / f"{name}.jpg"
         try:
             if record.get("picture") not in (None, content_mark(record["image"])):
@@ -178,9 +202,11 @@ def _write_json(value: Any, path: Path) -> None:
         part.write_text(json.dumps(value, allow_nan=False), encoding="utf-8")
 
 
-EXPORTERS = {  # by the flag of `refhcm ask`
-    "coco": export_coco,
-    "openpose": export_openpose,
-    "masks": export_masks,
-    "save_images": export_drawn,
-}
+def exporters(*, id_of: IdOf | None) -> dict[str, Callable[[Sequence[Record], Path], list[Path]]]:
+    """By the flag of `refhcm ask`. id_of: the ids of pictures, as in `coco_rows`."""
+    return {
+        "coco": partial(export_coco, id_of=id_of),
+        "openpose": export_openpose,
+        "masks": export_masks,
+        "save_images": export_drawn,
+    }

@@ -10,7 +10,8 @@ from typing import Any
 
 from PIL import Image
 
-from ....data.pictures import HEIC_SUFFIXES, picture_formats
+from ....data import archives
+from ....data.pictures import AVIF_SUFFIXES, HEIC_SUFFIXES, picture_formats
 from ....utils.errors import DataError, UserError
 from ....utils.files import check_small, files_below
 
@@ -37,14 +38,12 @@ class Job:
 
 
 def pictures(names: Iterable[str]) -> list[str]:
-    """The files named, and the pictures in the folders named, at any depth and through links.
+    """The files named, and the pictures in the archives and folders named, at any depth and through links.
 
     UserError for what does not exist, and for a folder that cannot be listed.
     """
     found: list[str] = []
-    formats = picture_formats()
-    endings = {ending for ending, kind in Image.registered_extensions().items() if kind in formats}
-    endings |= set(HEIC_SUFFIXES)  # asked about even if they cannot be read: the error says what to install
+    endings = _endings()
     for name in names:
         if os.path.isdir(name):
             below = files_below(Path(name), onerror=_refuse)
@@ -52,11 +51,23 @@ def pictures(names: Iterable[str]) -> list[str]:
             if not inside:
                 raise UserError(f"{name}: holds no picture, such as a .jpg or .png file")
             found += inside
+        elif archives.is_archive(name):
+            held = [one.name for one in archives.members(Path(name), endings)]
+            if not held:
+                raise UserError(f"{name}: holds no picture")
+            found += held
         elif os.path.exists(name):
             found.append(name)
         else:
             raise UserError(f"{name}: no such file or folder")
     return list(dict.fromkeys(found))
+
+
+def _endings() -> frozenset[str]:
+    formats = picture_formats()
+    known = {ending for ending, kind in Image.registered_extensions().items() if kind in formats}
+    # These are asked about even if they cannot be read: the error says what to install.
+    return frozenset({*known, *HEIC_SUFFIXES, *AVIF_SUFFIXES})
 
 
 def _is_picture(path: Path, endings: Container[str]) -> bool:
@@ -73,8 +84,10 @@ def read_pairs(path: Path) -> list[tuple[str, str]]:
     A header names the two columns among others (`PICTURE_COLUMNS`, `TEXT_COLUMNS`); without one they are the only two.
     Between tabs, quotes are part of the text; in CSV they enclose a cell.
     A picture's path starts at the table's folder, or, if there is no such file, at the working folder. DataError names
-    the line that cannot be used.
+    the line that cannot be used. Of an archive, the pictures with the texts that lie beside them.
     """
+    if archives.is_archive(path):
+        return _texts(path)
     rows = list(_rows(path))
     if not rows:
         raise DataError(f"{path}: is empty")
@@ -100,6 +113,14 @@ def read_pairs(path: Path) -> list[tuple[str, str]]:
         # os.path: False for a name that is too long for a file, where Path.is_file would raise
         pairs.append((image if os.path.isfile(image) and not os.path.isfile(beside) else beside, asked))
     return pairs
+
+
+def _texts(archive: Path) -> list[tuple[str, str]]:
+    held = list(archives.members(archive, _endings()))
+    if (bare := next((one.name for one in held if not one.text), None)) or not held:
+        what = f"{bare}: has no text beside it" if bare else f"{archive}: holds no picture"
+        raise DataError(f"{what}; expected NAME.txt in a tar file, a column {archives.TEXT_COLUMNS[0]} in Parquet")
+    return [(one.name, one.text or "") for one in held]
 
 
 def _first_of(words: Iterable[str], names: list[str]) -> int | None:

@@ -2,6 +2,7 @@
 
 A line is `{"image", "question", "model", "picture"}` with the fields of `Answer.to_dict()`; with `people`, a list of
 such answers, where everyone was asked for; or with `error` where there is no answer. `notes` hold the model's, too.
+A frame of a clip is the picture CLIP/NAME_000012.
 Lines are only appended: the last one about a question counts. `model` and `picture` hold a mark of the files' content,
 so that a question is asked again when one of them has changed.
 """
@@ -19,9 +20,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from pycocotools import mask as coco
 
+from ....data.archives import archive_of, is_archive, read_member
 from ....data.pictures import MAX_BYTES, MAX_PIXELS
 from ....inference.answers import FIELDS as FIELDS_OF_CONFIDENCE
-from ....inference.answers import Answer, Confidence, Keypoints
+from ....inference.answers import Answer, Confidence, Keypoints, NoKeypoints
 from ....utils.errors import DataError, UserError
 from ....utils.files import lock
 from ....utils.keypoints import KEYPOINT_NAMES, NUM_KEYPOINTS
@@ -37,19 +39,28 @@ FARTHEST = 1e6  # px, beyond any picture's side
 FIELDS = {"valid", "notes", "size", "box", "keypoints", "parts", "caption", "confidence", "text", "symbols"}
 
 
+def clip_of(image: str) -> str | None:
+    """The clip whose frame a line's picture is: CLIP/NAME_000012; None for a picture."""
+    clip = os.path.dirname(image)
+    return clip if os.path.isfile(clip) and not is_archive(clip) else None
+
+
 def content_mark(path: str | Path) -> str | None:
     """Tells a file from another one at the same place; None where there is no regular file.
 
     It covers all of a picture, and the end of larger files: those of torch hold the checksum of each tensor there.
     """
     try:
+        if (held := archive_of(Path(path))) is not None:
+            return sha256(read_member(*held, largest=MAX_BYTES)).hexdigest()[:16]
         if not Path(path).is_file():
             return None
         with open(path, "rb") as file:
+            start = file.read(END) if Path(path).suffix == ".safetensors" else b""  # holds the checksum
             size = file.seek(0, os.SEEK_END)
             file.seek(size - END if size > MAX_BYTES else 0)
-            return sha256(file.read()).hexdigest()[:16]
-    except (OSError, ValueError):  # ValueError: a null character in the name
+            return sha256(start + file.read()).hexdigest()[:16]
+    except (OSError, ValueError, DataError):  # ValueError: a null character in the name
         return None
 
 
@@ -59,7 +70,11 @@ class Records:
     def __init__(self, file: BinaryIO, known: list[Record]) -> None:
         self._file = file
         self._by_key = {_key(record): record for record in known}
-        self.mark = cache(content_mark)  # a picture's, as it was at the first call
+        self._mark = cache(content_mark)  # as it was at the first call
+
+    def mark(self, image: str) -> str | None:
+        """A picture's mark, and of a frame its clip's."""
+        return self._mark(clip_of(image) or image)
 
     def has_answer(self, job: Job, model: str) -> bool:
         """Whether the question is answered: not with an error, and not about a picture that has changed since."""
@@ -77,10 +92,27 @@ class Records:
         """The line of a question that has been asked."""
         return self._by_key[job.key(model)]
 
+    def take(self, files: Sequence[Path], model: str) -> None:
+        """Appends what other files of answers hold and this one lacks.
+
+        DataError for a line that is no answer, or of another model than this one.
+        """
+        for path in files:
+            with open(path, "rb") as file:
+                found = _read(file, path, cut=False)
+            if (other := next((record["model"] for record in found if record["model"] != model), None)) is not None:
+                raise DataError(f"{path}: was written by another model ({other}) than this run's ({model})")
+            for record in found:
+                if self._by_key.get(_key(record), {"error": ""}).keys() >= {"error"}:
+                    self._write(record)
+
     def add(self, job: Job, model: str, found: Found | str, *, notes: Sequence[str] = ()) -> None:
         """Writes the line of an answer or an error at once; the same error is not written twice. notes: the model's."""
         about = {"image": job.image, "question": dict(job.asked), "model": model, "picture": self.mark(job.image)}
-        record = about | _fields(found, notes)
+        record = about | fields_of(found, notes)
+        self._write(record)
+
+    def _write(self, record: Record) -> None:
         if self._by_key.get(_key(record)) == record:
             return
         self._by_key[_key(record)] = record
@@ -89,7 +121,8 @@ class Records:
         self._file.flush()
 
 
-def _fields(found: Found | str, notes: Sequence[str]) -> Record:
+def fields_of(found: Found | str, notes: Sequence[str]) -> Record:
+    """The fields of an answer, of everyone's answers, or of an error. notes: the model's."""
     if isinstance(found, str):
         return {"error": found}
     if isinstance(found, Answer):
@@ -128,8 +161,11 @@ def open_records(path: Path | None) -> Iterator[Records]:
         yield Records(file, _read(file, path))
 
 
-def _read(file: BinaryIO, path: Path) -> list[Record]:
-    """The file's records. DataError, and the file stays as it is, unless each of its lines is one."""
+def _read(file: BinaryIO, path: Path, *, cut: bool = True) -> list[Record]:
+    """The file's records. DataError, and the file stays as it is, unless each of its lines is one.
+
+    cut: whether an incomplete last line is cut off; else it is left out.
+    """
     if not path.is_file():  # such as /dev/null
         return []
     file.seek(0)
@@ -144,7 +180,8 @@ def _read(file: BinaryIO, path: Path) -> list[Record]:
             raise DataError(f"{where}: is not an answer; name another file, or remove the line")
         records.append(record)
         complete += len(line)
-    file.truncate(complete)
+    if cut:
+        file.truncate(complete)
     return records
 
 
@@ -250,7 +287,7 @@ def _are_numbers(values: Any, count: int | None = None) -> bool:
 def answer_of(record: Record) -> Answer:
     """The answer on a line: the inverse of `Answer.to_dict`. DataError for a mask that is none."""
     width, height = record["size"]
-    label_map = keypoints = None
+    label_map, keypoints = None, None
     if record["parts"] is not None:
         label_map = np.zeros((height, width), np.uint8)
         for name, mask in record["parts"].items():
@@ -272,7 +309,7 @@ def answer_of(record: Record) -> Answer:
         symbols=tuple(record["symbols"]),
         text=record["text"],
         box_xyxy=None if record["box"] is None else np.array(record["box"], np.float32),
-        keypoints=keypoints,
+        keypoints=keypoints or NoKeypoints(),
         label_map=label_map,
         caption=record["caption"],
         confidence=Confidence(**sure | {"caption": None if words is None else tuple(words)}),

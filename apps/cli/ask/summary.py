@@ -42,12 +42,23 @@ def _where(answer: Record, question: Record) -> str:
         return str(answer["caption"])
     if "instruct" in question:
         return str(answer["text"])
+    whom = f'"{question["refer"]}"' if "refer" in question else "the person in the box"
     if answer["box"] is None:
-        words = "nobody can be shown for"
-    else:
-        words = f"{', '.join(f'{edge:.0f}' for edge in answer['box'])} is"
-    asked = f' "{question["refer"]}"' if "refer" in question else " the person in the box"
-    return words + asked + _sure(answer)
+        return f"nobody can be shown for {whom}{_sure(answer)}"
+    box = ", ".join(f"{edge:.0f}" for edge in answer["box"])
+    caption = f": {answer['caption']}" if answer["caption"] is not None else ""
+    return f"{whom} is in the box {box}{_with(answer)}{_sure(answer)}{caption}"
+
+
+def _with(answer: Record) -> str:
+    points, parts = answer["keypoints"], answer["parts"]
+    found = [] if points is None else [_count(sum(point["visible"] for point in points), "keypoint")]
+    found += [] if parts is None else [_count(len(parts), "part")]
+    return f", with {' and '.join(found)}" if found else ""
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'s' * (number != 1)}"
 
 
 def _sure(answer: Record) -> str:

@@ -73,7 +73,7 @@ def test_files_of_several_people(model, photos, tmp_path):
     assert [box["score"] for box in boxes] == pytest.approx([0.9, 0.8, 0.7])
     assert len(poses) == 3
     assert len(json.loads((places["openpose"] / "a_keypoints.json").read_text())["people"]) == 3
-    each = [f"a-0-3-men_{k}{part}.png" for k in (1, 2, 3) for part in ("", "_hair")]
+    each = [f"a-0-3-men_{k}{part}.png" for k in (1, 2, 3) for part in ("", "_hair", "_person", "_cutout")]
     assert sorted(os.listdir(places["masks"])) == sorted(each)
     assert sorted(os.listdir(places["save-images"])) == ["a-0-3-men.jpg", "a-1-0-men.jpg"]
     with Image.open(places["save-images"] / "a-1-0-men.jpg") as nobody:
@@ -89,7 +89,8 @@ def test_files_hold_nobody_of_an_earlier_answer(model, photos, tmp_path, monkeyp
     (masks / "mine_1.png").touch()
     monkeypatch.setattr(model, "find", lambda images, texts, **_: [[Model.person(images[0], parsing=True)]])
     assert run(*asked, "--out", out) == 0
-    assert sorted(os.listdir(masks)) == ["a-0-3-men_1.png", "a-0-3-men_1_hair.png", "mine_1.png"]
+    ends = (".png", "_cutout.png", "_hair.png", "_person.png")
+    assert sorted(os.listdir(masks)) == [*(f"a-0-3-men_1{end}" for end in ends), "mine_1.png"]
 
 
 @pytest.mark.parametrize(
@@ -158,8 +159,10 @@ def record(question, answer):
 
 
 def test_sentences():
-    whole = replace(Model.person(Image.new("RGB", (20, 30))), confidence=Confidence(box=0.93))
-    assert outcome(record({"refer": "a man"}, whole)) == '0, 0, 20, 30 is "a man", confidence 0.93'
+    person = Model.person(Image.new("RGB", (20, 30)), keypoints=True, parsing=True)
+    whole = replace(person, confidence=Confidence(box=0.93))
+    sure = "with 1 keypoint and 1 part, confidence 0.93"
+    assert outcome(record({"refer": "a man"}, whole)) == f'"a man" is in the box 0, 0, 20, 30, {sure}'
     unlikely = outcome(record({"refer": "a cat"}, replace(whole, found=0.03)))
     assert unlikely.endswith("found 0.03: probably nobody here fits")
     note = "parsing map: left out"

@@ -23,7 +23,7 @@ def test_long_names_are_exported_with_all_others(model, photos, tmp_path, stem):
     places = ("--masks", masks, "--save-images", drawn, "--openpose", poses, "--coco", tmp_path / "c.json")
     asked = (photos, "--text", "a man " * 99, "--keypoints", "--parsing")
     assert run(*asked, "--out", tmp_path / "a.jsonl", *places) == 0
-    assert [len(list(folder.iterdir())) for folder in (masks, drawn, poses)] == [10, 5, 5]
+    assert [len(list(folder.iterdir())) for folder in (masks, drawn, poses)] == [20, 5, 5]
     assert len(json.loads((tmp_path / "c.keypoints.json").read_text())) == 5
     first = sorted(os.listdir(drawn))
     assert run(*asked, "--out", tmp_path / "a.jsonl", *places) == 0

@@ -1,6 +1,7 @@
 """What `refhcm ask` asks: pictures in folders, tables of pairs, and options that do not go together."""
 
 import io
+import json
 import os
 from pathlib import Path
 
@@ -156,6 +157,40 @@ def test_an_avif_is_no_heic():
     data = io.BytesIO()
     Image.new("RGB", (16, 8), "red").save(data, "AVIF")
     assert open_picture(data.getvalue()).size == (16, 8)
+
+
+def test_avif_without_its_reader(model, photos, tmp_path, monkeypatch):
+    Image.new("RGB", (16, 8), "red").save(photos / "new.AVIF", "AVIF")
+    monkeypatch.setattr("refhcm.data.pictures.picture_formats", lambda: ("JPEG", "PNG"))
+    out = tmp_path / "a.jsonl"
+    assert run(photos, "--text", "a man", "--out", out) == 1
+    (error,) = [line["error"] for line in lines(out) if "error" in line]
+    assert error.endswith("new.AVIF: AVIF: pip install 'Pillow>=11.3'")
+
+
+def test_heic_with_its_reader(model, photos, tmp_path):
+    heif = pytest.importorskip("pillow_heif")
+    heif.from_pillow(Image.new("RGB", (64, 32), "red")).save(photos / "IMG_1.HEIC")
+    out = tmp_path / "a.jsonl"
+    assert run(photos / "IMG_1.HEIC", "--text", "a man", "--out", out) == 0
+    assert lines(out)[0]["size"] == [64, 32]
+
+
+def test_coco_ids_of_an_annotation_file(model, photos, tmp_path, capsys):
+    truth = tmp_path / "truth.json"
+    truth.write_text(json.dumps({"images": [{"id": 70, "file_name": "a.png"}, {"id": 71, "file_name": "b.jpg"}]}))
+    asked = ("--text", "a man", "--coco", tmp_path / "c.json", "--coco-ids", truth)
+    assert run(photos / "a.png", photos / "b.jpg", *asked) == 0
+    assert [row["image_id"] for row in json.loads((tmp_path / "c.bbox.json").read_text())] == [70, 71]
+    calls = len(model.calls)
+    assert run(photos / "deep", *asked) == 2
+    assert "no image of this name among 2" in failed(capsys)
+    assert run(photos / "a.png", "--text", "a man", "--coco-ids", truth) == 2
+    assert failed(capsys) == "error: --coco-ids: needs --coco"
+    truth.write_text("{}")
+    assert run(photos / "a.png", *asked) == 2
+    assert "expected COCO-style JSON" in failed(capsys)
+    assert len(model.calls) == calls + 1
 
 
 @pytest.mark.parametrize("box", ["-5,10,200,250", "-5.5,-.5,20,30", "-.5,1,2e1,3", "-1e1,-2,3,4", "5,-6,7,8"])
