@@ -1,9 +1,11 @@
 """How sure an answer is, part by part: raw from the network's distributions, then calibrated (docs/confidence.md)."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from ..data.text import TextEncoder
 from ..models.generated import Generated
@@ -14,6 +16,9 @@ from ..utils.parsing import CLASS_NAMES
 from ..utils.symbols import BOX_SYMBOLS
 from . import masses
 from .parts import Parts
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 EOS = 0  # column of `Task.kept_symbols`
 
@@ -46,11 +51,11 @@ class Reader:
         probabilities, bins = self._chosen(positions)
         distances = masses.right_distances([KEYPOINT_NAMES.index(name) for name in names], float(box_area(box_xyxy)))
         found = masses.keypoint_masses(
-            probabilities.unflatten(0, (-1, 2)), bins.view(-1, 2), distances_px=distances, bin_px=bin_px
+            probabilities.reshape(len(names), 2, -1), bins.reshape(-1, 2), distances_px=distances, bin_px=bin_px
         )
         return dict(zip(names, found, strict=True))
 
-    def parts(self, overlaps: Tensor | None) -> dict[str, float] | None:
+    def parts(self, overlaps: np.ndarray | None) -> dict[str, float] | None:
         """Of the drawn classes, by name, without the background. overlaps: float [classes], of `soft_overlaps`."""
         if overlaps is None:
             return None
@@ -62,12 +67,18 @@ class Reader:
             return None
         pieces = self._parts.caption
         words = words_of([int(self._ids[k]) for k in pieces], self._text)
-        return masses.word_probabilities(self._log_probs[pieces].exp().tolist(), words)
+        return masses.word_probabilities(_exp(self._log_probs[pieces]).tolist(), words)
 
-    def _chosen(self, positions: list[int]) -> tuple[Tensor, Tensor]:
+    def _chosen(self, positions: list[int]) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities of all bins at some positions, [N, bins], and the numbers of the bins chosen there, [N]."""
         assert self._bins is not None
-        return self._bins[positions].exp(), self._ids[positions] - self._task.vocabulary.bin_ids.start
+        bins = np.asarray(self._ids[positions]) - self._task.vocabulary.bin_ids.start
+        return _exp(self._bins[positions]), bins
+
+
+def _exp(values: Tensor | np.ndarray) -> np.ndarray:
+    found: np.ndarray = np.exp(values) if isinstance(values, np.ndarray) else values.exp().numpy()
+    return found
 
 
 def somebody(generated: Generated) -> float | None:

@@ -38,7 +38,7 @@ def draw_answers(
         drawn = drawing.draw_person(
             drawn,
             box_xyxy=answer.box_xyxy if "box" in parts else None,
-            keypoints=answer.keypoints.xy if answer.keypoints is not None and "keypoints" in parts else None,
+            keypoints=answer.keypoints.xy if answer.keypoints and "keypoints" in parts else None,
             label_map=answer.label_map if "parsing" in parts else None,
             scale=_scale(image, answer),
             colour=colour,
@@ -65,7 +65,7 @@ def _scale(image: Image.Image, answer: Answer) -> float:
 
 def answer_colours(answer: Answer) -> dict[str, drawing.Colour]:
     """Entries of the legend: sides of the body if there are keypoints, and the parts in the label map."""
-    sides = {} if answer.keypoints is None else drawing.SIDES
+    sides = drawing.SIDES if answer.keypoints else {}
     return sides | ({} if answer.label_map is None else drawing.part_colours([answer.label_map]))
 
 

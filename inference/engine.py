@@ -1,28 +1,30 @@
 """The network at work: pictures to image features, rows to what the network writes, and that to answers."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
-import torch
+import numpy as np
 from PIL import Image
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from ..data.canvas import Canvas
 from ..data.columns import NO_EXPRESSION
 from ..models.generated import Generated
-from ..models.generation import GenerationSettings
-from ..models.refhcm.encoder import ImageFeatures
-from ..models.refhcm.network import Network
+from ..models.generation_settings import GenerationSettings
 from ..tasks.base import Annotation, Task
-from ..utils.devices import move
 from ..utils.errors import UserError
 from .answers import Answer
 from .calibration import Calibration
 from .questions import Question
 from .reading import Context, read
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..models.refhcm.network import Network
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,12 @@ class Engine:
 
     def contexts(self, images: Iterable[Image.Image]) -> list[Context]:
         """Puts pictures on the canvas and encodes them together, once for all questions about them."""
+        import torch
+
         placed = [(image.size, self.canvas.resized(image)) for image in images]
         if not placed:
             return []
-        patch_images = torch.stack([one.patch_image for _, one in placed])
+        patch_images = torch.stack([torch.from_numpy(one.patch_image) for _, one in placed])
         with self._lock, torch.inference_mode():
             features = self.network.encoder.encode_image(patch_images.to(self._weight.device, self._weight.dtype))
         return [Context(size_wh, one, features.one(i)) for i, (size_wh, one) in enumerate(placed)]
@@ -62,34 +66,42 @@ class Engine:
         return self.read(task, rows, self.generate(task, rows, settings or task.asking_settings()))
 
     def generate(
-        self, task: Task, rows: Sequence[Row], settings: GenerationSettings, *, starts: Sequence[Tensor] | None = None
+        self,
+        task: Task,
+        rows: Sequence[Row],
+        settings: GenerationSettings,
+        *,
+        starts: Sequence[np.ndarray] | None = None,
     ) -> list[Generated]:
         """What the network writes to each question. starts: ids with which the answers must begin."""
+        import torch
+        from torch.nn.utils.rnn import pad_sequence
+
+        from ..models.refhcm.encoder import ImageFeatures
+        from ..utils.devices import move
+
         batch = task.collate([self._sample(task, row) for row in rows])
         pictures = {row.question.picture: row.context.image_features for row in rows}  # in the batch's order
+        features = [cast(ImageFeatures, own) for own in pictures.values()]
         del batch["net_input"]["patch_images"]
-        batch["net_input"]["image_features"] = ImageFeatures.together(list(pictures.values()))
+        batch["net_input"]["image_features"] = ImageFeatures.together(features)
         if starts is not None:
-            batch["prefix_tokens"] = pad_sequence(list(starts), batch_first=True, padding_value=task.vocabulary.pad())
+            batch["prefix_tokens"] = pad_sequence(
+                [torch.as_tensor(start) for start in starts], batch_first=True, padding_value=task.vocabulary.pad()
+            )
         with self._lock:
             batch = move(batch, self._weight.device, self._weight.dtype)
             return task.generate(self.network, batch, settings, distributions=True)
 
     def _sample(self, task: Task, row: Row) -> dict[str, Any]:
-        question = row.question
-        # A table's "None" stands for "no expression"; a user means the word.
-        text = "none" if question.text == NO_EXPRESSION else question.text
-        if task.asks_by_box and question.box_xyxy is not None and not text:
-            text = NO_EXPRESSION
-        asked = Annotation("", question.where, None, question.box_xyxy, text, picture_key=question.picture)
-        sample = task.question(asked, row.context.placed)
-        length, longest = len(sample["source"]), self.network.config.max_source_positions
-        if length > longest:
-            raise UserError(f"{question.where}: is {length} symbols long with its prompt, the model reads {longest}")
+        sample = task.question(asked(task, row), row.context.placed)
+        check_length(row, sample["source"], self.network.config.max_source_positions)
         return sample
 
     def read(self, task: Task, rows: Sequence[Row], generated: Sequence[Generated]) -> list[Answer]:
         """What was written to each row, as an answer."""
+        import torch
+
         with self._lock, torch.inference_mode():
             predictions = task.parse_batch(generated, self._weight.device)
         answers = [
@@ -97,3 +109,21 @@ class Engine:
             for one, prediction, row in zip(generated, predictions, rows, strict=True)
         ]
         return [self.calibration.apply(task.name, answer) for answer in answers]
+
+
+def asked(task: Task, row: Row) -> Annotation:
+    """A question as tasks take it."""
+    question = row.question
+    # A table's "None" stands for "no expression"; a user means the word.
+    text = "none" if question.text == NO_EXPRESSION else question.text
+    if task.asks_by_box and question.box_xyxy is not None and not text:
+        text = NO_EXPRESSION
+    return Annotation("", question.where, None, question.box_xyxy, text, picture_key=question.picture)
+
+
+def check_length(row: Row, source: Sequence[int] | np.ndarray | Tensor, longest: int) -> None:
+    """UserError if a question is longer than the model can read. source: ids with the prompt, bos and eos."""
+    if len(source) > longest:
+        raise UserError(
+            f"{row.question.where}: is {len(source)} symbols long with its prompt, the model reads {longest}"
+        )

@@ -1,17 +1,17 @@
 """Any instruction in the user's words, also several tasks in one (paper, S1; docs/applications.md)."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from ..data.canvas import Placed
-from ..data.text import TextEncoder
+from ..data.text import Ids, TextEncoder, plain_ids
 from ..models.generated import Generated
-from ..models.generation import GenerationSettings
-from ..models.vqgan import VQTokenizer
+from ..models.generation_settings import GenerationSettings
 from ..models.vqgan.config import NUM_CODES
 from ..tasks.base import Annotation, Prediction, Task
 from ..tasks.rhrc import ReferringCaption
@@ -21,6 +21,11 @@ from ..tasks.settings import TaskSettings
 from ..utils.errors import UserError
 from .parts import Parts, keypoints_problem, parsing_problem, split
 from .questions import check_expression, check_text
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..models.vqgan import VQTokenizer
 
 
 class Instruction(Task):
@@ -49,12 +54,13 @@ class Instruction(Task):
         """An expression with known symbols only, for an instruction about it. Raises UserError."""
         return check_expression(text, where) | self.check(text, where)
 
-    def source(self, annotation: Annotation, placed: Placed) -> Tensor:
+    def source(self, annotation: Annotation, placed: Placed) -> np.ndarray:
         """The instruction, encoded as in the published demos, without bos and eos."""
         return self.text.encode_instruction(annotation.expression)[1:-1]
 
-    def parse(self, ids: Tensor) -> Prediction:
+    def parse(self, ids: Ids) -> Prediction:
         """Words are a caption, four bins a box, names with bins keypoints, codes a parsing map."""
+        ids = np.array(plain_ids(ids), np.int64)
         parts = split(ids.tolist(), self.text)
         if not parts.box and not parts.parsing and not parts.other:
             return self.caption.parse(ids)
@@ -88,7 +94,7 @@ class Chained:
 
 
 # (rows, forced starts, symbols of a whole answer; None: no fixed number) -> their answers
-Ask = Callable[[list[int], list[Tensor], int | None], list[Generated]]
+Ask = Callable[[list[int], list[np.ndarray], int | None], list[Generated]]
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,7 @@ class _Stage:
 
     name: str
     missing: Callable[[Instruction, Generated], str | None]
-    start: Callable[[Instruction, Generated], Tensor]
+    start: Callable[[Instruction, Generated], np.ndarray]
     rest: int | None = None  # symbols after the start, if their number is fixed
 
 
@@ -139,12 +145,12 @@ def _parts(task: Instruction, answer: Generated) -> Parts:
 def _with_map_of(task: Instruction, answer: Generated, first: Generated) -> Generated:
     """`answer`, then box and codes of `first`, whose box is the same: one answer in the order of S1 decoding."""
     before, after = _parts(task, answer), _parts(task, first)
-    kept, added = torch.tensor(before.box + before.keypoints), torch.tensor(after.box + after.parsing)
-    ids = torch.cat([answer.ids[kept], first.ids[added], torch.tensor([task.vocabulary.eos()])])
+    kept, added = before.box + before.keypoints, after.box + after.parsing
+    ids = np.concatenate([answer.ids[kept], first.ids[added], [task.vocabulary.eos()]])
 
-    def joined(name: str) -> Tensor | None:
+    def joined(name: str) -> np.ndarray | None:
         before, after = getattr(answer, name), getattr(first, name)
-        return None if before is None or after is None else torch.cat([before[kept], after[added], after[-1:]])
+        return None if before is None or after is None else np.concatenate([before[kept], after[added], after[-1:]])
 
     return replace(answer, ids=ids, log_probs=joined("log_probs"), distributions=joined("distributions"))
 
@@ -156,22 +162,22 @@ def _keypoints_missing(task: Instruction, answer: Generated) -> str | None:
     return keypoints_problem(answer.ids.tolist(), parts, task.text)
 
 
-def _keypoints_start(task: Instruction, answer: Generated) -> Tensor:
+def _keypoints_start(task: Instruction, answer: Generated) -> np.ndarray:
     """The box and the first keypoint's name."""
-    return torch.cat([answer.ids[_parts(task, answer).box], task.text.encode(" nose")])
+    return np.concatenate([answer.ids[_parts(task, answer).box], task.text.encode(" nose")])
 
 
 def _parsing_missing(task: Instruction, answer: Generated) -> str | None:
     return parsing_problem(answer.ids.tolist(), _parts(task, answer), task)
 
 
-def _parsing_start(task: Instruction, answer: Generated) -> Tensor:
+def _parsing_start(task: Instruction, answer: Generated) -> np.ndarray:
     """The answer so far, the box (again, after keypoints), and a first code."""
     parts = _parts(task, answer)
-    box, code = answer.ids[parts.box], torch.tensor([task.vocabulary.code_ids.start])
+    box, code = answer.ids[parts.box], [task.vocabulary.code_ids.start]
     if _keypoints_missing(task, answer):
-        return torch.cat([box, code])
-    return torch.cat([box, answer.ids[parts.keypoints], box, code])
+        return np.concatenate([box, code])
+    return np.concatenate([box, answer.ids[parts.keypoints], box, code])
 
 
 _KEYPOINTS = _Stage("keypoints", _keypoints_missing, _keypoints_start)

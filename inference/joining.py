@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from ..tasks.base import Task
 from ..utils.boxes import iou
-from .answers import Answer, Field
+from .answers import Answer, Confidence, Field, NoKeypoints
 from .engine import Engine, Row
+
+T = TypeVar("T")
 
 SAME_PERSON = 0.5  # IoU of two answered boxes
 
@@ -52,6 +55,32 @@ def _of_box(answer: Answer, box: float | None) -> Answer:
     return replace(answer, confidence=answer.confidence.adjusted(times))
 
 
+def sure_enough(answer: Answer, least: float) -> Answer:
+    """The answer, or, if its box's confidence is below `least`, nothing of it but its symbols and why."""
+    sure = answer.confidence.box or 0.0
+    if answer.box_xyxy is None or sure >= least:
+        return answer
+    note = f"nobody is sure enough: the box's confidence is {sure:.2f}, below {least:g}"
+    return Answer(
+        answer.size_wh,
+        False,
+        answer.symbols,
+        answer.text,
+        confidence=Confidence(box=sure),
+        notes=(note, *answer.notes),
+        found=answer.found,
+    )
+
+
+def with_file(found: T, file: str | None) -> T:
+    """An answer, or a list of them, that names the picture's file."""
+    if file is None:
+        return found
+    if isinstance(found, Answer):
+        return replace(found, picture=file)
+    return type(found)(with_file(one, file) for one in found) if isinstance(found, list) else found
+
+
 def apart(first: Answer, second: Answer) -> float | None:
     """The IoU of two answers' boxes where it says that they are about two people; else None."""
     if first.box_xyxy is None or second.box_xyxy is None:
@@ -75,7 +104,7 @@ def join(first: Answer, second: Answer, *, part: str) -> Answer:
 def merge(first: Answer, second: Answer) -> Answer:
     """Two answers about one person: what the first lacks comes from the second."""
     names = ("box_xyxy", "keypoints", "label_map", "caption")
-    values = {name: getattr(second, name) for name in names if getattr(first, name) is None}
+    values = {name: getattr(second, name) for name in names if isinstance(getattr(first, name), NoKeypoints | None)}
     confidence = {name: value for name, value in vars(first.confidence).items() if value is not None}
     return replace(
         first,

@@ -46,7 +46,7 @@ def judge(
     right: dict[Field, Right] = {}
     if answer.box_xyxy is not None and "region_coords" in labels:
         right["box"] = {"": bool(box_hits(answer.box_xyxy[None], labels["region_coords"][None])[0])}
-    if answer.keypoints is not None and "keypoints" in labels:
+    if answer.keypoints and "keypoints" in labels:
         right["keypoints"] = _keypoints(answer, labels)
     if answer.label_map is not None and "gt" in labels:
         right["parts"] = _parts(prediction, labels)
@@ -80,8 +80,8 @@ def _keypoints(answer: Answer, labels: Labels) -> Right:
     """Whether OKS's term is 1/2 or more, with the area of the label's box; of keypoints visible in the label."""
     label = labels["keypoints"].reshape(-1, 2)
     x0, y0, x1, y1 = labels["region_coords"].tolist()
-    limits = right_distances(range(len(label)), (x1 - x0) * (y1 - y0)).numpy()
-    near = np.linalg.norm(given(answer.keypoints).xy - label, axis=1) <= limits
+    limits = right_distances(range(len(label)), (x1 - x0) * (y1 - y0))
+    near = np.linalg.norm(answer.keypoints.xy - label, axis=1) <= limits
     return {KEYPOINT_NAMES[k]: bool(near[k]) for k in np.flatnonzero(visible_keypoints(label))}
 
 

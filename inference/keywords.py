@@ -1,8 +1,16 @@
-"""The keywords of `Predictor`'s methods, for their overloads: one question gives one answer, a list a list."""
+"""Types of `Predictor`'s methods, and their keywords for overloads: one question gives one answer, a list a list."""
 
+from collections.abc import Sequence
 from typing import TypedDict
 
-from ..models.generation import GenerationSettings
+import numpy as np
+
+from ..data.pictures import PictureSource
+from ..models.generation_settings import GenerationSettings
+
+Pictures = PictureSource | Sequence[PictureSource]
+Texts = list[str] | tuple[str, ...]
+Box = Sequence[float] | np.ndarray
 
 
 class Refer(TypedDict, total=False):
@@ -12,6 +20,7 @@ class Refer(TypedDict, total=False):
     parsing: bool
     parallel: bool
     caption: bool
+    beam: int | None
 
 
 class Find(TypedDict, total=False):
@@ -28,4 +37,10 @@ class Chain(TypedDict, total=False):
 
     keypoints: bool
     parsing: bool
+    generation: GenerationSettings | None
+
+
+class Instruct(TypedDict, total=False):
+    """Keywords of `Predictor.instruct`."""
+
     generation: GenerationSettings | None

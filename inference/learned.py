@@ -1,13 +1,21 @@
 """What a checkpoint has learned beyond the four published tasks, as its flags say."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from ..tasks.grec import GeneralizedComprehension
-from ..utils.checkpoints import Checkpoint
 from ..utils.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ..utils.checkpoints import Checkpoint
 
 EVERYONE = GeneralizedComprehension.name  # an expression -> all people whom it fits
 KEYPOINTS_BY_BOX = "rkpt_by_box"  # RKpt's rows without an expression
+PUBLISHED = ("refcoco", "rkpt", "rpar", "rhrc")
 FURTHER = (EVERYONE, KEYPOINTS_BY_BOX)
 
 
@@ -30,6 +38,18 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
     """The known ones of some names, in the order of `FURTHER`."""
     known = set(names)
     return tuple(name for name in FURTHER if name in known)
+
+
+def described(network: nn.Module, learned: Sequence[str], *, parsing: bool) -> str:
+    """A model in a few words: its size, type and device, and its tasks. parsing: whether it has a tokenizer."""
+    from torch import Tensor
+
+    weights = list(network.parameters())
+    packed = (getattr(layer, "packed", None) for layer in network.modules())
+    weights += [one for one in packed if isinstance(one, Tensor)]  # they are no parameters any more
+    size, kind = sum(one.numel() for one in weights) / 1e6, str(weights[0].dtype).removeprefix("torch.")
+    tasks = [name for name in (*PUBLISHED, *learned) if parsing or name != "rpar"]
+    return f"{size:.0f} million weights, {kind} on {weights[0].device}, tasks {', '.join(tasks)}"
 
 
 def check_learned(learned: Sequence[str], *, keypoints: bool) -> None:

@@ -9,9 +9,7 @@ from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.quasirandom import SobolEngine
+from scipy.stats.qmc import Sobol
 
 from ..utils.boxes import iou
 from ..utils.keypoints import SIGMAS
@@ -24,50 +22,54 @@ RIGHT_OKS = 2 * (2 * np.log(2)) ** 0.5
 REACH = 2**0.5  # distances of the mass around a keypoint: of 0.5 to 2 this ranks best (docs/confidence.md)
 
 
-def box_mass(probabilities: Tensor, bins: Tensor) -> float:
+def box_mass(probabilities: np.ndarray, bins: np.ndarray) -> float:
     """Probability of the boxes with an IoU of at least 0.5 with the chosen one.
 
     probabilities: float [4, bins], of x0, y0, x1, y1, each drawn by itself; bins: int64 [4], the chosen ones.
     """
     drawn, exists = _draws(probabilities)  # [4, DRAWS]
-    right = iou(drawn.T, bins.expand(DRAWS, -1)) >= RIGHT_IOU
-    return float((torch.from_numpy(right) & exists.all(0)).float().mean())
+    right = iou(drawn.T, np.broadcast_to(bins, (DRAWS, BOX_SYMBOLS))) >= RIGHT_IOU
+    return float((right & exists.all(0)).mean())
 
 
 def keypoint_masses(
-    probabilities: Tensor, bins: Tensor, *, distances_px: Tensor, bin_px: tuple[float, float]
+    probabilities: np.ndarray, bins: np.ndarray, *, distances_px: np.ndarray, bin_px: tuple[float, float]
 ) -> list[float]:
     """Probability of the points within `REACH` times a distance of each chosen one.
 
     probabilities: float [N, 2, bins], of x and y, each drawn by itself; bins: int64 [N, 2], the chosen ones;
     distances_px: [N] image px; bin_px: image px from bin to bin in x and in y.
     """
-    drawn, exists = _draws(probabilities.flatten(0, 1))  # [2 N, DRAWS]
-    offset = (drawn.view(-1, 2, DRAWS) - bins[..., None]) * torch.tensor(bin_px)[:, None]
-    right = offset.square().sum(1) <= (REACH * distances_px[:, None]).square()
-    return (right & exists.view(-1, 2, DRAWS).all(1)).float().mean(-1).tolist()
+    drawn, exists = _draws(probabilities.reshape(-1, probabilities.shape[-1]))  # [2 N, DRAWS]
+    offset = (drawn.reshape(-1, 2, DRAWS) - np.asarray(bins)[..., None]) * np.array(bin_px)[:, None]
+    right = np.square(offset).sum(1) <= np.square(REACH * np.asarray(distances_px)[:, None])
+    means: list[float] = (right & exists.reshape(-1, 2, DRAWS).all(1)).mean(-1).tolist()
+    return means
 
 
-def right_distances(joints: Sequence[int], area_px: float) -> Tensor:
+def right_distances(joints: Sequence[int], area_px: float) -> np.ndarray:
     """Distance in px at which a keypoint's term of OKS is 1/2, [N]. joints: which of COCO's 17; area: of the box."""
-    return torch.from_numpy(RIGHT_OKS * SIGMAS[list(joints)] * max(area_px, 0) ** 0.5)
+    distances: np.ndarray = RIGHT_OKS * SIGMAS[list(joints)] * max(area_px, 0) ** 0.5
+    return distances
 
 
-def _draws(probabilities: Tensor) -> tuple[Tensor, Tensor]:
+def _draws(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Bins drawn from each distribution, [N, DRAWS], and whether there is one: none for the mass that is no bin's.
 
     probabilities: float [N, bins], of any sums up to 1. Rows share no dimension of the net with the next three.
     """
     count, bins = probabilities.shape
-    net = _net().repeat(-(-count // BOX_SYMBOLS), 1)[:count].contiguous()
-    drawn = torch.searchsorted(probabilities.double().cumsum(-1), net, right=True)
+    net, sums = _net(), np.asarray(probabilities, np.float64).cumsum(-1)
+    rows = [np.searchsorted(sums[k], net[k % BOX_SYMBOLS], side="right") for k in range(count)]
+    drawn = np.array(rows, np.int64).reshape(count, DRAWS)
     return drawn, drawn < bins
 
 
 @cache
-def _net() -> Tensor:
+def _net() -> np.ndarray:
     """float64 [4, DRAWS]: numbers in 0..1, each in the middle of its stratum."""
-    return SobolEngine(BOX_SYMBOLS).draw(DRAWS, dtype=torch.float64).T + 0.5 / DRAWS
+    net: np.ndarray = Sobol(BOX_SYMBOLS, scramble=False).random(DRAWS).T + 0.5 / DRAWS
+    return net
 
 
 def word_probabilities(probabilities: Sequence[float], words: Sequence[int]) -> tuple[float, ...]:

@@ -10,36 +10,32 @@ A picture is a path, bytes, a Pillow picture or an array uint8 [H, W, 3]; coordi
 A Predictor may be asked from several threads: they take turns at the network.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import Any, TypeVar, Unpack, overload
-
-import numpy as np
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from ..data.pictures import PictureSource, open_picture
 from ..data.text import TextEncoder
-from ..models.generated import Generated
-from ..models.generation import GenerationSettings
-from ..models.refhcm.network import Network
-from ..models.vqgan import VQTokenizer
-from ..tasks import TASKS
+from ..models.generation_settings import GenerationSettings
 from ..tasks.base import Task
-from ..tasks.chain import chain_instruction
 from ..tasks.rpar import ReferringParsing
 from ..tasks.settings import TaskSettings
 from ..utils.errors import UserError
 from .answers import Answer
 from .batch_size import fitting_batch_size
 from .calibration import Calibration
+from .chaining import chained
 from .engine import Engine, Row
 from .finding import everyone, probabilities
-from .instruction import Instruction, induce
-from .joining import by_box, with_task
-from .keywords import Chain, Find, Refer
-from .learned import EVERYONE, check_learned, in_order
+from .instruction import Instruction
+from .joining import by_box, with_file, with_task
+from .keywords import Box, Chain, Find, Instruct, Pictures, Refer, Texts
+from .learned import EVERYONE, check_learned, described, in_order
+from .model_card import LICENSE
 from .questions import (
     Check,
     Question,
@@ -52,10 +48,12 @@ from .questions import (
 )
 from .reading import Context
 
-Pictures = PictureSource | Sequence[PictureSource]
-Texts = list[str] | tuple[str, ...]
+if TYPE_CHECKING:  # asking in ONNX imports this module without torch
+    from ..models.refhcm.network import Network
+    from ..models.vqgan import VQTokenizer
+    from .publishing import Sources
+
 T = TypeVar("T")
-Box = Sequence[float] | np.ndarray
 
 
 class Predictor:
@@ -72,21 +70,29 @@ class Predictor:
         calibration: Calibration | None = None,
         learned: Sequence[str] = (),
         notes: Sequence[str] = (),
+        name: str = "",
+        sources: Sources | None = None,
     ) -> None:
         """network: on its device, in evaluation mode. batch_size: questions answered together; None: what fits.
 
         calibration: of this network's confidences; None leaves them raw. learned: further tasks, of `learned_by`.
-        notes: what users of the model should know.
+        notes: what users of the model should know. name: what `repr` calls the weights. sources: what `push_to_hub`
+        publishes.
         """
         if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
             raise UserError(f"batch_size: needs a whole number from 1 on, got {batch_size!r}")
         self.network, self.text, self.tokenizer = network, text, tokenizer
         self.settings = replace(settings, share_pictures=True)
-        self.learned, self.notes = in_order(learned), tuple(notes)
+        self.learned, self.notes, self.name = in_order(learned), tuple(notes), name
         self.batch_size = batch_size or fitting_batch_size(network, settings)
         self._instruction = Instruction(text, self.settings, tokenizer=tokenizer)
         self._engine = Engine(network, self._instruction.canvas, calibration=calibration)
-        self._tasks: dict[str, Task] = {}
+        self._tasks: dict[tuple[str, int | None], Task] = {}
+        self._sources = sources
+
+    def __repr__(self) -> str:
+        held = described(self.network, self.learned, parsing=self.tokenizer is not None)
+        return f"Predictor({self.name or 'no name'}, {held})"
 
     @overload
     def refer(self, image: PictureSource, expression: str, **wanted: Unpack[Refer]) -> Answer: ...
@@ -101,29 +107,31 @@ class Predictor:
         parsing: bool = False,
         parallel: bool = False,
         caption: bool = False,
+        beam: int | None = None,
     ) -> Answer | list[Answer]:
         """The person that an expression describes: a box, with keypoints, parts and a caption on request.
 
         Keypoints and parsing are two tasks: with both, the box is that of the keypoints, and parts of somebody else are
         asked again by that box. parallel: parts by Query Parallel Generation, for checkpoints that have learned it.
-        caption: of the person in the box. `found` is known where the checkpoint has learned it (`learned`).
+        caption: of the person in the box. `found` is known where the checkpoint has learned it (`learned`). beam: how
+        many answers are followed at once; None: as many as in evaluation, with which confidences were calibrated.
         """
         names = ["rkpt"] * keypoints + ["rpar_full_mask" if parallel else "rpar"] * parsing
         if parallel and not parsing:
             raise UserError("parallel: needs parsing=True")
         if parsing:
             self._need_tokenizer()
-        tasks = [self._task(name) for name in names or ["refcoco"]]
+        tasks = [self._task(name, beam) for name in names or ["refcoco"]]
 
         def answer(rows: Sequence[Row]) -> list[Answer]:
             first = self._engine.answer(tasks[0], rows)
             for task in tasks[1:]:
-                size, rpar = self.batch_size, self._task("rpar")
+                size, rpar = self.batch_size, self._task("rpar", beam)
                 first = with_task(self._engine, task, rows, first, by_box_task=rpar, size=size)
             if EVERYONE in self.learned:
                 found = probabilities(self._engine, self._task(EVERYONE), rows)
                 first = [replace(one, found=there) for one, there in zip(first, found, strict=True)]
-            return self._by_box(rows, first, "rhrc") if caption else first
+            return self._by_box(rows, first, "rhrc", beam) if caption else first
 
         return self._ask(image, expression, answer, name="expression", check=check_expression)
 
@@ -179,13 +187,9 @@ class Predictor:
         return self._ask(image, box_xyxy, answer, name="box", check=check_box, many=many)
 
     @overload
-    def instruct(
-        self, image: PictureSource, instruction: str, *, generation: GenerationSettings | None = ...
-    ) -> Answer: ...
+    def instruct(self, image: PictureSource, instruction: str, **how: Unpack[Instruct]) -> Answer: ...
     @overload
-    def instruct(
-        self, image: Pictures, instruction: Texts, *, generation: GenerationSettings | None = ...
-    ) -> list[Answer]: ...
+    def instruct(self, image: Pictures, instruction: Texts, **how: Unpack[Instruct]) -> list[Answer]: ...
     def instruct(
         self, image: Pictures, instruction: str | Texts, *, generation: GenerationSettings | None = None
     ) -> Answer | list[Answer]:
@@ -217,8 +221,23 @@ class Predictor:
         if parsing:
             self._need_tokenizer()
         settings = generation or self._instruction.generation_settings()
-        answer = partial(self._chain, settings=settings, keypoints=keypoints, parsing=parsing)
+        answer = partial(
+            chained, self._engine, self._instruction, settings=settings, keypoints=keypoints, parsing=parsing
+        )
         return self._ask(image, text, answer, name="text", check=self._instruction.check_expression)
+
+    def push_to_hub(
+        self, repo: str, *, revision: str | None = None, private: bool = False, license: str = LICENSE
+    ) -> str:
+        """Publishes the model that was loaded as OWNER/NAME on the Hugging Face hub; returns the commit's address.
+
+        Weights are those of the file, as they are stored there. revision: a branch. UserError if it cannot be done.
+        """
+        if self._sources is None:
+            raise UserError("push_to_hub: this Predictor was not made by refhcm.load, so its files are not known")
+        from .publishing import publish
+
+        return publish(self._sources, repo, revision=revision, private=private, license=license)
 
     def _ask(
         self,
@@ -245,47 +264,32 @@ class Predictor:
             new = [k for k in wanted if k not in contexts]
             images = (open_picture(questions.pictures[k], where=questions.names[k]) for k in new)
             contexts |= zip(new, self._engine.contexts(images), strict=True)
-            answers += answer([_row(question, contexts[question.picture]) for question in asked])
+            found = answer([_row(question, contexts[question.picture]) for question in asked])
+            answers += [with_file(one, questions.file(row.picture)) for row, one in zip(asked, found, strict=True)]
         return answers if many else answers[0]
 
-    def _by_box(self, rows: Sequence[Row], people: Sequence[Answer], name: str) -> list[Answer]:
-        return by_box(self._engine, self._task(name), rows, people, size=self.batch_size)
-
-    def _chain(
-        self, rows: Sequence[Row], *, settings: GenerationSettings, keypoints: bool, parsing: bool
+    def _by_box(
+        self, rows: Sequence[Row], people: Sequence[Answer], name: str, beam: int | None = None
     ) -> list[Answer]:
-        engine, task = self._engine, self._instruction
+        return by_box(self._engine, self._task(name, beam), rows, people, size=self.batch_size)
 
-        def instruct(row: Row) -> Row:
-            text = chain_instruction(row.question.text, keypoints=keypoints, parsing=parsing)
-            return replace(row, question=replace(row.question, text=text))
+    def _task(self, name: str, beam: int | None = None) -> Task:
+        from ..tasks import TASKS  # all of them, which need torch
 
-        def again(which: list[int], starts: list[Tensor], length: int | None) -> list[Generated]:
-            exact = settings if length is None else replace(settings, min_len=length, max_len_b=length)
-            return engine.generate(task, [rows[k] for k in which], exact, starts=starts)
-
-        rows = [instruct(row) for row in rows]
-        first = engine.generate(task, rows, settings)
-        chained = induce(task, first, again, keypoints=keypoints, parsing=parsing)
-        answers = engine.read(task, rows, [one.generated for one in chained])
-        return [
-            replace(answer, valid=answer.valid and not one.notes, notes=answer.notes + one.notes)
-            for answer, one in zip(answers, chained, strict=True)
-        ]
-
-    def _task(self, name: str) -> Task:
-        if name not in self._tasks:
+        if (name, beam) not in self._tasks:
             task = TASKS[name](self.text, self.settings)
+            if beam is not None:
+                task.generation = replace(task.generation, beam=beam)
             if self.tokenizer is not None and isinstance(task, ReferringParsing):
                 task.tokenizer = self.tokenizer
-            self._tasks[name] = task
-        return self._tasks[name]
+            self._tasks[name, beam] = task
+        return self._tasks[name, beam]
 
     def _need_tokenizer(self) -> None:
         if self.tokenizer is None:
             raise UserError(
-                "parsing: needs the tokenizer of parsing maps, and there is none beside the checkpoint or in "
-                "checkpoints/vqgan: load(..., tokenizer=FOLDER) with a folder of model.yaml and model.ckpt"
+                "parsing: no tokenizer of parsing maps is beside the checkpoint or in checkpoints/vqgan; "
+                "name its folder, load(..., tokenizer=FOLDER), or run: refhcm download tokenizer"
             )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,11 @@ class Questions:
     pictures: Sequence[PictureSource]
     names: Sequence[str]
     asked: Sequence[Question]
+
+    def file(self, picture: int) -> str | None:
+        """The file that a picture is, if it was given as one."""
+        source = self.pictures[picture]
+        return str(source) if isinstance(source, str | PathLike) else None
 
 
 Check = Callable[[Any, str], dict[str, Any]]  # (what the user gave, where) -> fields of a Question

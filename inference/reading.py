@@ -1,19 +1,23 @@
 """What the model wrote, read strictly: which symbols say what, and the `Answer` that they make."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ..data.canvas import Placed
 from ..models.generated import Generated
-from ..models.refhcm.encoder import ImageFeatures
 from ..tasks.base import Labels, Prediction, Task
 from ..utils.boxes import clip_box
 from ..utils.keypoints import visible_keypoints
 from ..utils.parsing import CLASS_NAMES, paste_label_map
-from .answers import Answer, Confidence, Keypoints
+from .answers import Answer, Confidence, Keypoints, NoKeypoints
 from .confidence import Reader
 from .parts import keypoints_problem, parsing_problem, split
+
+if TYPE_CHECKING:
+    from ..models.refhcm.encoder import ImageFeatures
 
 
 class Context(NamedTuple):
@@ -21,7 +25,7 @@ class Context(NamedTuple):
 
     size_wh: tuple[int, int]
     placed: Placed
-    image_features: ImageFeatures
+    image_features: ImageFeatures | np.ndarray  # ndarray [1, h * w, D] without torch
 
     @property
     def ratios(self) -> Labels:
@@ -81,7 +85,7 @@ def read(
         symbols=tuple(task.vocabulary[symbol] for symbol in ids),
         text=task.text.transcribe(ids),
         box_xyxy=box,
-        keypoints=points,
+        keypoints=points or NoKeypoints(),
         label_map=label_map,
         caption=caption,
         confidence=confidence,

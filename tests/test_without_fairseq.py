@@ -15,10 +15,11 @@ TRAINING = {
     "refhcm.training.loop",
     "refhcm.training.checkpointing",
     "refhcm.training.resuming",
-    "refhcm.training.fairseq_optimizer",
+    "refhcm.utils.fairseq_optimizer",
     "refhcm.training.reading",
     "refhcm.training.run_data",
     "refhcm.training.command",
+    "refhcm.training.help",
 }
 # Modules of fairseq and of what else only training asks for.
 ABSENT = {"fairseq", "fairseq_cli", "hydra", "omegaconf", "torchaudio", "tensorboard", "pycocoevalcap"}
@@ -101,8 +102,8 @@ def test_only_training_needs_fairseq(bare, tmp_path):
 
 
 def test_the_command(bare, tmp_path):
-    weights = bare.package / "checkpoints" / "synthetic" / "model.pt"
-    assert "can be used       yes" in bare.run("refhcm", "info", weights, folder=tmp_path)
+    shipped = bare.package / "checkpoints" / "synthetic"
+    assert "can be used       yes" in bare.run("refhcm", "info", shipped, folder=tmp_path)
     asked = ["--keypoints", "--parsing", "--caption", "--device=cpu", "--out=answers.jsonl"]
     exports = ["--coco=coco.json", "--openpose=poses", "--masks=masks", "--save-images=drawn"]
     picture = bare.package / "examples" / "park.jpg"
@@ -131,10 +132,10 @@ def test_python(bare, tmp_path):
 def test_programs(bare, tmp_path):
     """A world is written and encoded, the shipped model is scored on it, the answers are looked at; and the S1 demo."""
     model, picture = bare.package / "checkpoints" / "synthetic", bare.package / "examples" / "park.jpg"
-    masks = ["--annotation-root=world/rpar/annos", f"--vq-config={model / 'vqgan' / 'model.yaml'}"]
-    masks += [f"--vq-ckpt={model / 'vqgan' / 'model.ckpt'}"]
+    masks = ["--annotation-root=world/rpar/annos", f"--vq-config={model / 'tokenizer.yaml'}"]
+    masks += [f"--vq-ckpt={model / 'tokenizer.safetensors'}"]
     tokenizer = ["--data=world/rpar/test.tsv", *masks, "--cpu"]
-    common = [f"--path={model / 'model.pt'}", f"--bpe-dir={model / 'bpe'}", "--cpu", "--beam=2", "--results-path=out"]
+    common = [f"--path={model}", f"--bpe-dir={model / 'bpe'}", "--cpu", "--beam=2", "--results-path=out"]
 
     def evaluate(task, table, *options):
         names = [f"--task={task}", f"--gen-subset={task}", f"--metrics-path=scores/{task}.json"]

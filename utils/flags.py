@@ -3,7 +3,7 @@
 import argparse
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import MISSING, field, fields, replace
 from typing import Any
 
@@ -17,20 +17,37 @@ def option(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
 
 
-def add_flags(parser: argparse._ActionsContainer, config: type, *, suppress: bool = False) -> None:
+def add_flags(
+    parser: argparse._ActionsContainer,
+    config: type,
+    *,
+    suppress: bool = False,
+    otherwise: str | None = None,
+    but: Container[str] = (),
+) -> None:
     """Adds `--field-name` for each field of a dataclass, and for a switch `--no-field-name`.
 
-    suppress: leave flags that the user did not give out of the result.
+    suppress: leave flags that the user did not give out of the result. otherwise: the same, and what help says of their
+    defaults, such as "the checkpoint's, else {}"; None: {}. but: fields of which it says {} all the same.
     """
     hints = typing.get_type_hints(config)
     for f in fields(config):
         flag, kind = "--" + f.name.replace("_", "-"), _plain_type(hints[f.name])
-        default = argparse.SUPPRESS if suppress or f.default is MISSING else f.default
-        text = f"{f.metadata.get('help', '')} (default: {f.default})".replace("%", "%%")
+        left_out = suppress or otherwise is not None or f.default is MISSING
+        default = argparse.SUPPRESS if left_out else f.default
+        text = f.metadata.get("help", f.name)
+        default_text = ("{}" if otherwise is None or f.name in but else otherwise).format(_in_words(f.default))
+        text = f"{text[0].upper()}{text[1:]} (default: {default_text}).".replace("%", "%%")
         if kind is bool:
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=default, help=text)
         else:
             parser.add_argument(flag, type=kind, default=default, help=text)
+
+
+def _in_words(default: Any) -> str:
+    if default in (None, ""):
+        return "none"
+    return ("no", "yes")[default] if isinstance(default, bool) else str(default)
 
 
 def from_namespace(config: type, args: argparse.Namespace, *, default: Any = None) -> Any:

@@ -24,18 +24,29 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
-    parser.add_argument("checkpoint", type=Path, help="trained model")
-    parser.add_argument("table", help="TSV table with labels, of pictures that the model was not trained on")
-    parser.add_argument("--task", required=True, choices=sorted(TASKS), help="what to ask about each row")
-    parser.add_argument("--rows", type=positive, help="use only the first rows of the table (default: all)")
-    parser.add_argument("--batch-size", type=positive, help="rows answered together (default: what memory holds)")
-    parser.add_argument("--selected-cols", help="columns of the table in the task's order, such as 0,5,2,3")
-    parser.add_argument("--annotation-root", help="folder of imgs/ and gts/, where parsing's tables name files")
+    parser.add_argument("checkpoint", type=Path, help="Calibrate this trained model.")
+    parser.add_argument("table", help="Use this TSV table with labels, of pictures that the model was not trained on.")
+    parser.add_argument("--task", required=True, choices=sorted(TASKS), help="Say what to ask about each row.")
+    parser.add_argument("--rows", type=positive, help="Use only the first rows of the table (default: all).")
     parser.add_argument(
-        "--tokenizer", help="folder of the parsing-map tokenizer (default: vqgan/ beside it, or checkpoints/vqgan)"
+        "--batch-size", type=positive, help="Answer so many rows together (default: what memory holds)."
     )
-    parser.add_argument("--bpe-dir", help="folder of the vocabulary (default: bpe/ beside it, or dataset/bpe)")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
+    parser.add_argument(
+        "--selected-cols",
+        help="Name the table's columns in the task's order, such as 0,5,2,3 (default: the task's own).",
+    )
+    parser.add_argument(
+        "--annotation-root", help="Find imgs/ and gts/ in this folder, where parsing's tables name files."
+    )
+    parser.add_argument(
+        "--tokenizer", help="Use the tokenizer in this folder (default: vqgan/ beside the model, or checkpoints/vqgan)."
+    )
+    parser.add_argument(
+        "--bpe-dir", help="Use the vocabulary in this folder (default: bpe/ beside the model, or dataset/bpe)."
+    )
+    parser.add_argument(
+        "--device", default="auto", help="Compute on cpu, cuda, cuda:1, ... (default: a GPU if there is one)."
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -45,12 +56,14 @@ def run(args: argparse.Namespace) -> None:
     from ...inference.loading import load
     from ...tasks.evaluation import evaluate
     from ...tasks.rpar import ReferringParsing
+    from ...utils.model_files import weights_file
 
-    path = calibration_path(args.checkpoint)
+    checkpoint = weights_file(args.checkpoint)
+    path = calibration_path(checkpoint)
     check_writable(path.parent)
-    known = _known(args.checkpoint)
+    known = _known(checkpoint)
     options = {name: getattr(args, name) for name in ("tokenizer", "bpe_dir", "device", "batch_size")}
-    model = load(args.checkpoint, **options)
+    model = load(checkpoint, **options)
     given = {name: getattr(args, name) for name in ("selected_cols", "annotation_root") if getattr(args, name)}
     task = TASKS[args.task](model.text, replace(model.settings, **given))
     if isinstance(task, ReferringParsing):
@@ -62,7 +75,7 @@ def run(args: argparse.Namespace) -> None:
     settings, batch_size = task.asking_settings(), model.batch_size
     evaluate(task, model.network, dataset, settings=settings, batch_size=batch_size, rows=args.rows, observe=judge)
     fitted = fit_fields(judge.found, where=args.table)
-    write_calibration(Calibration({**known.tasks, args.task: fitted}), args.checkpoint)
+    write_calibration(Calibration({**known.tasks, args.task: fitted}), checkpoint)
     print("\n".join(_line(name, own) for name, own in fitted.items()))
     print(f"{path}: {len(fitted)} curves for {args.task}")
 

@@ -21,13 +21,15 @@ FORMATS = (".png", ".jpg", ".jpeg")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
-    parser.add_argument("--image_path", "--image-path", required=True, help="picture")
-    parser.add_argument("--text", required=True, help="whom you mean, such as: the woman in red")
-    parser.add_argument("--kpt", action="store_true", help="also ask for keypoints")
-    parser.add_argument("--par", action="store_true", help="also ask for body parts")
+    parser.add_argument("--image_path", "--image-path", required=True, help="Ask about this picture.")
+    parser.add_argument("--text", required=True, help="Say whom you mean, such as: the woman in red.")
+    parser.add_argument("--kpt", action="store_true", help="Ask for the 17 keypoints, too.")
+    parser.add_argument("--par", action="store_true", help="Ask for the body parts, too.")
     add_model_flags(parser)
-    parser.add_argument("--out", type=Path, default=Path("s1.png"), help="picture to write (default: s1.png)")
-    parser.add_argument("--json", action="store_true", help="print the complete answer as JSON")
+    parser.add_argument(
+        "--out", type=Path, default=Path("s1.png"), help="Write the drawn answer to this picture (default: s1.png)."
+    )
+    parser.add_argument("--json", action="store_true", help="Print the complete answer as JSON.")
 
 
 def run(args: argparse.Namespace) -> None:

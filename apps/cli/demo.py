@@ -63,11 +63,11 @@ def answers(model: Predictor, image: Image.Image, text: str) -> Iterator[tuple[s
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
-    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder to write (default: demo)")
-    parser.add_argument("--seed", type=int, default=2026, help="another seed draws other pictures (default: 2026)")
-    parser.add_argument("--pictures", type=positive, default=4, help="number of pictures to draw (default: 4)")
-    parser.add_argument("--image", action="append", default=[], help="use your own picture; may be repeated")
-    parser.add_argument("--text", action="append", default=[], help="whom you mean in it; give one for each --image")
+    parser.add_argument("--out", type=Path, default=Path("demo"), help="Write into this folder (default: demo).")
+    parser.add_argument("--seed", type=int, default=2026, help="Draw other pictures with another seed (default: 2026).")
+    parser.add_argument("--pictures", type=positive, default=4, help="Draw so many pictures (default: 4).")
+    parser.add_argument("--image", action="append", default=[], help="Ask about your own picture; may be repeated.")
+    parser.add_argument("--text", action="append", default=[], help="Say whom you mean in it, once for each --image.")
     add_model_flags(parser)
 
 
@@ -95,4 +95,4 @@ def run(args: argparse.Namespace) -> None:
     contact_sheet(tiles, KINDS).save(args.out / "contact_sheet.png")
     print(f"{args.out}/contact_sheet.png: all answers on one sheet ({time.monotonic() - began:.0f} s)")
     print(f"{args.out}/*.png, *.json: each answer, drawn and as data\n")
-    print('Next: refhcm ask PICTURE --text "the woman in red", refhcm web, or refhcm download refhcm for photographs')
+    print('Next: refhcm ask PICTURE --text "the woman in red", refhcm web, or refhcm download photos')

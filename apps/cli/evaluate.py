@@ -13,11 +13,12 @@ from pathlib import Path
 
 from ...inference.calibration import calibration_of
 from ...inference.judging import Judge, figures
-from ...models.generation import GenerationSettings
+from ...inference.loading import checkpoint_file
+from ...models.generation_settings import GenerationSettings
 from ...models.refhcm.loading import load_network
 from ...tasks import TASKS
 from ...tasks.evaluation import evaluate, write_json
-from ...tasks.settings import TaskSettings, settings_of
+from ...tasks.settings import NOT_FROM_CHECKPOINT, TaskSettings, settings_of
 from ...utils.checkpoints import read_checkpoint
 from ...utils.devices import gather, pick_device, pick_dtype, start_ranks
 from ...utils.errors import DataError
@@ -31,26 +32,33 @@ logger = logging.getLogger("refhcm.evaluate")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
-    parser.add_argument("data", help="TSV table")
-    parser.add_argument("--path", required=True, help="checkpoint of a trained model")
-    parser.add_argument("--task", required=True, choices=sorted(TASKS), help="what to ask about each row")
-    parser.add_argument("--gen-subset", metavar="NAME", help="NAME of the result file (default: the table's)")
-    parser.add_argument("--results-path", help="folder to write the result file to (default: results/TASK)")
-    parser.add_argument("--metrics-path", help="JSON file to write the metrics to, besides printing them")
+    parser.add_argument("data", help="Answer the rows of this TSV table.")
+    parser.add_argument(
+        "--path", required=True, help="Evaluate this trained model: a file, a folder, or OWNER/NAME of the hub."
+    )
+    parser.add_argument("--task", required=True, choices=sorted(TASKS), help="Say what to ask about each row.")
+    parser.add_argument(
+        "--gen-subset", metavar="NAME", help="Call the result file NAME_predict.json (default: the table's name)."
+    )
+    parser.add_argument("--results-path", help="Write the result file into this folder (default: results/TASK).")
+    parser.add_argument("--metrics-path", help="Write the metrics to this JSON file, besides printing them.")
     parser.add_argument(
         "--reliability",
         type=Path,
         metavar="PNG",
-        help="draw right answers by confidence; adds ece and auroc",
+        help="Draw right answers by confidence to this PNG; adds ece and auroc to the metrics.",
     )
-    parser.add_argument("--batch-size", type=positive, default=32, help="rows answered together (default: 32)")
-    parser.add_argument("--num-workers", type=whole, default=0, help="processes that read rows (default: 0, no others)")
-    parser.add_argument("--fp16", action="store_true", help="answer in float16")
-    parser.add_argument("--bf16", action="store_true", help="answer in bfloat16")
-    parser.add_argument("--cpu", action="store_true", help="use the CPU even if there is a GPU")
-    parser.add_argument("--ema-eval", action="store_true", help="use the averaged weights that --store-ema kept")
-    add_flags(parser.add_argument_group("task"), TaskSettings, suppress=True)
-    add_flags(parser.add_argument_group("generation"), GenerationSettings, suppress=True)
+    parser.add_argument("--batch-size", type=positive, default=32, help="Answer so many rows together (default: 32).")
+    parser.add_argument(
+        "--num-workers", type=whole, default=0, help="Read rows in so many other processes (default: 0)."
+    )
+    parser.add_argument("--fp16", action="store_true", help="Answer in float16 (default: float32).")
+    parser.add_argument("--bf16", action="store_true", help="Answer in bfloat16 (default: float32).")
+    parser.add_argument("--cpu", action="store_true", help="Use the CPU even if there is a GPU.")
+    parser.add_argument("--ema-eval", action="store_true", help="Use the averaged weights that --store-ema kept.")
+    otherwise = "the checkpoint's, else {}"
+    add_flags(parser.add_argument_group("task"), TaskSettings, otherwise=otherwise, but=NOT_FROM_CHECKPOINT)
+    add_flags(parser.add_argument_group("generation"), GenerationSettings, otherwise="the task's own")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -62,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
     device = pick_device(cpu=args.cpu)
     dtype = pick_dtype(fp16=args.fp16, bf16=args.bf16)
     rank, world = start_ranks(device)
-    checkpoint = read_checkpoint(args.path, mmap=True)
+    checkpoint = read_checkpoint(checkpoint_file(args.path), mmap=True)
     task = TASKS[args.task].from_settings(settings_of(checkpoint, args))
     network = load_network(checkpoint, len(task.vocabulary), device=device, dtype=dtype, ema=args.ema_eval)
     checkpoint.check_vocabulary(task.text.digest)
@@ -73,7 +81,7 @@ def run(args: argparse.Namespace) -> None:
     settings = from_namespace(GenerationSettings, args, default=task.generation_settings())
     judge = None
     if args.reliability:
-        calibration = None if args.ema_eval else calibration_of(Path(args.path))
+        calibration = None if args.ema_eval else calibration_of(checkpoint.path)
         judge = Judge(task, dataset, calibration=calibration)
     metrics, records = evaluate(
         task,

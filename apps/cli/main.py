@@ -28,7 +28,7 @@ GROUPS = {
         "bench": ("...benchmarks.command", "time every path and compare it with this machine's limits"),
     },
     "get data": {
-        "download": (".download.command", "download the published vocabulary, weights and data"),
+        "download": (".download", "download the model for photographs, its parts, and the data"),
         "vocabulary": (".vocabulary", "make a small vocabulary from any text"),
         "data": (".data.command", "make tables from data sets or your own data, and check them"),
         "world": (".world", "draw people, with exact labels for every task"),

@@ -12,20 +12,29 @@ DTYPES = ("auto", "float32", "float16", "bfloat16")
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
     """Adds --checkpoint, --tokenizer, --bpe-dir, --device and --dtype in a group of their own."""
     model = parser.add_argument_group("model")
-    model.add_argument("--checkpoint", help="trained model (default: the small model of drawn people)")
+    model.add_argument(
+        "--checkpoint",
+        help="Ask this model: a file, a folder, OWNER/NAME of the hub, or the name refhcm or refhcm-tuned (default: "
+        "the small model of drawn people).",
+    )
     model.add_argument(
         "--tokenizer",
-        help="folder with model.yaml and model.ckpt of the parsing-map tokenizer, which --parsing needs "
-        "(default: vqgan/ beside the checkpoint, or checkpoints/vqgan)",
+        help="Use the parsing-map tokenizer in this folder, of model.yaml and model.ckpt; --parsing needs one "
+        "(default: vqgan/ beside the checkpoint, or checkpoints/vqgan).",
     )
     model.add_argument(
         "--bpe-dir",
-        help="folder with the vocabulary: dict.txt, encoder.json and vocab.bpe "
-        "(default: bpe/ beside the checkpoint, or dataset/bpe)",
+        help="Use the vocabulary in this folder, of dict.txt, encoder.json and vocab.bpe "
+        "(default: bpe/ beside the checkpoint, or dataset/bpe).",
     )
-    model.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
     model.add_argument(
-        "--dtype", default="auto", choices=DTYPES, help="number format (default: float16 on a GPU, float32 on the CPU)"
+        "--device", default="auto", help="Compute on cpu, cuda, cuda:1, ... (default: a GPU if there is one)."
+    )
+    model.add_argument(
+        "--dtype",
+        default="auto",
+        choices=DTYPES,
+        help="Compute in this number format (default: float16 on a GPU, float32 on the CPU).",
     )
 
 

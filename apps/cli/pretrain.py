@@ -1,6 +1,8 @@
 """Teaches backbone and encoder to see drawn people before the whole network learns to answer.
 
 The checkpoint is a network for `refhcm train --finetune-from-model` (docs/drawn_people.md).
+
+    refhcm pretrain world --save-dir runs/pretrain
 """
 
 import argparse
@@ -52,26 +54,66 @@ def _train(args: argparse.Namespace) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
-    parser.add_argument("worlds", type=Path, nargs="+", metavar="WORLD", help="folder that `refhcm world` wrote")
-    parser.add_argument("--split", default="train", help="split of the world")
     parser.add_argument(
-        "--save-dir", type=Path, required=True, help="folder of checkpoint_last.pt; resumes if it exists"
+        "worlds", type=Path, nargs="+", metavar="WORLD", help="Learn from this folder that `refhcm world` wrote."
     )
-    parser.add_argument("--finetune-from-model", type=Path, metavar="FILE", help="weights to start from")
-    parser.add_argument("--arch", choices=sorted(SIZES), default="refhcm_small", help="size of the network")
+    parser.add_argument("--split", default="train", help="Use this split of the world (default: train).")
+    parser.add_argument(
+        "--save-dir",
+        type=Path,
+        required=True,
+        help="Write checkpoint_last.pt into this folder, and resume if it is there.",
+    )
+    parser.add_argument(
+        "--finetune-from-model", type=Path, metavar="FILE", help="Start from these weights (default: at random)."
+    )
+    parser.add_argument(
+        "--arch",
+        choices=sorted(SIZES),
+        default="refhcm_small",
+        help="Take a network of this size (default: refhcm_small).",
+    )
     for name in ("bpe_dir", "num_bins", "code_dict_size"):
         default = getattr(TaskSettings, name)
-        parser.add_argument("--" + name.replace("_", "-"), type=type(default), default=default, help="as in train.py")
+        parser.add_argument(
+            "--" + name.replace("_", "-"),
+            type=type(default),
+            default=default,
+            help=f"Set this as in `refhcm train` (default: {default}).",
+        )
     parser.add_argument(
-        "--patch-image-size", type=positive, default=128, help="side of the canvas, px, a multiple of 16"
+        "--patch-image-size",
+        type=positive,
+        default=128,
+        help="Set the side of the canvas, px, a multiple of 16 (default: 128).",
     )
-    parser.add_argument("--backbone-updates", type=whole, default=1800, help="steps of AdamW for the backbone alone")
-    parser.add_argument("--updates", type=whole, default=2000, help="further steps for backbone and encoder")
     parser.add_argument(
-        "--batch-size", type=positive, default=64, help=f"pictures, later questions, {QUESTIONS} a picture"
+        "--backbone-updates",
+        type=whole,
+        default=1800,
+        help="Take so many steps of AdamW for the backbone alone (default: 1800).",
     )
-    parser.add_argument("--lr", type=rate, default=2e-3, help="highest learning rate")
-    parser.add_argument("--seed", type=whole, default=1, help="of weights and draws")
-    parser.add_argument("--save-every", type=positive, default=300, help="updates between checkpoints")
-    parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, help="processes that read the world")
-    parser.add_argument("--cpu", action="store_true", help="do not use a GPU")
+    parser.add_argument(
+        "--updates",
+        type=whole,
+        default=2000,
+        help="Take so many further steps for backbone and encoder (default: 2000).",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=positive,
+        default=64,
+        help=f"Take so many pictures together, later questions, {QUESTIONS} a picture (default: 64).",
+    )
+    parser.add_argument("--lr", type=rate, default=2e-3, help="Set the highest learning rate (default: 0.002).")
+    parser.add_argument("--seed", type=whole, default=1, help="Seed weights and draws (default: 1).")
+    parser.add_argument(
+        "--save-every", type=positive, default=300, help="Write a checkpoint after so many updates (default: 300)."
+    )
+    parser.add_argument(
+        "--workers",
+        type=positive,
+        default=os.cpu_count() or 1,
+        help="Read the world in so many processes (default: one a core).",
+    )
+    parser.add_argument("--cpu", action="store_true", help="Do not use a GPU.")

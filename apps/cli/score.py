@@ -23,38 +23,69 @@ COCO = "coco-keypoints"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
-    parser.add_argument("table", type=Path, help="TSV table, or a COCO-style annotation file (.json)")
-    parser.add_argument("answers", type=Path, help="file of answers")
-    parser.add_argument("--task", choices=sorted([*TABLES, COCO]), help=f"task of the table (a .json: {COCO})")
-    parser.add_argument("--against", type=Path, metavar="OTHER", help="file of other answers to compare with")
-    parser.add_argument("--coordinates", default="pixels", metavar="FRAME[:ORDER]", help=_COORDINATES)
-    parser.add_argument("--by", metavar="COLUMN", help="also score each value of a column, counted from 0")
-    parser.add_argument("--facts", type=Path, help="JSON lines with `id` and facts about the rows: --by names a fact")
-    parser.add_argument("--format", default="text", choices=("text", "markdown", "latex", "json"), help="of the report")
-    parser.add_argument("--out", type=Path, help="file to write the report to (default: print it)")
-    parser.add_argument("--resamples", type=positive, default=1000, help="of pictures, for intervals (default: 1000)")
-    parser.add_argument("--seed", type=whole, default=0, help="of the resamples (default: 0)")
-    parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, help="processes that read masks")
-    parser.add_argument("--selected-cols", help="columns of the table in the task's order, such as 0,4,2,3")
     parser.add_argument(
-        "--annotation-root", type=Path, default="../../dataset/rpar/annos", help="folder of the table's imgs/ and gts/"
+        "table", type=Path, help="Score answers to this TSV table, or COCO-style annotation file (.json)."
+    )
+    parser.add_argument("answers", type=Path, help="Score this file of answers.")
+    parser.add_argument(
+        "--task", choices=sorted([*TABLES, COCO]), help=f"Say which task the table is of (default: {COCO} for a .json)."
+    )
+    parser.add_argument("--against", type=Path, metavar="OTHER", help="Compare with this file of other answers.")
+    parser.add_argument("--coordinates", default="pixels", metavar="FRAME[:ORDER]", help=_COORDINATES)
+    parser.add_argument("--by", metavar="COLUMN", help="Score each value of this column, counted from 0, too.")
+    parser.add_argument(
+        "--facts", type=Path, help="Let --by name a fact of these JSON lines, each with the `id` of a row."
+    )
+    parser.add_argument(
+        "--format",
+        default="text",
+        choices=("text", "markdown", "latex", "json"),
+        help="Write the report in this form (default: text).",
+    )
+    parser.add_argument("--out", type=Path, help="Write the report to this file (default: print it).")
+    parser.add_argument(
+        "--resamples", type=positive, default=1000, help="Resample the pictures so often for intervals (default: 1000)."
+    )
+    parser.add_argument("--seed", type=whole, default=0, help="Seed the resamples (default: 0).")
+    parser.add_argument(
+        "--workers",
+        type=positive,
+        default=os.cpu_count() or 1,
+        help="Read masks in so many processes (default: one a core).",
+    )
+    parser.add_argument(
+        "--selected-cols",
+        help="Name the table's columns in the task's order, such as 0,4,2,3 (default: the task's own).",
+    )
+    parser.add_argument(
+        "--annotation-root",
+        type=Path,
+        default="../../dataset/rpar/annos",
+        help="Find the table's imgs/ and gts/ in this folder (default: %(default)s).",
     )
     parsing = parser.add_argument_group("parsing maps")
-    parsing.add_argument("--max-image-size", type=positive, default=512, help="side of the canvas, px (default: 512)")
     parsing.add_argument(
-        "--vq-config", default="", help="model.yaml of the tokenizer, for answers of codes; with torch"
+        "--max-image-size", type=positive, default=512, help="Set the side of the canvas, px (default: 512)."
     )
-    parsing.add_argument("--vq-ckpt", default="", help="model.ckpt of the tokenizer")
-    parsing.add_argument("--vq-n-embed", type=positive, default=32, help="number of its codes (default: 32)")
+    parsing.add_argument(
+        "--vq-config", default="", help="Read answers of codes with this model.yaml of the tokenizer; needs torch."
+    )
+    parsing.add_argument("--vq-ckpt", default="", help="Use this model.ckpt of the tokenizer.")
+    parsing.add_argument("--vq-n-embed", type=positive, default=32, help="Say how many codes it has (default: 32).")
     captions = parser.add_argument_group("captions")
-    captions.add_argument("--eval-bleu", action="store_true", help="also BLEU, without an interval")
-    captions.add_argument("--eval-meteor", action="store_true", help="also ROUGE-L, and METEOR if Java is installed")
-    captions.add_argument("--eval-cider-cached-tokens", help="file of document frequencies; else the table's")
+    captions.add_argument("--eval-bleu", action="store_true", help="Score by BLEU, too, without an interval.")
+    captions.add_argument(
+        "--eval-meteor", action="store_true", help="Score by ROUGE-L, too, and by METEOR if Java is installed."
+    )
+    captions.add_argument(
+        "--eval-cider-cached-tokens", help="Take document frequencies from this file (default: from the table)."
+    )
 
 
 _COORDINATES = (
-    "what the numbers of boxes and keypoints count: pixels (the default), florence-2, paligemma, qwen, or the number "
-    "that stands for the whole side, such as 1, 1000 or 1024; and their order, xyxy, xywh or yxyx, as in pixels:xywh"
+    "Say what the numbers of boxes and keypoints count: pixels (the default), florence-2, paligemma, qwen, or the "
+    "number that stands for the whole side, such as 1, 1000 or 1024; and their order, xyxy, xywh or yxyx, as in "
+    "pixels:xywh."
 )
 
 

@@ -2,6 +2,9 @@
 
 encode writes the codes column of an RPar table, score says how good answers made of codes can be at best, train makes
 a tokenizer from a table's masks, and adapt trains its decoder on a network's answers.
+
+    refhcm tokenizer train --data train.tsv --vq-config model.yaml --save-dir runs/vqgan
+    refhcm tokenizer encode --data train.tsv --vq-config model.yaml --vq-ckpt model.ckpt --out coded.tsv
 """
 
 import argparse
@@ -27,6 +30,13 @@ from ...utils.flags import positive, rate, whole
 from ...utils.memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
+EXAMPLES = {
+    "encode": "Example: refhcm tokenizer encode --data a.tsv --vq-config model.yaml --vq-ckpt model.ckpt --out b.tsv",
+    "score": "Example: refhcm tokenizer score --data val.tsv --vq-config model.yaml --vq-ckpt model.ckpt",
+    "train": "Example: refhcm tokenizer train --data train.tsv --vq-config model.yaml --save-dir runs/vqgan",
+    "adapt": "Example: refhcm tokenizer adapt --data train.tsv --vq-config model.yaml --vq-ckpt model.ckpt "
+    "--answers results/rpar/train_predict.json --save-dir runs/adapted",
+}
 
 
 def _run_encode(args: argparse.Namespace) -> None:
@@ -109,34 +119,51 @@ def _report(scores: dict[str, Any], out: Path | None) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
     commands = parser.add_subparsers(required=True, metavar="{encode,score,train,adapt}")
+    shape = argparse.ArgumentDefaultsHelpFormatter
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--data", type=Path, required=True, help="RPar table (TSV), with or without the codes column")
     shared.add_argument(
-        "--annotation-root", type=Path, default=TaskSettings.annotation_root, help="folder with imgs/ and gts/"
+        "--data", type=Path, required=True, help="Read this RPar table (TSV), with or without the codes column."
     )
-    shared.add_argument("--vq-config", type=Path, required=True, help="model.yaml of the tokenizer")
-    shared.add_argument("--batch-size", type=positive, default=32, help="rows at a time")
-    shared.add_argument("--num-workers", type=whole, default=0, help="processes that read masks")
-    shared.add_argument("--cpu", action="store_true", help="do not use a GPU")
-    for name, action, out in (("encode", _run_encode, "the table to write"), ("score", _run_score, "scores as JSON")):
-        command = commands.add_parser(name, parents=[shared], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-        command.add_argument("--vq-ckpt", type=Path, required=True, help="model.ckpt of the tokenizer")
-        command.add_argument("--vq-n-embed", type=positive, help="number of codes used; None: as in the file")
+    shared.add_argument(
+        "--annotation-root", type=Path, default=TaskSettings.annotation_root, help="Find imgs/ and gts/ in this folder."
+    )
+    shared.add_argument("--vq-config", type=Path, required=True, help="Use this model.yaml of the tokenizer.")
+    shared.add_argument("--batch-size", type=positive, default=32, help="Work on so many rows together.")
+    shared.add_argument("--num-workers", type=whole, default=0, help="Read masks in so many other processes.")
+    shared.add_argument("--cpu", action="store_true", help="Do not use a GPU.")
+    for name, action, out in (
+        ("encode", _run_encode, "Write this table."),
+        ("score", _run_score, "Write the scores to this file as JSON, too."),
+    ):
+        command = commands.add_parser(name, parents=[shared], description=EXAMPLES[name], formatter_class=shape)
+        command.add_argument("--vq-ckpt", type=Path, required=True, help="Use this model.ckpt of the tokenizer.")
+        command.add_argument("--vq-n-embed", type=positive, help="Say how many codes it uses; None is as in the file.")
         command.add_argument("--out", type=Path, required=name == "encode", help=out)
         if name == "score":
-            command.add_argument("--path", help="checkpoint of the network on whose canvas to score; None: 512 px")
+            command.add_argument("--path", help="Score on the canvas of this checkpoint's network; None is 512 px.")
         command.set_defaults(action=action)
     for name, action, updates in (("train", _run_train, 50000), ("adapt", _run_adapt, 2000)):
-        command = commands.add_parser(name, parents=[shared], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        command = commands.add_parser(name, parents=[shared], description=EXAMPLES[name], formatter_class=shape)
         if name == "adapt":
-            command.add_argument("--vq-ckpt", type=Path, required=True, help="model.ckpt to start from")
-            command.add_argument("--answers", type=Path, required=True, help="result file of evaluate.py for --data")
-        command.add_argument("--save-dir", type=Path, required=True, help="folder of model.ckpt; resumes if it exists")
-        command.add_argument("--valid", type=Path, help="table to score at the end; None: --data")
-        command.add_argument("--updates", type=positive, default=updates, help="steps of Adam in all")
-        command.add_argument("--lr", type=rate, default=1e-3, help="falls to 0 over the second half")
-        command.add_argument("--seed", type=whole, default=0, help="of weights and draws")
-        command.add_argument("--save-every", type=positive, default=1000, help="updates between checkpoints")
+            command.add_argument("--vq-ckpt", type=Path, required=True, help="Start from this model.ckpt.")
+            command.add_argument(
+                "--answers",
+                type=Path,
+                required=True,
+                help="Learn from this result file of `refhcm evaluate` for --data.",
+            )
+        command.add_argument(
+            "--save-dir", type=Path, required=True, help="Write model.ckpt into this folder, and resume if it is there."
+        )
+        command.add_argument("--valid", type=Path, help="Score this table at the end; None is --data.")
+        command.add_argument("--updates", type=positive, default=updates, help="Take so many steps of Adam in all.")
+        command.add_argument(
+            "--lr", type=rate, default=1e-3, help="Set the learning rate, which falls to 0 over the second half."
+        )
+        command.add_argument("--seed", type=whole, default=0, help="Seed weights and draws.")
+        command.add_argument(
+            "--save-every", type=positive, default=1000, help="Write a checkpoint after so many updates."
+        )
         command.set_defaults(action=action)
 
 

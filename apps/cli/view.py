@@ -117,7 +117,7 @@ def answer(task: Task, annotation: Annotation, record: Mapping[str, Any], *, whe
     if isinstance(task, ReferringParsing):
         codes = read_numbers(record, "image_code", count=NUM_CODES, where=where)
         decoded = task.tokenizer.decode(torch.from_numpy(codes).long()[None])[0]
-        label_map = paste_label_map(decoded, box.tolist(), given(annotation.image).size)
+        label_map = paste_label_map(decoded, box, given(annotation.image).size)
     return Shown(box, keypoints=keypoints, label_map=label_map)
 
 
@@ -206,19 +206,29 @@ def _rows(text: str) -> slice | list[int]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
-    parser.add_argument("data", type=Path, help="TSV table")
-    parser.add_argument("--task", required=True, choices=sorted(TASKS), help="task that the rows belong to")
-    parser.add_argument("--out", type=Path, required=True, help="picture to write, .png or .jpg")
-    parser.add_argument("--results", type=Path, help="result file of `refhcm evaluate` for this table")
-    rows = "rows to draw, counted from 0: FIRST:END, or numbers such as 3,17 (default: 0:24)"
+    parser.add_argument("data", type=Path, help="Draw rows of this TSV table.")
+    parser.add_argument("--task", required=True, choices=sorted(TASKS), help="Say which task the rows belong to.")
+    parser.add_argument("--out", type=Path, required=True, help="Write this picture, .png or .jpg.")
+    parser.add_argument("--results", type=Path, help="Draw the answers of this result file of `refhcm evaluate`, too.")
+    rows = "Draw these rows, counted from 0: FIRST:END, or numbers such as 3,17 (default: 0:24)."
     parser.add_argument("--rows", type=_rows, default="0:24", metavar="ROWS", help=rows)
-    parser.add_argument("--columns", type=positive, default=4, help="number of pictures side by side (default: 4)")
+    parser.add_argument("--columns", type=positive, default=4, help="Draw so many pictures side by side (default: 4).")
     task = parser.add_argument_group("task", argument_default=argparse.SUPPRESS)
-    task.add_argument("--selected-cols", help="columns of the table in the task's order, such as 0,4,2,3")
-    task.add_argument("--annotation-root", help="folder with the imgs/ and gts/ that the table names")
-    task.add_argument("--vq-config", help="model.yaml of the parsing-map tokenizer, for the codes in --results")
-    task.add_argument("--vq-ckpt", help="model.ckpt of the tokenizer")
-    task.add_argument("--vq-n-embed", type=positive, help=f"number of its codes (default: {TaskSettings.vq_n_embed})")
+    task.add_argument(
+        "--selected-cols",
+        help="Name the table's columns in the task's order, such as 0,4,2,3 (default: the task's own).",
+    )
+    task.add_argument(
+        "--annotation-root",
+        help="Find the imgs/ and gts/ that the table names in this folder (default: ../../dataset/rpar/annos).",
+    )
+    task.add_argument(
+        "--vq-config", help="Read the codes in --results with this model.yaml of the parsing-map tokenizer."
+    )
+    task.add_argument("--vq-ckpt", help="Use this model.ckpt of the tokenizer.")
+    task.add_argument(
+        "--vq-n-embed", type=positive, help=f"Say how many codes it has (default: {TaskSettings.vq_n_embed})."
+    )
 
 
 def run(args: argparse.Namespace) -> None:

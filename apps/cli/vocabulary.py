@@ -97,9 +97,11 @@ def _size(text: str) -> int:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
-    parser.add_argument("text", nargs="+", metavar="TEXT", help="text file, or FILE:COLUMN of a TSV")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write, new or empty")
-    parser.add_argument("--size", type=_size, default=2000, help="number of pieces, at most (default: 2000)")
+    parser.add_argument(
+        "text", nargs="+", metavar="TEXT", help="Learn from this text file, or from FILE:COLUMN of a TSV."
+    )
+    parser.add_argument("--out", type=Path, required=True, help="Write into this folder, which is new or empty.")
+    parser.add_argument("--size", type=_size, default=2000, help="Learn at most so many pieces (default: 2000).")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -25,15 +25,17 @@ RANGES = {"port": (1, 65535), "queue_size": (1, 100_000), "concurrency": (1, 100
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `refhcm web`."""
     add_model_flags(parser)
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0: all (default: 127.0.0.1)")
-    parser.add_argument("--port", type=int, default=7860, help="port to listen on (default: 7860)")
-    parser.add_argument("--share", action="store_true", help="publish the page on the internet through gradio.live")
     parser.add_argument(
-        "--root-path", help="address at which a proxy in front shows the page, such as https://that.name/refhcm"
+        "--host", default="127.0.0.1", help="Listen on this address, 0.0.0.0 for all (default: 127.0.0.1)."
     )
-    parser.add_argument("--mcp", action="store_true", help="serve the questions as tools for assistants, too (MCP)")
-    parser.add_argument("--queue-size", type=int, default=100, help="questions that may wait (default: 100)")
-    parser.add_argument("--concurrency", type=int, default=2, help="questions processed at once (default: 2)")
+    parser.add_argument("--port", type=int, default=7860, help="Listen on this port (default: 7860).")
+    parser.add_argument("--share", action="store_true", help="Publish the page on the internet through gradio.live.")
+    parser.add_argument(
+        "--root-path", help="Name the address at which a proxy shows the page, such as https://that.name/refhcm."
+    )
+    parser.add_argument("--mcp", action="store_true", help="Serve the questions as tools for assistants, too (MCP).")
+    parser.add_argument("--queue-size", type=int, default=100, help="Let so many questions wait (default: 100).")
+    parser.add_argument("--concurrency", type=int, default=2, help="Process so many questions at once (default: 2).")
 
 
 def run(args: argparse.Namespace) -> NoReturn:
@@ -90,7 +92,7 @@ def _about(checkpoint: str | None, model: Predictor) -> str:
     if checkpoint is None:
         return (
             f"**This is the small model that comes with the project** ({where}). It has only ever seen drawn people: "
-            "try the examples. For photographs run `refhcm download refhcm`, then start the page with "
+            "try the examples. For photographs run `refhcm download photos`, then start the page with "
             "`--checkpoint checkpoints/refhcm.pt`."
         )
     parts = "" if model.tokenizer else " It cannot show parts: that needs `--tokenizer`."

@@ -42,7 +42,7 @@ def write_downloads(picture: Image.Image, people: Sequence[Answer], name: str, *
     plain.write_text(text, encoding="utf-8")
     results = coco_results(people, image_ids=[image_id(name)] * len(people))
     _zip(coco, {f"coco.{kind}.json": json.dumps(rows).encode() for kind, rows in results.items() if rows})
-    if any(one.keypoints is not None for one in people):
+    if any(one.keypoints for one in people):
         pose.write_text(json.dumps(openpose(people)), encoding="utf-8")
     maps = {k: label_map_image(one) for k, one in enumerate(people, 1) if one.label_map is not None}
     if len(people) == 1 and maps:

@@ -13,7 +13,7 @@ from PIL import Image
 from ...data.columns import shorten
 from ...data.pictures import MAX_BYTES, MAX_PIXELS, open_picture, reading, stored_pixels
 from ...inference.questions import check_box, check_text
-from ...models.generation import GenerationSettings
+from ...models.generation_settings import GenerationSettings
 from ...utils.errors import UserError
 from ...utils.memory import return_freed_memory
 from .turns import Turns

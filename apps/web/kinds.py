@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ...inference.answers import Answer
 from ...inference.joining import merge
 from ...inference.predictor import Predictor
-from ...models.generation import GenerationSettings
+from ...models.generation_settings import GenerationSettings
 from ...tasks import TASKS
 from ...tasks.chain import chain_instruction
 from .given import Given

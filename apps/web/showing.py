@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ...inference.answers import Answer, Keypoints
+from ...inference.answers import Answer, Keypoints, NoKeypoints
 from ...inference.drawing import CARD_PX, draw_answers, person_colour
 from ...utils.drawing import PART_COLOURS, PREDICTION, SIDES, Colour
 from ...utils.parsing import CLASS_NAMES, resize_label_map
@@ -48,7 +48,7 @@ def _scaled(answer: Answer, size_wh: tuple[int, int], asked_box: Sequence[float]
         answer,
         size_wh=size_wh,
         box_xyxy=None if box is None else box * np.tile(ratio, 2),
-        keypoints=None if points is None else replace(points, xy=points.xy * ratio),
+        keypoints=replace(points, xy=points.xy * ratio) if points else points,
         label_map=labels,
     )
 
@@ -59,7 +59,7 @@ def legend(shown: Shown, *, box: bool = True) -> list[dict[str, Any]]:
     colours: dict[str, Sequence[Colour]] = {}
     if any(one.box_xyxy is not None for one in people):
         colours[BOX] = [person_colour(k) for k in range(len(people))] if several else [PREDICTION]
-    if any(one.keypoints is not None for one in people):
+    if any(one.keypoints for one in people):
         colours[KEYPOINTS] = list(SIDES.values())
     shown_parts = {name for one in people for name in one.parts}
     colours |= {name: [colour] for name, colour in PART_COLOURS.items() if name in shown_parts}
@@ -92,12 +92,12 @@ def _left(person: Answer, names: Collection[str] | None, least: float) -> Answer
     sure, points, labels = person.confidence, person.keypoints, person.label_map
     if not _enough(sure.box, least):
         names = ()
-    if points is not None and (names is None or KEYPOINTS in names):
+    if points and (names is None or KEYPOINTS in names):
         own = sure.keypoints or {}
         visible = points.visible & [_enough(own.get(name), least) for name in points.names]
         points = Keypoints(points.xy * visible[:, None], visible)
-    elif points is not None:
-        points = None
+    else:
+        points = NoKeypoints()
     if labels is not None:
         own = sure.parts or {}
         on = [name for name in person.parts if (names is None or name in names) and _enough(own.get(name), least)]
@@ -139,7 +139,7 @@ def _of_person(answer: Answer, number: str) -> list[str]:
     if answer.box_xyxy is not None:
         own = answer.confidence.box
         found.append("a box" if own is None else f"a box ({_percent(own)} sure)")
-    if answer.keypoints is not None:
+    if answer.keypoints:
         found.append(_count(int(answer.keypoints.visible.sum()), "keypoint"))
     if answer.label_map is not None:
         found.append(_count(len(answer.parts), "part"))

@@ -3,8 +3,8 @@
 import pytest
 
 from refhcm.apps.cli import main as cli
-from refhcm.apps.cli.download.sources import in_folder
 from refhcm.apps.comfyui import host
+from refhcm.utils.download.sources import in_folder
 from refhcm.utils.files import files_below
 
 

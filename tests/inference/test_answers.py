@@ -1,6 +1,8 @@
 """Reading what a model wrote: each part comes from the right symbols, and unreadable parts are left out."""
 
 import json
+import pickle
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +18,7 @@ from refhcm.inference.parts import split
 from refhcm.inference.reading import read
 from refhcm.models.generated import Generated
 from refhcm.tasks import TASKS
+from refhcm.utils.errors import UserError
 
 # a bin is 1 px of x and 2 px of y
 CONTEXT = {"size_wh": (999, 1998), "ratios": {"w_resize_ratios": 1.0, "h_resize_ratios": 0.5}}
@@ -38,7 +41,8 @@ def test_a_box(task):
     assert answer.notes == ()
     assert answer.box_xyxy == pytest.approx([100, 400, 500, 1998], abs=1e-3)
     assert answer.symbols == (*BOX.split(), "</s>")
-    assert answer.keypoints is answer.label_map is answer.caption is None
+    assert answer.label_map is answer.caption is None
+    assert not answer.keypoints
     assert answer.parts == {}
 
 
@@ -88,7 +92,7 @@ def test_a_name_without_its_space_is_none(task):
     first, bins, last = map(
         task.text.encode_words, (f"{BOX} left_eye <bin_1> <bin_2>", "<bin_3> <bin_4>", "right_eye <bin_5> <bin_6>")
     )
-    ids = torch.cat([first, task.text.encode("nose"), bins, last])
+    ids = torch.from_numpy(np.concatenate([first, task.text.encode("nose"), bins, last]))
     generated = Generated(torch.cat([ids, torch.tensor([task.vocabulary.eos()])]))
     (prediction,) = task.parse_batch([generated], torch.device("cpu"))
     answer = read(task, generated, prediction, **CONTEXT)
@@ -133,7 +137,7 @@ def test_malformed_answers_are_not_guessed(task, written_answer, note):
     if "codes" in note or "code 40" in note:
         assert answer.label_map is None
     if "bins" in note or "name" in note:
-        assert answer.keypoints is None
+        assert not answer.keypoints
     json.loads(answer.to_json())
 
 
@@ -217,3 +221,57 @@ def test_keypoints_know_their_names():
     points = Keypoints(np.zeros((17, 2), np.float32), np.zeros(17, bool))
     with pytest.raises(KeyError, match="tail"):
         points["tail"]
+
+
+def person(**changes):
+    """An answer with everything; `changes` are its fields."""
+    xy = np.zeros((17, 2), np.float32)
+    xy[0], xy[9] = (30, 40), (5.4, 6)
+    fields = {
+        "box_xyxy": np.array([12.2, 30, 88.6, 170], np.float32),
+        "keypoints": Keypoints(xy, xy.any(-1)),
+        "label_map": np.repeat(np.array([[0, 2, 13]], np.uint8), 4, axis=0),
+        "caption": "a man in red",
+        "confidence": Confidence(box=0.968, keypoints={"nose": 0.5}, caption=(1.0, 0.5, 1.0, 1.0)),
+    }
+    return replace(Answer((3, 4), True, ("<bin_0>",), "x"), **fields | changes)
+
+
+def test_one_line_says_what_an_answer_holds():
+    words = "box=(12, 30, 89, 170), 2 keypoints, 2 parts, caption='a man in red', confidence .97"
+    assert repr(person()) == f"Answer({words})"
+    alone = Answer((9, 9), True, (), "", caption="a", confidence=Confidence(caption=(0.25,)), found=1.0)
+    assert repr([alone]) == "[Answer(caption='a', confidence .25, found 1.00)]"
+    assert repr(Answer((9, 9), False, (), "", notes=("box: why", "more"))) == "Answer(not valid: box: why)"
+    assert "\n" not in repr(replace(alone, caption="a\nb " * 99))
+    assert repr(person().keypoints) == "Keypoints(nose (30, 40), left_wrist (5, 6))"
+
+
+def test_answers_are_equal_by_their_values():
+    assert person() == person()
+    assert len({person(), person(), replace(person(), caption="other")}) == 2
+    assert person() == replace(person(), picture="street.jpg")
+    other = person().label_map.copy()
+    other[0, 0] = 5
+    for changed in ({"label_map": other}, {"label_map": None}, {"keypoints": None}, {"box_xyxy": np.zeros(4)}):
+        assert person() != replace(person(), **changed)
+    assert person() != "an answer"
+    assert hash(person().confidence) == hash(person().confidence)
+    assert pickle.loads(pickle.dumps(person())) == deepcopy(person()) == person()
+
+
+def test_what_was_not_asked_for_says_how_to_ask():
+    answer = Answer((9, 9), True, (), "")
+    assert answer.keypoints == None  # noqa: E711  as JSON has it
+    for use in (lambda: answer.keypoints["left_wrist"], lambda: list(answer.keypoints), lambda: answer.keypoints.xy):
+        with pytest.raises(UserError, match=r"the answer has none; ask with keypoints=True$"):
+            use()
+    with pytest.raises(UserError, match="its notes: keypoints: nose is named twice"):
+        replace(answer, notes=("keypoints: nose is named twice",)).keypoints["nose"]
+    with pytest.raises(KeyError, match="hair: the answer has no parts; ask with parsing=True"):
+        answer.parts["hair"]
+    with pytest.raises(KeyError, match="coat: the person shows none; there are hair, face"):
+        person().parts["coat"]
+    with pytest.raises(KeyError, match="'beard' is not a part: use one of hat, hair"):
+        person().parts["beard"]
+    assert person().parts.get("coat") is None

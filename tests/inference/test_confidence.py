@@ -19,7 +19,7 @@ def task(text):
 
 def answer_of(task, answer, *, beside=None):
     """Every bin is certain, but for the steps in `beside`: there bin 0 has so much."""
-    ids = torch.cat([task.text.encode_words(answer), torch.tensor([task.vocabulary.eos()])])
+    ids = torch.tensor([*task.text.encode_words(answer).tolist(), task.vocabulary.eos()])
     columns = {symbol: k for k, symbol in enumerate(task.kept_symbols.tolist())}
     shares = torch.zeros(len(ids), len(columns))
     for step, symbol in enumerate(ids.tolist()):

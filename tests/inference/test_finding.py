@@ -22,7 +22,7 @@ LEFT, MIDDLE, RIGHT = (f"<bin_{x}> <bin_25> <bin_{x + 50}> <bin_225>" for x in (
 
 def certain(task, answer, share=1.0):
     """An answer whose first symbol has the probability `share`; the rest of it is that of eos."""
-    ids = torch.cat([task.text.encode_words(answer), torch.tensor([task.vocabulary.eos()])])
+    ids = torch.tensor([*task.text.encode_words(answer).tolist(), task.vocabulary.eos()])
     kept = (ids[:, None] == task.kept_symbols).float()
     kept[0] *= share
     kept[0, 0] += 1 - share
@@ -165,7 +165,7 @@ def test_an_answer_about_somebody_else_is_left_out(model, tell, image):
     tell("rpar", f"{LEFT} {CODES}")
     (person,) = model.find(image, "a", keypoints=True, parsing=True)
     assert not person.valid
-    assert person.keypoints is None
+    assert not person.keypoints
     assert person.label_map is not None
     assert person.notes[-1].startswith("keypoints: left out")
 

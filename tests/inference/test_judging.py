@@ -22,8 +22,8 @@ def answered(name, text, answer):
     """A task, and what it has read of a certain answer."""
     task = TASKS[name](text, SETTINGS)
     task.tokenizer = Painter()
-    ids = torch.cat([task.text.encode_words(answer), torch.tensor([task.vocabulary.eos()])])
-    kept = (ids[:, None] == task.kept_symbols).float().log()
+    ids = torch.tensor([*task.text.encode_words(answer).tolist(), task.vocabulary.eos()])
+    kept = (ids[:, None] == torch.from_numpy(task.kept_symbols)).float().log()
     generated = Generated(ids, log_probs=torch.zeros(len(ids)), distributions=kept)
     (prediction,) = task.parse_batch([generated], torch.device("cpu"))
     return task, generated, prediction

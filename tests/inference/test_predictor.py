@@ -12,7 +12,7 @@ from PIL import Image
 
 from refhcm.inference.answers import FIELDS
 from refhcm.inference.questions import MAX_CHARACTERS
-from refhcm.models.generation import GenerationSettings
+from refhcm.models.generation_settings import GenerationSettings
 from refhcm.tasks import TASKS
 from refhcm.utils.errors import UserError
 
@@ -116,6 +116,22 @@ def test_answers_are_those_of_evaluation(name, models, golden_data):
             assert (box[2:] < box[:2]).any()
         if name == "rpar_full_mask":
             assert answer.symbols[4:] == tuple(f"<code_{code}>" for code in published[k]["image_code"])
+
+
+def test_the_number_of_beams(models, image, monkeypatch):
+    model, seen = models("multitask"), []
+    generate = model._engine.generate
+
+    def noting(task, rows, settings, **more):
+        seen.append((task.name, settings.beam))
+        return generate(task, rows, settings, **more)
+
+    monkeypatch.setattr(model._engine, "generate", noting)
+    model.refer(image, "a", keypoints=True, beam=2)
+    model.refer(image, "a")
+    assert seen == [("rkpt", 2), ("refcoco", 5)]
+    with pytest.raises(UserError, match="beam must be at least 1"):
+        model.refer(image, "a", beam=0)
 
 
 def test_parts_are_merged(models, image):
@@ -250,3 +266,19 @@ def test_one_bad_picture_of_many_is_named(models, image):
         models("refcoco").refer([image, b""], ["a", "b"])
     with pytest.raises(UserError, match="got 2 pictures and 3 expressions"):
         models("refcoco").refer([image, image], ["a", "b", "c"])
+
+
+def test_a_model_says_what_it_holds(models):
+    said = repr(models("multitask"))
+    assert "tasks refcoco, rkpt, rpar, rhrc)" in said
+    assert "million weights, float32 on cpu" in said
+    assert said.count("\n") == 0
+
+
+def test_an_answer_names_its_file(models, image, tmp_path):
+    file = tmp_path / "photo.png"
+    Image.fromarray(image).save(file)
+    model = models("refcoco")
+    first, second = model.refer([file, image], ["a man", "a man"])
+    assert (first.picture, second.picture) == (str(file), None)
+    assert first == second

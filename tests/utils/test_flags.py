@@ -37,12 +37,22 @@ def test_what_was_not_given_comes_from_elsewhere():
     assert from_namespace(Example, args, default=Example(1, 0.1, False, "y")) == Example(4, 0.1, False, "y")
 
 
+def test_defaults_that_come_from_elsewhere(capsys):
+    parser = argparse.ArgumentParser()
+    add_flags(parser, Example, otherwise="the file's, else {}", but={"share"})
+    assert vars(parser.parse_args(["--size=4"])) == {"size": 4}
+    assert "A number (default: the file's, else 3)." in parser.format_help()
+    assert "50% of it (default: 0.5)." in parser.format_help()
+
+
 def test_help_and_wrong_types(capsys):
     for words in (["--help"], ["--size=big"]):
         with pytest.raises(SystemExit):
             parse(*words)
     out = capsys.readouterr()
-    assert "50% of it (default: 0.5)" in out.out
+    assert "50% of it (default: 0.5)." in out.out
+    assert "A switch (default: yes)." in out.out
+    assert "A name (default: none)." in out.out
     assert "--size: invalid int value: 'big'" in out.err
 
 

@@ -13,9 +13,11 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="does nothing el
 FAULTS = """
 import resource, sys
 import torch
-from refhcm.utils.memory import keep_freed_memory
-if sys.argv[1] == "keep":
+from refhcm.utils.memory import keep_freed_memory, stop_keeping_freed_memory
+if sys.argv[1] != "leave":
     keep_freed_memory()
+if sys.argv[1] == "stop":
+    stop_keeping_freed_memory()
 def pages():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(12):  # glibc first caches seven of the fragments beside an aligned block
@@ -34,7 +36,9 @@ def new_pages(how):
 
 
 def test_freed_memory_is_used_again():
-    assert new_pages("keep") < new_pages("leave") / 4
+    kept = new_pages("keep")
+    assert kept < new_pages("leave") / 4
+    assert kept < new_pages("stop") / 4
 
 
 def resident(tensor):

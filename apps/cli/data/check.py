@@ -19,16 +19,24 @@ from ....utils.flags import positive
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
-    parser.add_argument("tables", type=Path, nargs="+", metavar="TABLE", help="TSV table")
-    parser.add_argument("--task", choices=sorted(TABLES), help="task of the tables (default: guessed from columns)")
-    root = "folder of the imgs/ and gts/ that RPar's tables name"
+    parser.add_argument("tables", type=Path, nargs="+", metavar="TABLE", help="Check this TSV table.")
+    parser.add_argument(
+        "--task", choices=sorted(TABLES), help="Say which task the tables are of (default: guessed from their columns)."
+    )
+    root = "Find the imgs/ and gts/ that RPar's tables name in this folder (default: %(default)s)."
     parser.add_argument("--annotation-root", type=Path, default="../../dataset/rpar/annos", metavar="DIR", help=root)
-    parser.add_argument("--vq-n-embed", type=positive, default=32, help="number of the tokenizer's codes (default: 32)")
-    parser.add_argument("--partial", action="store_true", help="do not expect all rows of a data set's split")
-    parser.add_argument("--limit", type=positive, metavar="N", help="the first N rows of each table only")
-    parser.add_argument("--json", action="store_true", help="print every finding as JSON")
+    parser.add_argument(
+        "--vq-n-embed", type=positive, default=32, help="Say how many codes the tokenizer has (default: 32)."
+    )
+    parser.add_argument("--partial", action="store_true", help="Do not expect all rows of a data set's split.")
+    parser.add_argument(
+        "--limit", type=positive, metavar="N", help="Check the first N rows of each table only (default: all)."
+    )
+    parser.add_argument("--json", action="store_true", help="Print every finding as JSON.")
     cores = os.cpu_count() or 1
-    parser.add_argument("--workers", type=positive, default=cores, help=f"threads (default: {cores})")
+    parser.add_argument(
+        "--workers", type=positive, default=cores, help=f"Work with so many threads (default: {cores})."
+    )
 
 
 def run(args: argparse.Namespace) -> int:

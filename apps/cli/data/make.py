@@ -36,6 +36,17 @@ WHAT = {
     "rhrc": "RHrc: captions, from boxes and a file of captions",
     "own": "REC, RKpt or RHrc: from your own COCO-style JSON or CSV",
 }
+EXAMPLES = {
+    "rec": "refhcm data make rec --set refcoco --refs refer/data --images train2014 --split testA --out dataset/rec",
+    "rkpt": "refhcm data make rkpt --set refcoco --refs refer/data --keypoints person_keypoints_train2014.json "
+    "--images train2014 --split testA --out dataset/rkpt",
+    "refhuman": "refhcm data make refhuman --annotations RefHuman_val.json --split val --images images --out rkpt",
+    "humanref": "refhcm data make humanref --annotations annotations.jsonl --images images --out dataset/rec",
+    "grec": "refhcm data make grec --set grefcoco --refs grefs --split testA --images train2014 --out dataset/grec",
+    "rpar": "refhcm data make rpar --cihp instance-level_human_parsing --split val --out dataset/rpar",
+    "rhrc": "refhcm data make rhrc --boxes rpar.tsv --captions captions.tsv --split val --images images --out rhrc",
+    "own": "refhcm data make own --csv people.csv --images pictures --task rec --out dataset/own",
+}
 _EMBEDDED = set(WHAT) - {"rpar"}
 
 
@@ -43,17 +54,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
     commands = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
     for what, summary in WHAT.items():
-        command = commands.add_parser(what, help=summary, description=f"{summary} (docs/datasets.md).")
+        command = commands.add_parser(
+            what, help=summary, description=f"{summary} (docs/datasets.md). Example: {EXAMPLES[what]}"
+        )
         _ADDERS[what](command)
         if what in _EMBEDDED:
-            command.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of the pictures")
-            quality = "encode pictures again as JPEG of this quality (default: keep the files as they are)"
+            command.add_argument(
+                "--images", type=Path, required=True, metavar="DIR", help="Find the pictures in this folder."
+            )
+            quality = "Encode pictures again as JPEG of this quality (default: keep the files as they are)."
             command.add_argument("--jpeg-quality", type=_quality, metavar="N", help=quality)
-        command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write the table to")
-        command.add_argument("--limit", type=positive, metavar="N", help="the first N pictures only")
-        command.add_argument("--partial", action="store_true", help="leave out rows with faults, such as no picture")
+        command.add_argument("--out", type=Path, required=True, metavar="DIR", help="Write the table into this folder.")
+        command.add_argument(
+            "--limit", type=positive, metavar="N", help="Use the first N pictures only (default: all)."
+        )
+        command.add_argument("--partial", action="store_true", help="Leave out rows with faults, such as no picture.")
         cores = os.cpu_count() or 1
-        command.add_argument("--workers", type=positive, default=cores, help=f"threads (default: {cores})")
+        command.add_argument(
+            "--workers", type=positive, default=cores, help=f"Work with so many threads (default: {cores})."
+        )
 
 
 def _quality(text: str) -> int:
@@ -63,27 +82,39 @@ def _quality(text: str) -> int:
 
 
 def _add_refs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--refs", type=Path, required=True, metavar="PATH", help="folder of the sets, or a refs file")
-    parser.add_argument("--split", required=True, help="train, val, testA or testB; of refcocog: train, val or test")
     parser.add_argument(
-        "--split-by", default="", metavar="WHO", help="unc, google or umd (default: the set's usual one)"
+        "--refs", type=Path, required=True, metavar="PATH", help="Read the sets in this folder, or this refs file."
     )
-    parser.add_argument("--instances", type=Path, metavar="JSON", help="default: instances.json beside the refs")
+    parser.add_argument(
+        "--split", required=True, help="Make this split: train, val, testA or testB; of refcocog train, val or test."
+    )
+    parser.add_argument(
+        "--split-by",
+        default="",
+        metavar="WHO",
+        help="Take the split by unc, google or umd (default: the set's usual one).",
+    )
+    parser.add_argument(
+        "--instances",
+        type=Path,
+        metavar="JSON",
+        help="Read COCO's instances here (default: instances.json beside the refs).",
+    )
 
 
 def _add_rec(parser: argparse.ArgumentParser) -> None:
-    several = "several are made one table; for train, without pictures of their val and test splits"
+    several = "Make a table of these sets; train leaves out pictures of their val and test splits."
     parser.add_argument("--set", nargs="+", choices=list(SETS), required=True, dest="sets", help=several)
     _add_refs(parser)
-    parser.add_argument("--keep-leaks", action="store_true", help="keep pictures of other sets' val and test splits")
+    parser.add_argument("--keep-leaks", action="store_true", help="Keep pictures of other sets' val and test splits.")
 
 
 def _add_categories(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--all-categories", action="store_true", help="also objects that are no persons")
+    parser.add_argument("--all-categories", action="store_true", help="Keep objects that are no persons, too.")
 
 
 def _add_points(parser: argparse.ArgumentParser, default: str) -> None:
-    text = f"leave out persons with fewer labelled keypoints (default: {default})"
+    text = f"Leave out persons with fewer labelled keypoints (default: {default})."
     parser.add_argument("--min-keypoints", type=whole, metavar="N", help=text)
 
 
@@ -94,57 +125,80 @@ def _rec_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _rkpt_arguments(parser: argparse.ArgumentParser) -> None:
     _add_rec(parser)
-    keypoints = "person_keypoints_train2014.json, or of train2017"
+    keypoints = "Read keypoints from person_keypoints_train2014.json, or of train2017."
     parser.add_argument("--keypoints", type=Path, required=True, metavar="JSON", help=keypoints)
     _add_points(parser, "1 for train, else 0")
 
 
 def _refhuman_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--annotations", type=Path, required=True, metavar="JSON", help="RefHuman_val.json or _train")
-    parser.add_argument("--split", required=True, choices=("train", "val"), help="which of them it is")
+    parser.add_argument(
+        "--annotations", type=Path, required=True, metavar="JSON", help="Read RefHuman_val.json or _train."
+    )
+    parser.add_argument("--split", required=True, choices=("train", "val"), help="Say which of them it is.")
     _add_points(parser, "1 for train, else 0")
 
 
 def _humanref_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--annotations", type=Path, required=True, metavar="JSONL", help="annotations.jsonl")
+    parser.add_argument("--annotations", type=Path, required=True, metavar="JSONL", help="Read this annotations.jsonl.")
 
 
 def _grec_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--set", choices=("grefcoco", "humanref"), required=True, dest="set_name", help="data set")
-    parser.add_argument("--refs", type=Path, metavar="PATH", help="grefcoco: its folder, or grefs(unc).json")
-    parser.add_argument("--split", help="grefcoco: train, val, testA or testB")
     parser.add_argument(
-        "--instances", type=Path, metavar="JSON", help="grefcoco: default: instances.json beside the refs"
+        "--set", choices=("grefcoco", "humanref"), required=True, dest="set_name", help="Read this data set."
+    )
+    parser.add_argument("--refs", type=Path, metavar="PATH", help="Of grefcoco, read its folder, or grefs(unc).json.")
+    parser.add_argument("--split", help="Of grefcoco, make train, val, testA or testB.")
+    parser.add_argument(
+        "--instances",
+        type=Path,
+        metavar="JSON",
+        help="Of grefcoco, read COCO's instances here (default: instances.json beside the refs).",
     )
     _add_categories(parser)
-    parser.add_argument("--annotations", type=Path, metavar="JSONL", help="humanref: annotations.jsonl")
+    parser.add_argument("--annotations", type=Path, metavar="JSONL", help="Of humanref, read this annotations.jsonl.")
 
 
 def _rpar_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cihp", type=Path, required=True, metavar="DIR", help="folder with Training and Validation")
-    parser.add_argument("--split", choices=list(FOLDERS), required=True, help="half of CIHP")
-    captions = "expressions: id<TAB>text, such as 0000006_0; without one, an expression is None"
+    parser.add_argument(
+        "--cihp",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="Read CIHP in this folder, which holds Training and Validation.",
+    )
+    parser.add_argument("--split", choices=list(FOLDERS), required=True, help="Make the table of this half of CIHP.")
+    captions = "Take expressions from lines id<TAB>text, with ids such as 0000006_0 (default: None for each)."
     parser.add_argument("--captions", type=Path, metavar="TSV", help=captions)
-    parser.add_argument("--vq-config", type=Path, help="model.yaml of the tokenizer that makes the codes; else none")
-    parser.add_argument("--vq-ckpt", type=Path, help="model.ckpt of the tokenizer")
-    parser.add_argument("--vq-n-embed", type=positive, help="number of its codes (default: as in the file)")
+    parser.add_argument(
+        "--vq-config", type=Path, help="Make codes by the tokenizer of this model.yaml (default: no codes)."
+    )
+    parser.add_argument("--vq-ckpt", type=Path, help="Use this model.ckpt of the tokenizer.")
+    parser.add_argument("--vq-n-embed", type=positive, help="Say how many codes it has (default: as in the file).")
 
 
 def _rhrc_arguments(parser: argparse.ArgumentParser) -> None:
-    boxes = "RPar table, or id<TAB>x0,y0,x1,y1<TAB>picture"
+    boxes = "Take boxes from this RPar table, or from lines id<TAB>x0,y0,x1,y1<TAB>picture."
     parser.add_argument("--boxes", type=Path, required=True, metavar="TSV", help=boxes)
-    parser.add_argument("--captions", type=Path, required=True, metavar="TSV", help="id<TAB>caption")
-    parser.add_argument("--split", choices=list(FOLDERS), required=True, help="for the table's name")
+    parser.add_argument(
+        "--captions", type=Path, required=True, metavar="TSV", help="Take captions from lines id<TAB>caption."
+    )
+    parser.add_argument(
+        "--split", choices=list(FOLDERS), required=True, help="Say which half it is, for the table's name."
+    )
 
 
 def _own_arguments(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--annotations", type=Path, metavar="JSON", help="COCO-style JSON")
-    source.add_argument("--csv", type=Path, help="CSV with image, expression, x0, y0, x1, y1; RKpt: keypoints")
-    parser.add_argument("--texts", type=Path, metavar="TSV", help="with --annotations: annotation's id<TAB>text")
-    parser.add_argument("--task", choices=("rec", "rkpt", "rhrc"), required=True, help="kind of table")
-    parser.add_argument("--name", default="own", help="of the tables: NAME_train.tsv and NAME_val.tsv (default: own)")
-    share = "percent of the pictures to validate on; 0 makes one table NAME.tsv (default: 10)"
+    source.add_argument("--annotations", type=Path, metavar="JSON", help="Read this COCO-style JSON.")
+    source.add_argument(
+        "--csv", type=Path, help="Read this CSV with image, expression, x0, y0, x1, y1; of RKpt with keypoints, too."
+    )
+    parser.add_argument(
+        "--texts", type=Path, metavar="TSV", help="Take the texts for --annotations from lines id<TAB>text."
+    )
+    parser.add_argument("--task", choices=("rec", "rkpt", "rhrc"), required=True, help="Make this kind of table.")
+    parser.add_argument("--name", default="own", help="Call the tables NAME_train.tsv and NAME_val.tsv (default: own).")
+    share = "Keep so many percent of the pictures to validate on; 0 makes one table NAME.tsv (default: 10)."
     parser.add_argument("--valid", type=_percent, default=10, metavar="N", help=share)
     _add_points(parser, "1")
 

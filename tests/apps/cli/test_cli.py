@@ -1,5 +1,6 @@
 """The command `refhcm`: quick to say what it can do, and one line for each mistake."""
 
+import argparse
 import subprocess
 import sys
 
@@ -33,6 +34,39 @@ def test_every_command_has_its_help(command, capsys):
     out = capsys.readouterr().out
     assert f"usage: refhcm {command}" in out
     assert cli.COMMANDS[command]
+
+
+def flags(parser, name):
+    """(command, what it says of itself, its flags) of a command and its sub-commands."""
+    inner = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    yield name, parser.description, [action for action in parser._actions if action not in inner]
+    for action in inner:
+        for word, one in action.choices.items():
+            yield from flags(one, f"{name} {word}")
+
+
+@pytest.mark.parametrize("command", sorted(cli.COMMANDS.keys() - {"train"}))
+def test_every_flag_is_a_sentence_and_every_command_has_an_example(command):
+    (commands,) = (action for action in cli.make_parser([command])._actions if action.dest == "command")
+    for name, description, actions in flags(commands.choices[command], command):
+        assert f"refhcm {name} " in description
+        for action in actions:
+            if "--help" not in action.option_strings:
+                assert action.help, (name, action.dest)
+                assert action.help[0].isupper(), (name, action.help)
+                assert action.help.endswith("."), (name, action.help)
+
+
+def test_the_help_of_training_begins_with_what_is_ours(capsys):
+    pytest.importorskip("fairseq")
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["train", "--help"])
+    out = capsys.readouterr().out
+    first = [
+        out.index(text) for text in ("--task TASK", "--bpe-dir", "--encoder-layers", "--warmup-ratio", "fairseq: ")
+    ]
+    assert first == sorted(first)
+    assert out.index("--save-dir SAVE_DIR") > first[-1]
 
 
 @pytest.mark.parametrize("arguments", [[], ["fly"], ["info"], ["info", "a", "--no-such-flag"]])

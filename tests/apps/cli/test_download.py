@@ -1,6 +1,5 @@
 """`refhcm download` from local servers and folders; nothing here leaves 127.0.0.1."""
 
-import argparse
 import hashlib
 import io
 import logging
@@ -11,8 +10,9 @@ import pytest
 from file_server import serving
 from scripts import ROOT
 
+from refhcm.apps.cli import download as command
 from refhcm.apps.cli import main as cli
-from refhcm.apps.cli.download import command, fetch, sources
+from refhcm.utils.download import fetch, published, sources
 from refhcm.utils.files import no_such_file
 
 WEIGHTS = b"PK weights " * 1000
@@ -33,7 +33,7 @@ def words(monkeypatch):
     """A vocabulary of three small files with a known sha256."""
     files = {name: f"the content of {name}".encode() for name in sources.SHA256}
     known = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    monkeypatch.setattr(command, "SHA256", known)
+    monkeypatch.setattr(published, "SHA256", known)
     monkeypatch.setattr(sources, "SHA256", known)
     return files
 
@@ -63,9 +63,8 @@ def test_published_addresses():
     """What is not on the hub has an address, and every file goes where docs/data.md says."""
     assert {name for name, source in sources.SOURCES.items() if source.url} == {"vocabulary", "ofa-large"}
     assert all(bool(source.url) != bool(source.repo) for source in sources.SOURCES.values())
-    args = argparse.Namespace(mirror=None, repo=None, revision=None)
-    _, (words, *_) = command.origin(args, sources.SOURCES["vocabulary"])
-    _, (large,) = command.origin(args, sources.SOURCES["ofa-large"])
+    _, (words, *_) = published.origin(published.Place(), sources.SOURCES["vocabulary"])
+    _, (large,) = published.origin(published.Place(), sources.SOURCES["ofa-large"])
     assert words.origin == "https://dl.fbaipublicfiles.com/fairseq/gpt2_bpe/dict.txt"
     assert large.origin == "https://ofa-beijing.oss-cn-beijing.aliyuncs.com/checkpoints/ofa_large.pt"
     named = " ".join((ROOT / "docs/data.md").read_text(encoding="utf-8").split())
@@ -90,7 +89,7 @@ def test_vocabulary_from_an_address(server, words, tmp_path, capsys):
 
 
 def test_a_hub_that_never_answers_is_given_up(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr("refhcm.apps.cli.download.sources.TIMEOUT_S", 0.2)
+    monkeypatch.setattr("refhcm.utils.download.sources.TIMEOUT_S", 0.2)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}/")
@@ -310,3 +309,20 @@ def test_a_missing_file_names_the_command_that_gets_it():
             assert no_such_file(path) == f"{path}: no such file. Run: refhcm download {name}"
     for path in ("runs/vqgan/model.ckpt", "mydataset/a.tsv", "checkpoints/refhcm.pt.old"):
         assert no_such_file(path) == f"{path}: no such file"
+
+
+@pytest.mark.parametrize(
+    ("option", "folders"),
+    [("--root", ("dataset/bpe", "checkpoints/vqgan", "checkpoints")), ("--out", ("bpe", "vqgan", ""))],
+)
+def test_photos_brings_all_three_parts(words, tmp_path, option, folders):
+    copy = tmp_path / "copy"
+    files = words | {"model.yaml": b"a: 1", "model.ckpt": WEIGHTS, "refhcm.pt": WEIGHTS}
+    for name, content in files.items():
+        copy.mkdir(exist_ok=True)
+        (copy / name).write_bytes(content)
+    assert run("photos", "--from", copy, option, tmp_path / "to") == 0
+    bpe, vqgan, weights = (f"{folder}/" if folder else "" for folder in folders)
+    expected = {f"{bpe}{name}": words[name] for name in words}
+    expected |= {f"{vqgan}{name}": files[name] for name in ("model.yaml", "model.ckpt")}
+    assert tree(tmp_path / "to") == expected | {f"{weights}refhcm.pt": WEIGHTS}

@@ -248,12 +248,15 @@ def test_safetensors(tmp_path):
     facts = describe(tmp_path / "a.safetensors")
     assert facts["kind"] == "safetensors"
     assert not facts["loads"]
-    assert "needs a .pt checkpoint" in facts["problem"]
+    assert "is damaged or cut off, or no safetensors file" in facts["problem"]
 
 
 def test_json_and_missing_files(golden, tmp_path, capsys):
     assert cli.main(["info", str(golden / "vqgan" / "model.ckpt"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["kind"] == "parsing-map tokenizer"
-    for path, message in ((tmp_path / "none.pt", "no such file"), (tmp_path, "is a folder, not a file")):
+    for path, message in (
+        (tmp_path / "none.pt", "no such file"),
+        (tmp_path, "holds no model.safetensors: is no model's folder"),
+    ):
         assert cli.main(["info", str(path)]) == 2
         assert capsys.readouterr().err == f"error: {path}: {message}\n"

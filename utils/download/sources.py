@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from ....utils.errors import UserError, reason_of, shown
-from ....utils.files import files_below
+from ..errors import UserError, reason_of, shown
+from ..files import files_below
 from .answers import TIMEOUT_S, FetchError, check_address
 from .fetch import copy, fetch
 

@@ -9,8 +9,8 @@ from http.client import HTTPMessage, HTTPResponse, InvalidURL
 from typing import IO
 from urllib.parse import urlsplit
 
-from ....utils.errors import UserError, reason_of, shown
-from ....utils.files import readable
+from ..errors import UserError, reason_of, shown
+from ..files import readable
 
 TIMEOUT_S = 30
 _LENGTH = re.compile("[0-9]{1,18}")

@@ -6,7 +6,7 @@ import pytest
 from file_server import serving
 
 from refhcm.apps.cli import main as cli
-from refhcm.apps.cli.download import sources
+from refhcm.utils.download import sources
 
 
 @pytest.fixture

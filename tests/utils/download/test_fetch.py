@@ -10,8 +10,8 @@ import zipfile
 import pytest
 from file_server import serving
 
-from refhcm.apps.cli.download import fetch as module
-from refhcm.apps.cli.download.fetch import FetchError, copy, fetch, unpack
+from refhcm.utils.download import fetch as module
+from refhcm.utils.download.fetch import FetchError, copy, fetch, unpack
 from refhcm.utils.files import readable
 
 CONTENT = bytes(range(256)) * 400

@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from refhcm.apps.cli.download import fetch as module
-from refhcm.apps.cli.download.answers import check_address
-from refhcm.apps.cli.download.fetch import FetchError, copy, fetch
+from refhcm.utils.download import fetch as module
+from refhcm.utils.download.answers import check_address
+from refhcm.utils.download.fetch import FetchError, copy, fetch
 from refhcm.utils.errors import UserError
 
 CONTENT = bytes(range(256)) * 40

@@ -21,8 +21,8 @@ from typing import BinaryIO
 
 from tqdm import tqdm
 
-from ....utils.errors import printable, reason_of
-from ....utils.files import digest, lock, readable
+from ..errors import printable, reason_of
+from ..files import digest, lock, readable
 from .answers import FetchError, body_of, check_address, check_size, open_address, strong
 
 CHUNK = 1 << 20  # bytes

@@ -1,1 +1,0 @@
-"""`refhcm download`: gets the published vocabulary, weights and data set."""

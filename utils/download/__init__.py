@@ -1,0 +1,1 @@
+"""Getting what is published: resumable downloads, their checks, and what there is."""
