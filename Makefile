@@ -31,5 +31,5 @@ lint: .venv/installed
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or later found" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install -q --upgrade pip
-	.venv/bin/python -m pip install -q -r requirements.txt -e '.[dev]'
+	.venv/bin/python -m pip install -q -r requirements.txt -e '.[dev,onnx]'
 	touch $@

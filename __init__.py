@@ -11,14 +11,16 @@ if TYPE_CHECKING:  # `__getattr__` tells type checkers nothing
     from .inference.answers import Answer as Answer
     from .inference.drawing import draw_answer as draw_answer
     from .inference.loading import load as load
+    from .inference.onnx import load_onnx as load_onnx
     from .inference.predictor import Predictor as Predictor
-    from .models.generation import GenerationSettings as GenerationSettings
+    from .models.generation_settings import GenerationSettings as GenerationSettings
     from .utils.errors import UserError as UserError
 
     __version__: str
 
 _HOMES = {
     "load": ".inference.loading",
+    "load_onnx": ".inference.onnx",
     "Predictor": ".inference.predictor",
     "Answer": ".inference.answers",
     "GenerationSettings": ".models.generation",

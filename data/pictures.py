@@ -19,6 +19,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ..utils.errors import DataError
+from .archives import archive_of, read_member
 
 PictureSource = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 
@@ -29,6 +30,7 @@ MAX_SIDE = 65_535  # px, JPEG's own limit; resizing the width of a thinner pictu
 
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "HEIF")
 HEIC_SUFFIXES = (".heic", ".heif", ".hif")  # HEIF needs the package pillow-heif
+AVIF_SUFFIXES = (".avif",)  # Pillow 11.3 or later
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}  # ISO 23008-12; AVIF's brands are others
 # What makes a picture upright, by EXIF orientation. (Pillow's exif_transpose also writes EXIF data anew, and can fail.)
 TURNS = {
@@ -109,7 +111,12 @@ def open_picture(source: PictureSource, *, where: str = "image") -> Image.Image:
 
 
 def read_bytes(path: Path) -> bytes:
-    """A picture's file. Raises DataError, without its name, if it cannot be read, is too large or no regular file."""
+    """A picture's file, or a picture in an archive, ARCHIVE/NAME.
+
+    Raises DataError, without its name, if it cannot be read, is too large or no regular file.
+    """
+    if (held := archive_of(path)) is not None:
+        return read_member(*held, largest=MAX_BYTES)
     try:
         status = path.stat()
         regular = stat.S_ISREG(status.st_mode)  # opening a pipe would wait for its other end
@@ -150,6 +157,8 @@ def _opened(data: bytes | bytearray | memoryview) -> Image.Image:
         raise DataError(_too_large())
     if _is_heic(data) and "HEIF" not in picture_formats():
         raise DataError("HEIC: pip install pillow-heif")
+    if b"avif" in bytes(data[8:32]) and bytes(data[4:8]) == b"ftyp" and "AVIF" not in picture_formats():
+        raise DataError("AVIF: pip install 'Pillow>=11.3'")
     return Image.open(io.BytesIO(data), formats=picture_formats())
 
 

@@ -57,6 +57,14 @@ def read_coco(path: Path) -> CocoFile:
     return CocoFile(path, images, annotations, names)
 
 
+def images_of(path: Path) -> dict[ImageId, dict[str, Any]]:
+    """The images of a file, by id; it need not have annotations. DataError for any other file."""
+    content = read_json(path)
+    if not (isinstance(content, dict) and isinstance(content.get("images"), list)):
+        raise DataError(f"{path}: expected COCO-style JSON with a list 'images', got {shown(content)}")
+    return _by_id(content["images"], f"{path}: images")
+
+
 def _by_id(records: list[Any], where: str) -> dict[ImageId, dict[str, Any]]:
     found: dict[ImageId, dict[str, Any]] = {}
     for k, record in enumerate(records):
