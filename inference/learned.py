@@ -44,7 +44,7 @@ def described(network: nn.Module, learned: Sequence[str], *, parsing: bool) -> s
     """A model in a few words: its size, type and device, and its tasks. parsing: whether it has a tokenizer."""
     from torch import Tensor
 
-    weights = list(network.parameters())
+    weights: list[Tensor] = list(network.parameters())
     packed = (getattr(layer, "packed", None) for layer in network.modules())
     weights += [one for one in packed if isinstance(one, Tensor)]  # they are no parameters any more
     size, kind = sum(one.numel() for one in weights) / 1e6, str(weights[0].dtype).removeprefix("torch.")
