@@ -199,7 +199,7 @@ def test_a_hundred_questions_of_all_tasks_to_the_shipped_model(tmp_path):
     rows = TsvFile(tmp_path / "world" / "rkpt" / "test.tsv", "2,3,5", names=("expression", "box", "image"))
     asked = []
     for row in (rows[k] for k in np.linspace(0, len(rows) - 1, 25).astype(int)):
-        picture, _ = read_picture(row["image"], root=tmp_path / "world", where="test")
+        picture = read_picture(row["image"], root=tmp_path / "world", where="test")[0]
         wanted = ({}, {"keypoints": True}, {"parsing": True})
         asked += [(lambda m, p=picture, r=row, w=w: m.refer(p, r["expression"], **w)) for w in wanted]
         asked.append(lambda m, p=picture, r=row: m.describe(p, parse_box(r["box"], "box")))

@@ -79,7 +79,7 @@ def test_refhuman_is_made_evaluated_and_compared(tmp_path):
         picture(raw / "images" / image["file_name"])
     write_json(raw / "RefHuman_val.json", {"images": images, "annotations": people, "categories": [PERSON]})
     places = {"REFHUMAN": raw, "DATA": tmp_path / "data", "RESULTS": tmp_path / "results", "BPE_DIR": shipped / "bpe"}
-    lines = run_script("reproduce.sh", "refhuman", **places, CHECKPOINT=shipped / "model.pt").stdout.splitlines()
+    lines = run_script("reproduce.sh", "refhuman", **places, CHECKPOINT=shipped).stdout.splitlines()
     report = json.loads((tmp_path / "results" / "reproduce" / "refhuman.json").read_text())
     assert report["counts"]["answered"] == 2
     ours = f"{100 * report['metrics']['oks_ap']['value']:.2f}"

@@ -212,6 +212,7 @@ def test_the_whole_recipe(tmp_path):
     assert score.stat().st_mtime == made  # what is finished is not done again
     run_script("synthetic/evaluate.sh", run / "world", tmp_path / "out", MODEL=run / "shipped", ROWS=5, timeout=1800)
     results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results.pop("dataset").startswith("drawn people, seed ")
     assert results.keys() == KEYS
     few_rows = ("grec.", "rec.box_", "rkpt.keypoints_", "rpar.parts_")  # five may lack what an AUROC needs
     assert all(isinstance(value, float) for key, value in results.items() if not key.startswith(few_rows))

@@ -36,7 +36,7 @@ def test_fairseq_train_names_a_bad_row(world, tmp_path):
     table = tmp_path / "train.tsv"
     first, *rows = (world / "rkpt" / "train.tsv").read_text().splitlines(keepends=True)
     cells = first.split("\t")
-    cells[2] = "1,2,3"
+    cells[3] = "1,2,3"  # the box
     table.write_text("".join(["\t".join(cells), *rows]))
     python, _, _, *arguments = training_command(world, tmp_path / "run", "--task=rkpt", "--max-update=20")
     arguments = [flag for flag in arguments if not flag.startswith(("--warmup-ratio", "--selected-cols"))]
