@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -79,9 +80,11 @@ class DiesOnce:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Ray warns of its own settings
 def test_in_ray_with_a_worker_that_dies(tmp_path):
     ray = pytest.importorskip("ray", reason='needs Ray: pip install "refhcm[ray]"')
-    ray.init(num_cpus=2, include_dashboard=False, runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}})
+    variables = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    ray.init(num_cpus=2, include_dashboard=False, runtime_env={"env_vars": variables})
     try:
         pictures = [png(20 + k % 7) for k in range(32)]
         rows = [{"image": data, "text": "the woman in red", "id": k} for k, data in enumerate(pictures)]
