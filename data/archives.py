@@ -110,18 +110,18 @@ def _parquet(path: Path) -> Any:
         raise DataError(f"{path}: cannot be read as Parquet: {reason_of(error)}") from error
 
 
-def _column(file: Any, path: Path, wanted: tuple[str, ...]) -> str | None:
+def _column(file: Any, wanted: tuple[str, ...]) -> str | None:
     return next((name for name in wanted if name in file.schema_arrow.names), None)
 
 
 def _rows(path: Path) -> Iterator[Member]:
     with _parquet(path) as file:
-        if _column(file, path, PICTURE_COLUMNS) is None:
+        if _column(file, PICTURE_COLUMNS) is None:
             raise DataError(
                 f"{path}: no column holds pictures ({', '.join(PICTURE_COLUMNS)}); it has "
                 f"{', '.join(file.schema_arrow.names)}"
             )
-        texts = _column(file, path, TEXT_COLUMNS)
+        texts = _column(file, TEXT_COLUMNS)
         row = 0
         for group in range(file.num_row_groups):
             count = file.metadata.row_group(group).num_rows
@@ -133,10 +133,7 @@ def _rows(path: Path) -> Iterator[Member]:
 
 def _cell(path: Path, name: str, largest: int) -> bytes:
     """A picture of Parquet: bytes, or a struct with `bytes` as the library `datasets` writes."""
-    with _parquet(path) as file:
-        starts = [0]
-        for group in range(file.num_row_groups):
-            starts.append(starts[-1] + file.metadata.row_group(group).num_rows)
+    starts = _starts(path, _mark(path))
     if not name.isdecimal() or int(name) >= starts[-1]:
         raise DataError(f"cannot be read (it is no row of {path}, which has {starts[-1]})")
     group = next(k for k, end in enumerate(starts[1:]) if int(name) < end)
@@ -149,13 +146,23 @@ def _cell(path: Path, name: str, largest: int) -> bytes:
     return data
 
 
+@lru_cache(maxsize=8)
+def _starts(path: Path, mark: tuple[int, int]) -> list[int]:
+    """The first row of each row group, and the number of rows. mark: of this version of the file."""
+    with _parquet(path) as file:
+        starts = [0]
+        for group in range(file.num_row_groups):
+            starts.append(starts[-1] + file.metadata.row_group(group).num_rows)
+    return starts
+
+
 @lru_cache(maxsize=2)
 def _group(path: Path, mark: tuple[int, int], group: int) -> list[Any]:
     """The pictures of one row group. mark: of this version of the file."""
     import pyarrow
 
     with _parquet(path) as file:
-        column = _column(file, path, PICTURE_COLUMNS)
+        column = _column(file, PICTURE_COLUMNS)
         try:
             found: list[Any] = file.read_row_group(group, [column])[column].to_pylist()
         except (OSError, ValueError, pyarrow.ArrowException) as error:

@@ -151,9 +151,7 @@ class OnnxEngine(Engine):
                 predictions[k] = replace(predictions[k], label_map=label_map, part_overlaps=overlaps)
         answers = []
         for one, prediction, row in zip(generated, predictions, rows, strict=True):
-            placed = row.context.placed
-            ratios = {"w_resize_ratios": placed.w_resize_ratio, "h_resize_ratios": placed.h_resize_ratio}
-            answer = read(task, one, prediction, size_wh=row.context.size_wh, ratios=ratios)
+            answer = read(task, one, prediction, size_wh=row.context.size_wh, ratios=row.context.ratios)
             answers.append(self.calibration.apply(task.name, answer))
         return answers
 

@@ -103,7 +103,8 @@ class Records:
             if (other := next((record["model"] for record in found if record["model"] != model), None)) is not None:
                 raise DataError(f"{path}: was written by another model ({other}) than this run's ({model})")
             for record in found:
-                if self._by_key.get(_key(record), {"error": ""}).keys() >= {"error"}:
+                known = self._by_key.get(_key(record))
+                if known is None or "error" in known:
                     self._write(record)
 
     def add(self, job: Job, model: str, found: Found | str, *, notes: Sequence[str] = ()) -> None:
