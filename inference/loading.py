@@ -43,6 +43,7 @@ def load(
     device: str | torch.device = "auto",
     dtype: str | torch.dtype = "auto",
     batch_size: int | None = None,
+    cuda_graphs: bool = False,
 ) -> Predictor:
     """A model to ask. Its sizes and settings come from the checkpoint.
 
@@ -55,6 +56,7 @@ def load(
     bpe_dir: folder of the vocabulary. Default: `bpe/` beside the checkpoint, else dataset/bpe.
     device: "auto" for a GPU if there is one. dtype: "auto" for float16 on a GPU and float32 on the CPU.
     batch_size: questions answered together. Default: as many as fit into 2 GiB, at most 64.
+    cuda_graphs: record steps of decoding as CUDA graphs and replay them, on a GPU only (docs/speed.md).
     Raises UserError naming the file or argument at fault.
     """
     device = _device(device)
@@ -66,7 +68,8 @@ def load(
     vocabulary = Vocabulary.load(settings.bpe_dir, num_bins=settings.num_bins, code_dict_size=settings.code_dict_size)
     text = TextEncoder.load(settings.bpe_dir, vocabulary)
     found.check_vocabulary(text.digest)
-    network = load_network(found, len(vocabulary), device=device, dtype=dtype).for_answers()
+    network = load_network(found, len(vocabulary), device=device, dtype=dtype)
+    network.for_answers(cuda_graphs=cuda_graphs)
     if device.type == "cpu":  # only now, so that what loading the weights has freed goes back to the system
         keep_freed_memory()
     vq = None

@@ -75,7 +75,8 @@ class SequenceGenerator:
                 keep = left.nonzero()[:, 0]
                 if not len(keep):
                     break
-                state, rows = state.keep(keep), beams.keep(keep)
+                if state.shrinks:
+                    state, rows = state.keep(keep), beams.keep(keep)
             if beam > 1 or len(rows) < len(state.caches[0].keys):
                 state.reorder(rows)
         answers = beams.answers(0.0 if self.settings.unnormalized else self.settings.lenpen)

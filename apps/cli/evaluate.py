@@ -25,6 +25,7 @@ from ...utils.errors import DataError
 from ...utils.files import check_output
 from ...utils.flags import add_flags, from_namespace, positive, whole
 from ...utils.memory import keep_freed_memory
+from .model_flags import add_graphs_flag
 from .reliability import draw_reliability
 
 logger = logging.getLogger("refhcm.evaluate")
@@ -54,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--fp16", action="store_true", help="Answer in float16 (default: float32).")
     parser.add_argument("--bf16", action="store_true", help="Answer in bfloat16 (default: float32).")
+    add_graphs_flag(parser)
     parser.add_argument("--cpu", action="store_true", help="Use the CPU even if there is a GPU.")
     parser.add_argument("--ema-eval", action="store_true", help="Use the averaged weights that --store-ema kept.")
     otherwise = "the checkpoint's, else {}"
@@ -74,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
     task = TASKS[args.task].from_settings(settings_of(checkpoint, args))
     network = load_network(checkpoint, len(task.vocabulary), device=device, dtype=dtype, ema=args.ema_eval)
     checkpoint.check_vocabulary(task.text.digest)
-    network.for_answers()
+    network.for_answers(cuda_graphs=args.cuda_graphs)
     if device.type == "cpu":
         keep_freed_memory()
     dataset = task.open(args.data, training=False)

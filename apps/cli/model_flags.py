@@ -10,7 +10,7 @@ DTYPES = ("auto", "float32", "float16", "bfloat16")
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds --checkpoint, --tokenizer, --bpe-dir, --device and --dtype in a group of their own."""
+    """Adds --checkpoint, --tokenizer, --bpe-dir, --device, --dtype and --cuda-graphs in a group of their own."""
     model = parser.add_argument_group("model")
     model.add_argument(
         "--checkpoint",
@@ -36,6 +36,14 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         choices=DTYPES,
         help="Compute in this number format (default: float16 on a GPU, float32 on the CPU).",
     )
+    add_graphs_flag(model)
+
+
+def add_graphs_flag(parser: argparse._ActionsContainer) -> None:
+    """Adds --cuda-graphs."""
+    parser.add_argument(
+        "--cuda-graphs", action="store_true", help="Replay recorded steps of decoding, on a GPU only (docs/speed.md)."
+    )
 
 
 def load_model(args: argparse.Namespace, *, batch_size: int | None = None, drawn: bool = False) -> "Predictor":
@@ -46,5 +54,5 @@ def load_model(args: argparse.Namespace, *, batch_size: int | None = None, drawn
     from ...inference.loading import SHIPPED, load  # imports torch, which --help does not need
 
     checkpoint = SHIPPED if drawn and args.checkpoint is None else args.checkpoint
-    given = {name: getattr(args, name) for name in ("tokenizer", "bpe_dir", "device", "dtype")}
+    given = {name: getattr(args, name) for name in ("tokenizer", "bpe_dir", "device", "dtype", "cuda_graphs")}
     return load(checkpoint, **given, batch_size=batch_size)

@@ -19,7 +19,7 @@ from ...models.refhcm.network import Network
 from ...utils.checkpoints import read_checkpoint
 from ...utils.devices import choose_kernels, move
 from ...utils.errors import UserError
-from .settings import GOLDEN, Part, allow_tf32, formats
+from .settings import GOLDEN, Part, allow_tf32, cuda_graphs, formats
 
 SYMBOLS = 59457
 TOLERANCE = 1e-4  # absolute, of float32 (tests/golden/README.md)
@@ -58,7 +58,7 @@ def compare(file: Path, form: str, device: torch.device, folder: Path) -> dict[s
         allow_tf32(False)
     row: dict[str, Any] = {"golden": name, "format": form}
     row |= {key: max(one[key] for one in found) for key in ("encoder", "features", "logits")}
-    for key in ("argmax", "answers"):
+    for key in ("argmax", "answers", "graphs"):
         same, count = (sum(one[key][k] for one in found) for k in (0, 1))
         row[key] = [same, count]
     return row | {"near": all(row[key] <= TOLERANCE for key in ("encoder", "features", "logits"))}
@@ -71,7 +71,7 @@ def _below(values: dict[str, Tensor], task: str) -> dict[str, Tensor]:
 def _task(
     network: Network, golden: dict[str, Tensor], facts: dict[str, Any], device: torch.device, dtype: torch.dtype
 ) -> dict[str, Any]:
-    """Differences [absolute] of one task; argmax, answers: (the same, of how many)."""
+    """Differences [absolute] of one task; argmax, answers, graphs (on a GPU): (the same, of how many)."""
     images = (golden["patch_images_u8"].float() / 255 - 0.5) / 0.5
     source = {"src_tokens": golden["src_tokens"], "patch_images": images, "patch_masks": golden["patch_masks"]}
     source = move(source, device, dtype)
@@ -82,20 +82,29 @@ def _task(
     columns = next(name for name in golden if re.fullmatch(r"decoder_causal_logits_cols_every\d+", name))
     every = int(columns.rpartition("every")[2])
     argmax = torch.tensor(facts["full_logits_argmax"])
-    answers = []
-    for case in facts.get("generation", []):
-        settings = GenerationSettings(constraint_range=case["constraint_range"], **case["args"])
-        found = SequenceGenerator(settings).generate([network], {"net_input": source})
-        answers += [
-            ours[0]["tokens"].tolist() == theirs[0]["tokens"] for ours, theirs in zip(found, case["hypos"], strict=True)
-        ]
+    answers = _answers(network, source, facts)
+    with cuda_graphs(network, device.type == "cuda"):
+        recorded = _answers(network, source, facts)
     return {
         "encoder": _furthest(encoder.states.transpose(0, 1), golden["encoder_out"]),
         "features": _furthest(features, golden["decoder_causal_features"]),
         "logits": _furthest(logits[..., ::every], golden[columns]),
         "argmax": (int((logits.argmax(-1) == argmax).sum()), argmax.numel()),
         "answers": (sum(answers), len(answers)),
+        "graphs": (sum(recorded), len(recorded)),
     }
+
+
+def _answers(network: Network, source: dict[str, Any], facts: dict[str, Any]) -> list[bool]:
+    """Whether each best answer is the published one."""
+    same = []
+    for case in facts.get("generation", []):
+        settings = GenerationSettings(constraint_range=case["constraint_range"], **case["args"])
+        found = SequenceGenerator(settings).generate([network], {"net_input": source})
+        same += [
+            ours[0]["tokens"].tolist() == theirs[0]["tokens"] for ours, theirs in zip(found, case["hypos"], strict=True)
+        ]
+    return same
 
 
 def _furthest(ours: Tensor, theirs: Tensor) -> float:

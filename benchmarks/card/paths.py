@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ import torch
 from ..cases import CASES, Setting
 from ..child import peak_bytes
 from ..machine import Machine, measure, timed
-from .settings import Part, answering, reset_peak
+from .settings import Part, answering, cuda_graphs, reset_peak
 
 SECONDS, MOST = 2.0, 10  # of repeated calls
 BEAMS = (5, 1)
@@ -19,7 +20,10 @@ WITHOUT_BEAM = {"encoder", "qpg"}
 
 
 def run(part: Part) -> None:
-    """One row for each path, batch, beam and number format, the formats one after the other."""
+    """One row for each path, batch, beam and number format, the formats one after the other.
+
+    On a GPU, the first format comes without CUDA graphs and with them.
+    """
     known: dict[str, tuple[Setting, Machine]] = {}
 
     def setting_of(form: str) -> tuple[Setting, Machine]:
@@ -29,17 +33,21 @@ def run(part: Part) -> None:
             known[form] = answering(part.size, part.device, dtype), measure(part.device, dtype)
         return known[form]
 
-    def one(name: str, form: str, batch: int, beam: int) -> dict[str, Any]:
+    def one(name: str, form: str, batch: int, beam: int, *, graphs: bool) -> dict[str, Any]:
         setting, machine = setting_of(form)
-        row = {"path": name, "format": form, "batch": batch, "beam": beam}
-        return row | time_path(name, replace(setting, batch=batch, beam=beam), machine)
+        row = {"path": name, "format": form, "batch": batch, "beam": beam, "graphs": graphs}
+        with cuda_graphs(setting.network, graphs):
+            return row | time_path(name, replace(setting, batch=batch, beam=beam), machine)
 
     jobs: dict[str, Callable[[], dict[str, Any]]] = {}
     for form in part.size.formats:
         for batch in part.size.batches:
             for name in part.size.cases:
-                for beam in (1,) if name in WITHOUT_BEAM else BEAMS:
-                    jobs[f"{name}, {form}, batch {batch}, beam {beam}"] = partial(one, name, form, batch, beam)
+                both = part.device.type == "cuda" and form == part.size.formats[0] and name != "encoder"
+                beams, ways = (1,) if name in WITHOUT_BEAM else BEAMS, (False, True) if both else (False,)
+                for beam, graphs in product(beams, ways):
+                    title = f"{name}, {form}, batch {batch}, beam {beam}{', graphs' if graphs else ''}"
+                    jobs[title] = partial(one, name, form, batch, beam, graphs=graphs)
     part.each(jobs)
 
 

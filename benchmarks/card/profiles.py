@@ -11,7 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from ..cases import CASES, Setting
 from ..machine import timed
-from .settings import Part, answering, random_network
+from .settings import Part, answering, cuda_graphs, random_network
 
 TOP = 20
 BATCHES = (1, 32)
@@ -25,10 +25,11 @@ def run(part: Part) -> None:
     dtype = getattr(torch, form)
     known: list[Setting] = []
 
-    def answer(name: str, batch: int) -> dict[str, Any]:
+    def answer(name: str, batch: int, *, graphs: bool = False) -> dict[str, Any]:
         if not known:
             known.append(answering(part.size, part.device, dtype))
-        return {"format": form, "batch": batch} | profiled(name, replace(known[0], batch=batch))
+        with cuda_graphs(known[0].network, graphs):
+            return {"format": form, "batch": batch} | profiled(name, replace(known[0], batch=batch))
 
     def train() -> dict[str, Any]:
         known.clear()
@@ -40,6 +41,8 @@ def run(part: Part) -> None:
     jobs: dict[str, Callable[[], dict[str, Any]]] = {}
     for batch in dict.fromkeys(min(batch, max(part.size.batches)) for batch in BATCHES):
         jobs |= {f"{name}, batch {batch}": partial(answer, name, batch) for name in part.size.cases}
+        if part.device.type == "cuda":
+            jobs[f"rec, batch {batch}, CUDA graphs"] = partial(answer, "rec", batch, graphs=True)
     part.each(jobs | {"train": train})
 
 

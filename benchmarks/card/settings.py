@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 
 from ...models.refhcm.config import NetworkConfig
+from ...models.refhcm.cuda_graphs import StepGraphs
 from ...models.refhcm.network import Network
 from ...utils.devices import choose_kernels
 from ...utils.files import atomic_write
@@ -122,6 +124,16 @@ def answering(size: Size, device: torch.device, dtype: torch.dtype) -> Setting:
     """Weights of this format, made ready for answers."""
     network = random_network(size, device).to(dtype).requires_grad_(False)
     return Setting(network.for_answers(), size.side, device, dtype)
+
+
+@contextmanager
+def cuda_graphs(network: Network, wanted: bool) -> Iterator[None]:
+    """Decodes by recorded steps, if they are wanted."""
+    network.decoder.graphs = StepGraphs(network.decoder.step) if wanted else None
+    try:
+        yield
+    finally:
+        network.decoder.graphs = None
 
 
 def reset_peak(device: torch.device) -> None:

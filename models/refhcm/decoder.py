@@ -1,6 +1,5 @@
 """The decoder: teacher forcing, and step by step with cached keys and values (docs/network.md, "Decoder")."""
 
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
 
@@ -10,37 +9,19 @@ from torch import Tensor, nn
 
 from .config import NetworkConfig
 from .cpu.linear import linear
+from .cuda_graphs import StepGraphs
+from .decoding_state import DecodingState, KeyValueCache
 from .drop_path import drop_path_rates
 from .encoder import EncoderOutput
-from .layers import DecoderLayer, KeyValueCache, SymbolEmbedding
+from .layers import DecoderLayer, SymbolEmbedding
 from .positions import additive_mask, bias_of, token_buckets
 from .recompute import recomputed
 
 
-@dataclass
-class DecodingState:
-    """Everything that decoding carries from step to step; lists have one entry per layer."""
-
-    memory: list[tuple[Tensor, Tensor]]  # keys and values of the encoder's states, each [B, H, S, d]
-    self_bias: list[Tensor]  # [1, H, T, T]
-    cross_bias: Tensor  # [1, H, T, S]
-    attn_mask: Tensor | None  # of the encoder's states, additive [B, 1, 1, S]
-    caches: list[KeyValueCache]  # keys and values of the positions so far, [B * beams, H, T, d]
-    length: int = 0
-
-    def reorder(self, rows: Tensor) -> None:
-        """Beam i continues the former beam `rows[i]`."""
-        for cache in self.caches:
-            cache.select(rows)
-
-    def keep(self, samples: Tensor) -> "DecodingState":
-        """The state of these samples only; call `reorder` next, which does the same to the caches."""
-        memory = [(keys[samples], values[samples]) for keys, values in self.memory]
-        return replace(self, memory=memory, attn_mask=None if self.attn_mask is None else self.attn_mask[samples])
-
-
 class Decoder(nn.Module):
     """Pre-norm decoder. Its position biases depend on positions only and are computed once, for batch 1."""
+
+    graphs: StepGraphs | None = None  # see `Network.for_answers`
 
     def __init__(self, config: NetworkConfig, embed_tokens: SymbolEmbedding) -> None:
         super().__init__()
@@ -85,7 +66,7 @@ class Decoder(nn.Module):
         """
         length = prev_output_tokens.shape[1]
         self_bias, cross_bias = self._biases(length, encoder.positions, full_mask_position)
-        x = self._embed(prev_output_tokens, 0)
+        x = self._embed(prev_output_tokens, slice(prev_output_tokens.shape[1]))
         padded = prev_output_tokens.eq(self.padding_idx)
         attn_mask = additive_mask(padded, x.dtype) if bool(padded.any()) else None
         if full_mask_rows is not None:
@@ -113,16 +94,22 @@ class Decoder(nn.Module):
         attn_mask = additive_mask(encoder.padding, cross_bias.dtype)
         rows = len(encoder.states) * beams
         caches = [KeyValueCache(keys, capacity, rows=rows) for keys, _ in memory]
-        return DecodingState(memory, self_bias, cross_bias, attn_mask, caches)
+        state = DecodingState(memory, self_bias, cross_bias, attn_mask, caches)
+        return state if self.graphs is None else self.graphs.place(state)
 
     def extend(self, tokens: Tensor, state: DecodingState) -> Tensor:
         """Advances `state` by n symbols of each answer: int64 [B * beams, n] -> features [B * beams, n, D]."""
-        start, end = state.length, state.length + tokens.shape[1]
-        state.length = end
-        shared = {"cross_bias": state.cross_bias[:, :, start:end], "cross_attn_mask": state.attn_mask}
-        x = self._embed(tokens, start)
+        start, state.length = state.length, state.length + tokens.shape[1]
+        if self.graphs is not None:
+            return self.graphs.extend(tokens, state, start)
+        return self.step(tokens, state, slice(start, state.length), state.length)
+
+    def step(self, tokens: Tensor, state: DecodingState, at: slice | Tensor, end: int) -> Tensor:
+        """Features of symbols at the positions `at`, a slice or int64 [n]. They see those before `end` and no mask."""
+        shared = {"cross_bias": state.cross_bias[:, :, at], "cross_attn_mask": state.attn_mask}
+        x = self._embed(tokens, at)
         for layer, memory, bias, cache in zip(self.layers, state.memory, state.self_bias, state.caches, strict=True):
-            x = layer(x, memory, self_bias=bias[:, :, start:end, :end], cache=cache, **shared)
+            x = layer(x, memory, self_bias=bias[:, :, at, :end], cache=cache, **shared)
         return self.layer_norm(x)
 
     def project(self, features: Tensor, symbols: Tensor | None = None) -> Tensor:
@@ -132,10 +119,10 @@ class Decoder(nn.Module):
         """
         return linear(features, self.output_projection.weight if symbols is None else symbols)
 
-    def _embed(self, tokens: Tensor, start: int) -> Tensor:
+    def _embed(self, tokens: Tensor, at: slice | Tensor) -> Tensor:
         x = self.embed_tokens(tokens)
         if not self.config.disable_entangle:  # the paper's model has positions in the biases only
-            x = x + self.embed_positions.weight[start : start + tokens.shape[1]]
+            x = x + self.embed_positions.weight[at]
         return F.dropout(self.layernorm_embedding(x), self.config.dropout, self.training)
 
     def _biases(

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from .attention import Attention
 from .config import NetworkConfig
 from .cpu.linear import Linear
+from .decoding_state import KeyValueCache
 from .drop_path import DropPath
 
 
@@ -18,29 +19,6 @@ class SymbolEmbedding(nn.Embedding):
     def forward(self, ids: Tensor) -> Tensor:
         """int64 [...] -> [..., D]. On a CPU the gradient is sparse: a dense one would clear the whole vocabulary."""
         return F.embedding(ids, self.weight, self.padding_idx, sparse=self.weight.device.type == "cpu")
-
-
-class KeyValueCache:
-    """Keys and values of the positions decoded so far, in buffers allocated once: [rows, H, capacity, d]."""
-
-    def __init__(self, like: Tensor, capacity: int, *, rows: int) -> None:
-        """like: keys [B, H, S, d] with this cache's heads, width and dtype."""
-        shape = (rows, like.shape[1], capacity, like.shape[3])
-        self.keys, self.values = like.new_empty(shape), like.new_empty(shape)
-        self.length = 0
-
-    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Adds [rows, H, n, d] and returns all so far, [rows, H, length, d]."""
-        start, self.length = self.length, self.length + keys.shape[2]
-        self.keys[:, :, start : self.length] = keys
-        self.values[:, :, start : self.length] = values
-        return self.keys[:, :, : self.length], self.values[:, :, : self.length]
-
-    def select(self, rows: Tensor) -> None:
-        """Row i becomes the former row `rows[i]`; there may be fewer rows than before."""
-        for buffer in (self.keys, self.values):
-            buffer[: len(rows), :, : self.length] = buffer[rows, :, : self.length]
-        self.keys, self.values = self.keys[: len(rows)], self.values[: len(rows)]
 
 
 class Layer(nn.Module):

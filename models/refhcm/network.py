@@ -6,8 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...utils.errors import UserError
 from .config import NetworkConfig
 from .cpu.linear import Linear
+from .cuda_graphs import StepGraphs
 from .decoder import Decoder
 from .encoder import Encoder, EncoderOutput
 from .layers import SymbolEmbedding
@@ -43,11 +45,17 @@ class Network(nn.Module):
         self.decoder.embed_tokens.weight = self.encoder.embed_tokens.weight
         self.decoder.output_projection.weight = self.encoder.embed_tokens.weight
 
-    def for_answers(self) -> "Network":
+    def for_answers(self, *, cuda_graphs: bool = False) -> "Network":
         """Makes this network faster for answering only: it can then neither be trained nor saved.
 
         Call it on the final device and dtype: see `ResNet.fold` and `Linear.pack`.
+        cuda_graphs: decode by `StepGraphs`, one search at a time; UserError without a GPU.
         """
+        device = self.encoder.layer_norm.weight.device
+        if cuda_graphs:
+            if device.type != "cuda":
+                raise UserError(f"CUDA graphs need a GPU, and the model is on {device}: leave them out")
+            self.decoder.graphs = StepGraphs(self.decoder.step)
         self.encoder.embed_images.fold()
         half = self.encoder.layer_norm.weight.dtype != torch.float32
         for module in (self if half else self.decoder).modules():  # float32 gains only where there are few rows

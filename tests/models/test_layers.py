@@ -7,7 +7,8 @@ from torch.testing import assert_close
 
 from refhcm.models.refhcm import Network, NetworkConfig
 from refhcm.models.refhcm.attention import Attention
-from refhcm.models.refhcm.layers import EncoderLayer, KeyValueCache
+from refhcm.models.refhcm.decoding_state import KeyValueCache
+from refhcm.models.refhcm.layers import EncoderLayer
 from refhcm.models.refhcm.resnet import ResNet
 from refhcm.utils.errors import CheckpointError
 

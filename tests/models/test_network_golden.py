@@ -5,11 +5,13 @@ import re
 import pytest
 import torch
 from golden_folder import names, number_in, numbers, tensors
+from recorder import Recorder
 from torch.testing import assert_close
 
 from refhcm.models.generation import SequenceGenerator
 from refhcm.models.generation_settings import GenerationSettings
 from refhcm.models.qpg import decode_parallel
+from refhcm.models.refhcm.cuda_graphs import StepGraphs
 from refhcm.models.refhcm.loading import load_network
 from refhcm.tasks import TASKS
 from refhcm.tasks.settings import TaskSettings
@@ -28,6 +30,16 @@ def case(request, golden_checkpoint, text):
     network = load_network(read_checkpoint(golden_checkpoint(request.param)), len(text.vocabulary))
     tasks = numbers(file)["tasks"]
     return network, {name: tensors(file, below=f"{name}/") for name in tasks}, tasks
+
+
+@pytest.fixture(params=["step by step", "recorded steps"])
+def answering(case, request):
+    """The case, whose network decodes in one of two ways."""
+    decoder = case[0].decoder
+    if request.param == "recorded steps":
+        decoder.graphs = StepGraphs(decoder.step, record=Recorder(traced=False))
+    yield case
+    decoder.graphs = None
 
 
 def batch_of(g):
@@ -90,8 +102,8 @@ def test_decoder(case):
                 assert logits.argmax(-1).tolist() == tasks[task]["full_logits_argmax"]
 
 
-def test_beam_search(case):
-    network, of_tasks, tasks = case
+def test_beam_search(answering):
+    network, of_tasks, tasks = answering
     for name, task in tasks.items():
         for golden in task.get("generation", []):
             settings = GenerationSettings(constraint_range=golden["constraint_range"], **golden["args"])
@@ -104,8 +116,8 @@ def test_beam_search(case):
                         near(h["positional_scores"], torch.tensor(g["positional_scores"]))
 
 
-def test_parallel_decoding(case, text):
-    network, of_tasks, tasks = case
+def test_parallel_decoding(answering, text):
+    network, of_tasks, tasks = answering
     symbols = TASKS["rpar_full_mask"](text, TaskSettings()).symbols
     for name, task in tasks.items():
         if "qpg_greedy_batched_rows" not in task:
