@@ -4,6 +4,7 @@ The encoder runs once. Cross-attention keys and values are computed once for eac
 position biases once for batch 1, and scores only for the symbols that the constraint allows.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -50,15 +51,16 @@ class SequenceGenerator:
     ) -> list[list[dict[str, Any]]]:
         """Beam search from the encoder's output; see `generate`. max_len: symbols before eos."""
         beam, device, count = self.settings.beam, encoder.states.device, len(encoder.states)
-        allowed, lookup = self._symbols(decoder)
-        weight = None if allowed is None else decoder.output_projection.weight[allowed]
+        symbols = self._symbols(len(decoder.output_projection.weight))
+        allowed, lookup = (None, None) if symbols is None else _columns(symbols, decoder.output_projection.weight)
+        output = decoder.output(symbols)
         state = decoder.start(encoder, beams=beam, capacity=max_len + 1)
         beams = Beams(count, beam, device, bos=self.bos, eos=self.eos)
         every = looks_every(device)
         history = None if self.kept is None else History(self.kept.to(device), lookup)
         for step in range(max_len + 1):
             features = decoder.extend(beams.tokens[:, :, -1].reshape(-1, 1), state)[:, -1]
-            scores = self._log_probs(decoder.project(features, weight))
+            scores = self._log_probs(output(features))
             if history is not None:
                 history.add(scores)
             scores = scores.view(*beams.tokens.shape[:2], -1)
@@ -84,17 +86,12 @@ class SequenceGenerator:
             history.give([found[0] for found in answers if found])
         return answers
 
-    def _symbols(self, decoder: Decoder) -> tuple[Tensor | None, Tensor | None]:
-        """The allowed ids [n], and the column 0..n-1 of each id [V] (n: not allowed). None, None: all are allowed."""
+    def _symbols(self, count: int) -> tuple[range, ...] | None:
+        """The allowed ids, in ranges; None: all of these many are allowed."""
         limits = self.settings.allowed_range()
         if limits is None:
-            return None, None
-        weight = decoder.output_projection.weight
-        ids = torch.arange(len(weight), device=weight.device)
-        allowed = ids[(ids < SPECIAL_SYMBOLS) | ((ids >= limits[0]) & (ids < limits[1]))]
-        lookup = torch.full_like(ids, len(allowed))
-        lookup[allowed] = torch.arange(len(allowed), device=weight.device)
-        return allowed, lookup
+            return None
+        return range(SPECIAL_SYMBOLS), range(max(limits[0], SPECIAL_SYMBOLS), min(limits[1], count))
 
     def _log_probs(self, logits: Tensor) -> Tensor:
         if self.settings.temperature != 1:
@@ -134,6 +131,14 @@ class SequenceGenerator:
         banned = scores.new_zeros(*scores.shape[:-1], extra + 1, dtype=torch.bool)
         banned.scatter_(-1, follower.masked_fill(~repeated, extra), True)
         return scores.masked_fill(banned[..., :extra], -torch.inf)
+
+
+def _columns(symbols: Sequence[range], weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the output matrix [V, D]: these ids [n], and the column 0..n-1 of each id [V] (n: not among them)."""
+    allowed = torch.cat([torch.arange(one.start, one.stop, device=weight.device) for one in symbols])
+    lookup = torch.full((len(weight),), len(allowed), device=weight.device)
+    lookup[allowed] = torch.arange(len(allowed), device=weight.device)
+    return allowed, lookup
 
 
 def looks_every(device: torch.device) -> int:

@@ -74,8 +74,7 @@ def decode_parallel(network: Network, sample: dict[str, Any], symbols: QuerySymb
 
 def _best(network: Network, features: Tensor, ids: range) -> _Step:
     """The most probable of `ids` at each position."""
-    weight = network.decoder.output_projection.weight[ids.start : ids.stop]
-    logits = network.decoder.project(features, weight)  # [B, n, len(ids)]
+    logits = network.decoder.output((ids,))(features)  # [B, n, len(ids)]
     best = logits.argmax(-1)
     distributions = logits.float().log_softmax(-1)
     return _Step(best + ids.start, distributions.gather(-1, best[..., None])[..., 0], distributions)

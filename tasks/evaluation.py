@@ -79,7 +79,7 @@ def evaluate(
     """
     weight = network.decoder.output_projection.weight
     share = Subset(dataset, range(len(dataset))[:rows][rank::world])
-    loader = DataLoader(share, batch_size, num_workers=num_workers, collate_fn=task.collate)
+    loader = DataLoader(share, batch_size, num_workers=num_workers, collate_fn=task.collate, pin_memory=weight.is_cuda)
     task.prepare_scores()
     counter = BadRowCounter(task.settings.skip_bad_rows)
     answers: list[ScoredRow] = []

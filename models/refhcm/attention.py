@@ -48,7 +48,7 @@ class Attention(nn.Module):
             out = biased_attention(q * self.scale, keys, values, bias, attn_mask, dropout=dropout)
         else:
             bias = bias if attn_mask is None else bias + attn_mask
-            if faster_by_heads(q, keys) and not dropout:
+            if faster_by_heads(q) and not dropout:
                 out = attention_by_heads(q, keys, values, bias, scale=self.scale)
             else:
                 out = F.scaled_dot_product_attention(q, keys, values, bias, dropout, scale=self.scale)

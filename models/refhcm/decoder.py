@@ -1,5 +1,6 @@
 """The decoder: teacher forcing, and step by step with cached keys and values (docs/network.md, "Decoder")."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import cast
 
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import NetworkConfig
-from .cpu.linear import linear
+from .cpu.linear import Output, linear
 from .cuda_graphs import StepGraphs
 from .decoding_state import DecodingState, KeyValueCache
 from .drop_path import drop_path_rates
@@ -21,7 +22,8 @@ from .recompute import recomputed
 class Decoder(nn.Module):
     """Pre-norm decoder. Its position biases depend on positions only and are computed once, for batch 1."""
 
-    graphs: StepGraphs | None = None  # see `Network.for_answers`
+    answers_only = False  # see `Network.for_answers`
+    graphs: StepGraphs | None = None
 
     def __init__(self, config: NetworkConfig, embed_tokens: SymbolEmbedding) -> None:
         super().__init__()
@@ -40,6 +42,7 @@ class Decoder(nn.Module):
         rates = drop_path_rates(config.decoder_drop_path_rate, layers)
         self.layers = cast("list[DecoderLayer]", nn.ModuleList(DecoderLayer(config, rate) for rate in rates))
         self.layer_norm = nn.LayerNorm(width)
+        self._outputs: dict[tuple[range, ...] | None, Output] = {}
         self.output_projection = nn.Linear(width, embed_tokens.num_embeddings, bias=False)
         self.output_projection.weight = embed_tokens.weight
         token_rows, image_rows = 2 * config.token_bucket_size - 1, (2 * config.image_bucket_size - 1) ** 2 + 3
@@ -112,12 +115,21 @@ class Decoder(nn.Module):
             x = layer(x, memory, self_bias=bias[:, :, at, :end], cache=cache, **shared)
         return self.layer_norm(x)
 
-    def project(self, features: Tensor, symbols: Tensor | None = None) -> Tensor:
-        """Features [..., D] -> logits over the vocabulary.
+    def project(self, features: Tensor) -> Tensor:
+        """Features [..., D] -> logits over the vocabulary."""
+        return linear(features, self.output_projection.weight)
 
-        symbols: rows of the output matrix [n, D], for logits over these n symbols only.
-        """
-        return linear(features, self.output_projection.weight if symbols is None else symbols)
+    def output(self, symbols: tuple[range, ...] | None) -> Callable[[Tensor], Tensor]:
+        """Features [..., D] -> logits over the symbols of these ranges, in their order; None: over all."""
+        if not self.answers_only:
+            return partial(linear, weight=self._rows(symbols))
+        if symbols not in self._outputs:
+            self._outputs[symbols] = Output(self._rows(symbols))
+        return self._outputs[symbols]
+
+    def _rows(self, symbols: tuple[range, ...] | None) -> Tensor:
+        weight = self.output_projection.weight
+        return weight if symbols is None else torch.cat([weight[one.start : one.stop] for one in symbols])
 
     def _embed(self, tokens: Tensor, at: slice | Tensor) -> Tensor:
         x = self.embed_tokens(tokens)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ...utils.errors import UserError
 from .config import NetworkConfig
-from .cpu.linear import Linear
+from .cpu.linear import Linear, mkl_is_slow
 from .cuda_graphs import StepGraphs
 from .decoder import Decoder
 from .encoder import Encoder, EncoderOutput
@@ -56,9 +56,12 @@ class Network(nn.Module):
             if device.type != "cuda":
                 raise UserError(f"CUDA graphs need a GPU, and the model is on {device}: leave them out")
             self.decoder.graphs = StepGraphs(self.decoder.step)
+        self.decoder.answers_only = True
         self.encoder.embed_images.fold()
-        half = self.encoder.layer_norm.weight.dtype != torch.float32
-        for module in (self if half else self.decoder).modules():  # float32 gains only where there are few rows
+        all_of_it = self.encoder.layer_norm.weight.dtype != torch.float32 or mkl_is_slow()
+        for module in (
+            self if all_of_it else self.decoder
+        ).modules():  # else float32 gains only where there are few rows
             if isinstance(module, Linear):
                 module.pack()
         return self.eval()

@@ -10,8 +10,9 @@ from torch import nn
 from torch.testing import assert_close
 
 from refhcm.models.refhcm import Network, NetworkConfig
+from refhcm.models.refhcm.cpu import linear as products
 from refhcm.models.refhcm.cpu.folded import FoldedConv
-from refhcm.models.refhcm.cpu.linear import BLOCK, Linear, linear, packs
+from refhcm.models.refhcm.cpu.linear import Linear, Output, linear, packs
 
 SIZE = {"arch": "refhcm_test", "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 64, "resnet_width": 8}
 
@@ -29,22 +30,58 @@ def network():
     return network.eval()
 
 
-@pytest.mark.parametrize("rows", [1, 2, 3, 5, 16, 17])
-@pytest.mark.parametrize("outputs", [2 * BLOCK, 2 * BLOCK + 1, BLOCK - 1])
+@pytest.fixture(params=[True, False])
+def slow(request, monkeypatch):
+    """Whether MKL counts as slow here."""
+    monkeypatch.setattr(products, "mkl_is_slow", lambda: request.param)
+    monkeypatch.setattr("refhcm.models.refhcm.network.mkl_is_slow", lambda: request.param)
+    return request.param
+
+
+@pytest.mark.parametrize("shape", [(5, 1), (4, 7), (4, 8), (33,), (2, 3, 11)])
 @pytest.mark.parametrize("with_bias", [True, False])
-def test_few_rows(rows, outputs, with_bias):
-    torch.manual_seed(rows)
-    x, weight, bias = torch.randn(rows, 1, 24), torch.randn(outputs, 24), torch.randn(outputs) if with_bias else None
-    with torch.inference_mode():
-        assert_close(linear(x, weight, bias), F.linear(x, weight, bias))
-        assert_close(linear(x[:, 0], weight, bias), F.linear(x[:, 0], weight, bias))
+def test_products_and_their_gradients(slow, shape, with_bias):
+    torch.manual_seed(0)
+    x, weight, bias = torch.randn(*shape, 24), torch.randn(40, 24), torch.randn(40) if with_bias else None
+    given = [one.requires_grad_() for one in (x, weight, bias) if one is not None]
+    found, wanted = linear(*given), F.linear(*given)
+    assert_close(found, wanted)
+    assert (type(found.grad_fn).__name__ == "_LinearBackward") == (slow and x.numel() // 24 >= 32)
+    grad = torch.randn_like(wanted)
+    for ours, theirs in zip(*(torch.autograd.grad(out, given, grad) for out in (found, wanted)), strict=True):
+        assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
 
-def test_few_rows_can_be_learned():
-    x, layer = torch.randn(5, 8, requires_grad=True), Linear(8, 64)
-    layer(x).sum().backward()
-    assert_close(layer.weight.grad, x.sum(0).expand(64, -1))
-    assert x.grad is not None
+def test_gradients_of_some_only(slow):
+    x, weight = torch.randn(40, 8), torch.randn(6, 8, requires_grad=True)
+    linear(x, weight).sum().backward()
+    assert_close(weight.grad, x.sum(0).expand(6, -1))
+    other = x.clone().requires_grad_()
+    linear(other, weight.detach()).sum().backward()
+    assert_close(other.grad, weight.detach().sum(0).expand(40, -1))
+
+
+def test_autocast_decides_the_format(slow):
+    with torch.autocast("cpu", torch.bfloat16):
+        assert linear(torch.randn(40, 8), torch.randn(6, 8)).dtype == torch.bfloat16
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_outputs_are_kept(network, dtype):
+    """Of some symbols or all; only where the weights will not change."""
+    x = torch.randn(2, 1, 32).to(dtype)
+    decoder = network.to(dtype).decoder
+    wanted = {None: decoder.project(x), (range(2), range(5, 9)): decoder.project(x)[..., [0, 1, 5, 6, 7, 8]]}
+    for symbols, logits in wanted.items():
+        assert_close(decoder.output(symbols)(x), logits)
+        assert not isinstance(decoder.output(symbols), Output)
+    network.for_answers()
+    for symbols, logits in wanted.items():
+        assert_close(
+            decoder.output(symbols)(x), logits, atol=2e-2, rtol=2e-2
+        ) if dtype == torch.bfloat16 else assert_close(decoder.output(symbols)(x), logits)
+        assert decoder.output(symbols) is decoder.output(symbols)
 
 
 @torch.inference_mode()
@@ -58,9 +95,10 @@ def test_packed_weights(dtype):
     assert_close(layer(x), before)
 
 
-@pytest.mark.parametrize(("dtype", "packed"), [(torch.float32, {"decoder"}), (torch.bfloat16, {"encoder", "decoder"})])
-def test_what_is_packed(network, dtype, packed):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_is_packed(network, dtype, slow):
     network.to(dtype).for_answers()
+    packed = {"encoder", "decoder"} if slow or dtype == torch.bfloat16 else {"decoder"}
     layers = {name: module for name, module in network.named_modules() if isinstance(module, Linear)}
     assert {name.split(".")[0] for name, layer in layers.items() if layer.packed is not None} == packed
 

@@ -44,23 +44,22 @@ def test_about_as_near_the_truth_as_the_fused_kernel(monkeypatch, biases, cache)
 
 @torch.no_grad()
 def test_where_it_is_used(monkeypatch):
-    """In bfloat16, on a CPU that has it, for many states and without gradients; nowhere else."""
+    """In bfloat16, on a CPU that has it, and without gradients; nowhere else."""
     monkeypatch.setattr(module, "_has_bfloat16_products", lambda: False)
-    q, keys = (x.bfloat16() for x in inputs(biases=1)[:2])
-    assert not faster_by_heads(q, keys)
+    q = inputs(biases=1)[0].bfloat16()
+    assert not faster_by_heads(q)
     monkeypatch.setattr(module, "_has_bfloat16_products", lambda: True)
-    assert faster_by_heads(q, keys)
-    assert not faster_by_heads(q[:, :, :5], keys)
-    assert not faster_by_heads(q.float(), keys.float())
-    assert not faster_by_heads(q.to("meta"), keys.to("meta"))
+    assert faster_by_heads(q)
+    assert not faster_by_heads(q.float())
+    assert not faster_by_heads(q.to("meta"))
     with torch.enable_grad():
-        assert not faster_by_heads(q, keys)
+        assert not faster_by_heads(q)
     attention = Attention(CONFIG, HEADS).bfloat16()
     x = torch.randn(BATCH, LENGTH, HEADS * WIDTH, dtype=torch.bfloat16)
     bias, attn_mask = torch.randn(1, HEADS, LENGTH, LENGTH).bfloat16(), torch.zeros(BATCH, 1, 1, LENGTH).bfloat16()
     attn_mask[1, ..., -9:] = -torch.inf
     found = attention(x, *attention.keys_values(x), bias=bias, attn_mask=attn_mask)
-    monkeypatch.setattr(module, "MANY", LENGTH**2 + 1)
+    monkeypatch.setattr(module, "_has_bfloat16_products", lambda: False)
     fused = attention(x, *attention.keys_values(x), bias=bias, attn_mask=attn_mask)
     torch.testing.assert_close(found, fused, atol=0.01, rtol=0.02)
     assert not found.equal(fused)
