@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import NetworkConfig
-from .cpu.linear import Output, linear
+from .cpu.linear import Linear, Output, linear
 from .cuda_graphs import StepGraphs
 from .decoding_state import DecodingState, KeyValueCache
 from .drop_path import drop_path_rates
@@ -34,10 +34,10 @@ class Decoder(nn.Module):
         self.layernorm_embedding = nn.LayerNorm(width)
         self.embed_positions = nn.Embedding(config.max_target_positions + 2, width)
         self.pos_ln = nn.LayerNorm(width)
-        self.self_pos_q_linear = nn.Linear(width, width)
-        self.self_pos_k_linear = nn.Linear(width, width)
-        self.cross_pos_q_linear = nn.Linear(width, width)
-        self.cross_pos_k_linear = nn.Linear(width, width)
+        self.self_pos_q_linear = Linear(width, width)
+        self.self_pos_k_linear = Linear(width, width)
+        self.cross_pos_q_linear = Linear(width, width)
+        self.cross_pos_k_linear = Linear(width, width)
         self.position_scale = (width / heads * config.attn_scale_factor) ** -0.5
         rates = drop_path_rates(config.decoder_drop_path_rate, layers)
         self.layers = cast("list[DecoderLayer]", nn.ModuleList(DecoderLayer(config, rate) for rate in rates))

@@ -10,12 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import PATCH, NetworkConfig
+from .cpu.linear import Linear
 from .drop_path import drop_path_rates
 from .layers import EncoderLayer, SymbolEmbedding
 from .positions import (
     additive_mask,
     bias_of,
-    image_buckets,
+    image_bias,
     image_positions,
     interpolate_grid,
     sinusoids,
@@ -79,14 +80,14 @@ class Encoder(nn.Module):
         self.layernorm_embedding = nn.LayerNorm(width)
         self.type_embedding = nn.Embedding(2, width)  # row 0: text, row 1: image
         self.embed_images = ResNet(config)
-        self.image_proj = nn.Linear(self.embed_images.channels, width)
+        self.image_proj = Linear(self.embed_images.channels, width)
         self.patch_layernorm_embedding = nn.LayerNorm(width)
         self.embed_positions = nn.Embedding(config.max_source_positions + 2, width)
         self.embed_image_positions = nn.Embedding(config.image_bucket_size**2 + 1, width)
         self.pos_ln = nn.LayerNorm(width)
         self.image_pos_ln = nn.LayerNorm(width)
-        self.pos_q_linear = nn.Linear(width, width)
-        self.pos_k_linear = nn.Linear(width, width)
+        self.pos_q_linear = Linear(width, width)
+        self.pos_k_linear = Linear(width, width)
         self.position_scale = (width / heads * config.attn_scale_factor) ** -0.5
         rates = drop_path_rates(config.encoder_drop_path_rate, layers)
         self.layers = cast("list[EncoderLayer]", nn.ModuleList(EncoderLayer(config, rate) for rate in rates))
@@ -201,18 +202,17 @@ class Encoder(nn.Module):
         q, k = split(self.pos_q_linear(positions) * self.position_scale), split(self.pos_k_linear(positions))
         absolute = q @ k.transpose(-1, -2)
         text = token_buckets(length, self.config.token_bucket_size).to(absolute.device)
-        rows = image_positions(*grid, self.config.image_bucket_size).to(absolute.device)
-        image = image_buckets(rows, self.config.image_bucket_size)
         for of_text, of_image in zip(self.token_rel_pos_table_list, self.image_rel_pos_table_list, strict=True):
-            yield partial(_bias, absolute, image=(of_image.weight, image), text=(of_text.weight, text))
+            image = (of_image.weight, grid, self.config.image_bucket_size)
+            yield partial(_bias, absolute, image=image, text=(of_text.weight, text))
 
 
 def _apply(layer: EncoderLayer, make_bias: Callable[[], Tensor], x: Tensor, attn_mask: Tensor | None) -> Tensor:
     return layer(x, make_bias(), attn_mask)
 
 
-def _bias(absolute: Tensor, *, image: tuple[Tensor, Tensor], text: tuple[Tensor, Tensor]) -> Tensor:
-    return with_relative(absolute, bias_of(*image), bias_of(*text))
+def _bias(absolute: Tensor, *, image: tuple[Tensor, tuple[int, int], int], text: tuple[Tensor, Tensor]) -> Tensor:
+    return with_relative(absolute, image_bias(*image), bias_of(*text))
 
 
 def _made(bias: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ computed here for the positions at hand and are not in the state dict.
 """
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -73,8 +74,17 @@ def additive_mask(padding: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     return torch.zeros_like(padding, dtype=dtype).masked_fill(padding, -torch.inf)[:, None, None, :]
 
 
+def _sums(grad: Tensor, buckets: Tensor, rows: int) -> Tensor:
+    """Gradient of a table [R, H], of its biases' [H, n, m]: torch's own backward pass takes eight times as long."""
+    dtype = grad.dtype
+    if grad.device.type != "cpu":  # a GPU would add up thousands of values in half precision
+        grad = grad.float()
+    sums = grad.new_zeros(len(grad), rows).index_add_(1, buckets.flatten(), grad.flatten(1))
+    return sums.t().to(dtype)
+
+
 class _BiasOf(torch.autograd.Function):
-    """`table.t()[:, buckets]`, and may be replaced by it: torch's own backward pass takes eight times as long."""
+    """`table.t()[:, buckets]`, and may be replaced by it."""
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, buckets: Tensor) -> Tensor:
@@ -85,16 +95,45 @@ class _BiasOf(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (buckets,), dtype = ctx.saved_tensors, grad.dtype
-        if grad.device.type != "cpu":  # a GPU would add up thousands of values in half precision
-            grad = grad.float()
-        sums = grad.new_zeros(len(grad), ctx.rows).index_add_(1, buckets.flatten(), grad.flatten(1))
-        return sums.t().to(dtype), None
+        return _sums(grad, *ctx.saved_tensors, ctx.rows), None
 
 
 def bias_of(table: Tensor, buckets: Tensor) -> Tensor:
     """Relative bias of each head: table [R, H], buckets [n, m] -> [H, n, m]."""
     return _BiasOf.apply(table, buckets)
+
+
+class _ImageBias(torch.autograd.Function):
+    """Two patches' bias depends on their distance only, so that rows of a small table are copied, not single values."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, grid: tuple[int, int], bucket_size: int) -> Tensor:
+        ctx.rows, ctx.grid, ctx.bucket_size = len(table), grid, bucket_size
+        (height, width), side = grid, 2 * bucket_size - 1
+        if height * width == 0:
+            return table.new_empty(table.shape[1], 0, 0)
+        near = [slice(bucket_size - length, bucket_size - 1 + length) for length in grid]
+        distances = table[: side**2].t().reshape(-1, side, side)[:, near[0], near[1]]  # [H, 2 h - 1, 2 w - 1]
+        # Both turned around: from -(k - i) to k - i, the row of the key minus that of the query.
+        columns = distances.flip(1, 2).unfold(2, width, 1).flip(2)  # [H, 2 h - 1, w, w], of each query's column
+        columns = columns.transpose(1, 2).contiguous()
+        rows = [columns[:, :, height - 1 - i : 2 * height - 1 - i].flatten(2) for i in range(height)]
+        return torch.stack(rows, dim=1).flatten(1, 2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return _sums(grad, _grid_buckets(ctx.grid, ctx.bucket_size, grad.device), ctx.rows), None, None
+
+
+@lru_cache(maxsize=4)
+def _grid_buckets(grid: tuple[int, int], bucket_size: int, device: torch.device) -> Tensor:
+    return image_buckets(image_positions(*grid, bucket_size), bucket_size).to(device)
+
+
+def image_bias(table: Tensor, grid: tuple[int, int], bucket_size: int) -> Tensor:
+    """`bias_of(table, image_buckets(...))` for all pairs of patches of a grid (h, w): [R, H] -> [H, h * w, h * w]."""
+    return _ImageBias.apply(table, grid, bucket_size)
 
 
 class _WithRelative(torch.autograd.Function):

@@ -19,6 +19,12 @@ def network(request):
     return Network(NetworkConfig.from_args(flags), SYMBOLS).eval().requires_grad_(False)
 
 
+@pytest.fixture(autouse=True)
+def products_of_torch(monkeypatch):
+    """Torch does not count oneDNN's."""
+    monkeypatch.setattr("refhcm.models.refhcm.cpu.linear.mkl_is_slow", lambda: False)
+
+
 def counted(function):
     """Operations of convolutions and matrix products, as torch counts them."""
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:

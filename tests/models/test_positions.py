@@ -9,6 +9,7 @@ from torch.testing import assert_close
 from refhcm.models.refhcm import Network, NetworkConfig
 from refhcm.models.refhcm.positions import (
     bias_of,
+    image_bias,
     image_buckets,
     image_positions,
     sinusoids,
@@ -58,6 +59,12 @@ def test_image_buckets_of_a_two_by_two_grid():
         [10, 7, 6, 4, 3],
         [10, 8, 7, 5, 4],
     ]
+
+
+@pytest.mark.parametrize("grid", [(2, 3), (3, 2), (4, 4), (1, 1), (1, 4), (0, 0)])
+def test_biases_of_a_grid(grid):
+    table = torch.randn((2 * 4 - 1) ** 2 + 3, 5)
+    assert torch.equal(image_bias(table, grid, 4), bias_of(table, image_buckets(image_positions(*grid, 4), 4)))
 
 
 def test_relative_biases_keep_to_their_blocks():
@@ -122,6 +129,6 @@ def test_gradients_of_relative_biases_are_torch_s_own():
         text_rows = torch.nn.functional.pad(text_table[text].permute(2, 0, 1), (6, 0, 6, 0))
         return absolute + torch.nn.functional.pad(image_table[image].permute(2, 0, 1), (0, 5, 0, 5)) + text_rows
 
-    ours = gradients(lambda absolute, i, t: with_relative(absolute, bias_of(i, image), bias_of(t, text)))
+    ours = gradients(lambda absolute, i, t: with_relative(absolute, image_bias(i, (2, 3), 4), bias_of(t, text)))
     for mine, its in zip(ours, gradients(plain), strict=True):
         assert_close(mine, its)

@@ -46,6 +46,8 @@ class _Decoder:
     """As much of a decoder as `SequenceGenerator.search` uses."""
 
     class State:
+        shrinks = True
+
         def __init__(self):
             self.samples, self.history, self.step = np.arange(SAMPLES), None, 0
 
@@ -77,8 +79,8 @@ class _Decoder:
         state.history, state.step = last.reshape(-1), state.step + 1
         return torch.from_numpy(found.reshape(-1, 1, SYMBOLS))
 
-    def project(self, features, weight=None):
-        return features @ (self.output_projection.weight if weight is None else weight).T
+    def output(self, symbols):
+        return lambda features: features if symbols is None else features[..., [i for one in symbols for i in one]]
 
 
 class _Encoder:
