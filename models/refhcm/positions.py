@@ -95,7 +95,8 @@ class _BiasOf(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return _sums(grad, *ctx.saved_tensors, ctx.rows), None
+        (buckets,) = ctx.saved_tensors
+        return _sums(grad, buckets, ctx.rows), None
 
 
 def bias_of(table: Tensor, buckets: Tensor) -> Tensor:
