@@ -72,6 +72,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         raise UserError("--train-subset: training files are named in DATA (all but the last)")
     if args.max_tokens is not None:
         raise UserError("--max-tokens: batches are counted in rows; use --batch-size")
+    if args.ddp_backend == "fully_sharded":
+        raise UserError("--ddp-backend fully_sharded: needs fairscale, which nobody keeps; each rank holds all weights")
     if args.fp16 and args.bf16:
         raise UserError("--fp16 and --bf16 exclude each other")
     if args.fp16 and (args.cpu or not torch.cuda.is_available()):

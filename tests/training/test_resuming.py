@@ -140,6 +140,7 @@ def test_a_validation_that_fails_loses_nothing(world, tmp_path):
     [
         ("--train-subset=val", "training files are named in DATA"),
         ("--max-tokens=100", "batches are counted in rows"),
+        ("--ddp-backend=fully_sharded", "each rank holds all weights"),
         ("--checkpoint-suffix=-a", "--checkpoint-suffix is not supported"),
     ],
 )
