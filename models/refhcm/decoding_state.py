@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 
@@ -24,7 +25,7 @@ class KeyValueCache:
     def select(self, rows: Tensor) -> None:
         """Row i becomes the former row `rows[i]`; there may be fewer rows than before."""
         for buffer in (self.keys, self.values):
-            buffer[: len(rows), :, : self.length] = buffer[rows, :, : self.length]
+            buffer[: len(rows), :, : self.length] = buffer[:, :, : self.length].index_select(0, rows)
         self.keys, self.values = self.keys[: len(rows)], self.values[: len(rows)]
 
 
@@ -42,6 +43,8 @@ class DecodingState:
 
     def reorder(self, rows: Tensor) -> None:
         """Beam i continues the former beam `rows[i]`."""
+        if rows.device.type == "cpu" and torch.equal(rows, torch.arange(len(self.caches[0].keys))):
+            return  # all stay where they are; a GPU would have to wait for this to be known
         for cache in self.caches:
             cache.select(rows)
 
