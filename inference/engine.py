@@ -14,7 +14,8 @@ from ..data.canvas import Canvas
 from ..data.columns import NO_EXPRESSION
 from ..models.generated import Generated
 from ..models.generation_settings import GenerationSettings
-from ..tasks.base import Annotation, Task
+from ..tasks.annotation import Annotation
+from ..tasks.base import Task
 from ..utils.errors import UserError
 from .answers import Answer
 from .calibration import Calibration

@@ -6,7 +6,8 @@ from itertools import takewhile
 from typing import Any
 
 from ..models.generated import Generated
-from ..tasks.base import LOWEST_SCORE, Task, given
+from ..tasks.annotation import LOWEST_SCORE, given
+from ..tasks.base import Task
 from ..utils.boxes import iou
 from ..utils.symbols import BOX_SYMBOLS
 from .answers import Answer, Confidence

@@ -13,7 +13,8 @@ from ..data.text import Ids, TextEncoder, plain_ids
 from ..models.generated import Generated
 from ..models.generation_settings import GenerationSettings
 from ..models.vqgan.config import NUM_CODES
-from ..tasks.base import Annotation, Prediction, Task
+from ..tasks.annotation import Annotation, Prediction
+from ..tasks.base import Task
 from ..tasks.rhrc import ReferringCaption
 from ..tasks.rkpt import ReferringKeypoints
 from ..tasks.rpar import ReferringParsing, with_maps

@@ -8,7 +8,8 @@ import numpy as np
 
 from ..data.dataset import ReferringDataset
 from ..models.generated import Generated
-from ..tasks.base import Labels, Prediction, Task, given
+from ..tasks.annotation import Labels, Prediction, given
+from ..tasks.base import Task
 from ..utils.boxes import box_hits
 from ..utils.calibration import auroc, ece
 from ..utils.captions import REFERENCE_SEPARATOR, clean

@@ -22,7 +22,8 @@ from ..models.generation_settings import GenerationSettings
 from ..models.onnx.files import PARTS, SECTION, VERSION, mark, path_of
 from ..models.onnx.sessions import CPU, OnnxModel, Sizes
 from ..models.refhcm.config import NetworkConfig
-from ..tasks.base import LOWEST_SCORE, Task
+from ..tasks.annotation import LOWEST_SCORE
+from ..tasks.base import Task
 from ..tasks.refcoco import ReferringComprehension
 from ..tasks.rhrc import ReferringCaption
 from ..tasks.rkpt import ReferringKeypoints

@@ -8,7 +8,8 @@ import numpy as np
 
 from ..data.canvas import Placed
 from ..models.generated import Generated
-from ..tasks.base import Labels, Prediction, Task
+from ..tasks.annotation import Labels, Prediction
+from ..tasks.base import Task
 from ..utils.boxes import clip_box
 from ..utils.keypoints import visible_keypoints
 from ..utils.parsing import CLASS_NAMES, paste_label_map

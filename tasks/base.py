@@ -5,14 +5,13 @@ A task is one subclass in one file. It needs no fairseq: `fairseq_tasks.py` regi
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from PIL import Image
 
 from ..data.canvas import IMAGENET_MEAN, IMAGENET_STD, Canvas, Placed, to_canvas, to_image
 from ..data.cleaning import pre_caption
@@ -25,6 +24,7 @@ from ..models.generated import Generated
 from ..models.generation_settings import GenerationSettings
 from ..utils.boxes import box_hits
 from ..utils.symbols import BOX_SYMBOLS
+from .annotation import LOWEST_SCORE, Annotation, Labels, Prediction, given
 from .settings import TaskSettings
 
 if TYPE_CHECKING:  # asking without torch imports this module, too
@@ -35,53 +35,10 @@ if TYPE_CHECKING:  # asking without torch imports this module, too
     from ..models.refhcm.network import Network
 
 Batch = dict[str, Any]
-Labels = Mapping[str, Any]  # one row of a batch's numpy fields
-LOWEST_SCORE = float(np.finfo(np.float32).min)  # of a missing answer; finite, because average precision ranks by it
 TURNED = (
     "the picture is turned upright by its EXIF orientation; box, keypoints and mask are taken to count in upright "
     "pixels (docs/data.md)"
 )
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Annotation:
-    """One row of a table, or a user's question, in image px. What it does not give is None."""
-
-    id: str
-    where: str
-    image: Image.Image | None
-    box_xyxy: np.ndarray | None = None  # float32 [4]
-    expression: str = ""
-    picture_key: Hashable = None  # rows with the same key are about the same picture
-    boxes_xyxy: np.ndarray | None = None  # float32 [N, 4], of everyone whom the expression fits
-    keypoints: np.ndarray | None = None  # float32 [34]
-    codes: np.ndarray | None = None  # int64 [48]
-    label_map: np.ndarray | None = None  # integers [h, w]: classes, or 255 where nobody labelled
-    remarks: tuple[str, ...] = ()  # what the user should know about the row; said once for each file
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """An answer, in canvas px. `valid` is False if some of it could not be read; the rest is kept."""
-
-    valid: bool
-    box_xyxy: np.ndarray | None = None  # float32 [4]
-    boxes_xyxy: np.ndarray | None = None  # float32 [N, 4]
-    keypoints: np.ndarray | None = None  # float32 [34], (0, 0) where not named
-    codes: np.ndarray | None = None  # int64 [48], may be out of range
-    label_map: np.ndarray | None = None  # int64 [h, w], the inside of the box
-    # float32 [classes], of `soft_overlaps`; None unless distributions were kept
-    part_overlaps: np.ndarray | None = None
-    caption: str | None = None
-    score: float = 0.0  # from generation; average precision ranks by it
-
-
-def given(value: T | None) -> T:
-    """A field that every row or prediction of the calling task has. Raises ValueError for None."""
-    if value is None:
-        raise ValueError("the annotation or prediction lacks a field that its task needs")
-    return value
 
 
 class Task:

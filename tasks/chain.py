@@ -10,7 +10,8 @@ from ..data.canvas import Placed
 from ..data.columns import NO_EXPRESSION, parse_keypoints
 from ..data.text import TextEncoder
 from ..utils.errors import DataError
-from .base import Annotation, Task
+from .annotation import Annotation
+from .base import Task
 from .rkpt import ReferringKeypoints
 from .rpar import ReferringParsing
 from .settings import TaskSettings

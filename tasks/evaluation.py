@@ -17,7 +17,8 @@ from ..models.generation_settings import GenerationSettings
 from ..models.refhcm.network import Network
 from ..utils.devices import gather, move
 from ..utils.files import atomic_write
-from .base import Batch, Labels, Prediction, Task
+from .annotation import Labels, Prediction
+from .base import Batch, Task
 
 logger = logging.getLogger(__name__)
 

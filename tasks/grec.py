@@ -19,7 +19,8 @@ from ..utils.errors import DataError
 from ..utils.generalized import Matched, generalized_scores, match
 from ..utils.symbols import BOX_SYMBOLS
 from ..utils.words import is_punctuation
-from .base import LOWEST_SCORE, Annotation, Labels, Prediction, Task, given, mean_of
+from .annotation import LOWEST_SCORE, Annotation, Labels, Prediction, given
+from .base import Task, mean_of
 
 if TYPE_CHECKING:
     import torch

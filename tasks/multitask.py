@@ -11,7 +11,8 @@ from ..data.text import TextEncoder
 from ..data.tsv import TsvFile
 from ..utils.errors import UserError
 from ..utils.symbols import BOX_SYMBOLS
-from .base import Annotation, Task
+from .annotation import Annotation
+from .base import Task
 from .chain import Chain
 from .grec import GeneralizedComprehension
 from .refcoco import ReferringComprehension

@@ -13,7 +13,8 @@ from ..data.tables import TABLES
 from ..data.text import Ids
 from ..models.generation_settings import GenerationSettings
 from ..utils.metrics import box_metrics, values_of
-from .base import Annotation, Labels, Prediction, Task, column, mean_of
+from .annotation import Annotation, Labels, Prediction
+from .base import Task, column, mean_of
 
 
 class ReferringComprehension(Task):

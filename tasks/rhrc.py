@@ -19,7 +19,8 @@ from ..models.generation_settings import GenerationSettings
 from ..utils.captions import REFERENCE_SEPARATOR, caption_scores, clean, split_references, without_blanks
 from ..utils.cider import CachedFrequencies, load_frequencies
 from ..utils.errors import DataError
-from .base import Annotation, Labels, Prediction, Task, given, mean_of
+from .annotation import Annotation, Labels, Prediction, given
+from .base import Task, mean_of
 from .settings import TaskSettings
 
 SEVERAL = (

@@ -16,7 +16,8 @@ from ..models.generation_settings import GenerationSettings
 from ..utils.keypoints import KEYPOINT_NAMES, NUM_KEYPOINTS, oks, visible_keypoints
 from ..utils.metrics import OKS_THRESHOLD, keypoint_metrics, values_of
 from ..utils.symbols import BOX_SYMBOLS
-from .base import Annotation, Labels, Prediction, Task, column, given, mean_of
+from .annotation import Annotation, Labels, Prediction, given
+from .base import Task, column, mean_of
 
 
 class ReferringKeypoints(Task):

@@ -21,7 +21,8 @@ from ..models.vqgan.config import NUM_CODES
 from ..utils.errors import UserError
 from ..utils.parsing import confusion_matrix, parsing_metrics, paste_label_map, zoom_label_map
 from ..utils.symbols import BOX_SYMBOLS
-from .base import Annotation, Labels, Prediction, Task, given, mean_of
+from .annotation import Annotation, Labels, Prediction, given
+from .base import Task, mean_of
 
 if TYPE_CHECKING:
     import torch

@@ -16,7 +16,8 @@ from ..models.refhcm.network import Network
 from ..models.vqgan.config import NUM_CODES
 from ..utils.errors import UserError
 from ..utils.symbols import BOX_SYMBOLS
-from .base import Annotation, Batch
+from .annotation import Annotation
+from .base import Batch
 from .rpar import ReferringParsing
 from .settings import TaskSettings
 

@@ -23,7 +23,8 @@ from ...data.tsv import TsvFile
 from ...data.vocabulary import Vocabulary
 from ...models.vqgan.config import NUM_CODES
 from ...tasks import TASKS
-from ...tasks.base import Annotation, Task, given
+from ...tasks.annotation import Annotation, given
+from ...tasks.base import Task
 from ...tasks.result_files import check_row, read_numbers, read_results
 from ...tasks.rpar import ReferringParsing
 from ...tasks.settings import TaskSettings

@@ -12,7 +12,7 @@ from written import CODES
 from refhcm.inference.calibration import Calibration, Fitted
 from refhcm.inference.learned import FURTHER
 from refhcm.models.generated import Generated
-from refhcm.tasks.base import LOWEST_SCORE
+from refhcm.tasks.annotation import LOWEST_SCORE
 from refhcm.utils.calibration import Curve
 from refhcm.utils.errors import UserError
 

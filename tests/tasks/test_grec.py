@@ -14,7 +14,7 @@ from refhcm.models.generation_settings import GenerationSettings
 from refhcm.models.refhcm.config import SIZES, NetworkConfig
 from refhcm.models.refhcm.network import Network
 from refhcm.models.whole_boxes import BoxesGenerator
-from refhcm.tasks.base import LOWEST_SCORE
+from refhcm.tasks.annotation import LOWEST_SCORE
 from refhcm.tasks.evaluation import evaluate
 from refhcm.utils.errors import DataError
 

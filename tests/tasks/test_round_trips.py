@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from refhcm.tasks import TASKS, Task
-from refhcm.tasks.base import Annotation
+from refhcm.tasks.annotation import Annotation
 from refhcm.tasks.settings import TaskSettings
 from refhcm.utils.keypoints import KEYPOINT_NAMES
 

@@ -11,7 +11,8 @@ from refhcm.apps.cli.tokenizer import score
 from refhcm.models.generated import Generated
 from refhcm.models.vqgan import VQTokenizer
 from refhcm.models.vqgan.config import VQConfig
-from refhcm.tasks.base import Prediction, mean_of
+from refhcm.tasks.annotation import Prediction
+from refhcm.tasks.base import mean_of
 from refhcm.training.tokenizer.masks import MaskRows, open_table
 from refhcm.utils.errors import CheckpointError
 from refhcm.utils.keypoints import SIGMAS

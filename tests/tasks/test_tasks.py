@@ -14,7 +14,8 @@ from PIL import Image
 from refhcm.data.dataset import BadRow
 from refhcm.models.generation_settings import GenerationSettings
 from refhcm.tasks import TASKS
-from refhcm.tasks.base import TURNED, Prediction
+from refhcm.tasks.annotation import Prediction
+from refhcm.tasks.base import TURNED
 from refhcm.utils.errors import UserError
 
 ANSWERED = tuple(TASKS)

@@ -13,7 +13,8 @@ from scripts import TINY
 from refhcm.models.generation_settings import GenerationSettings
 from refhcm.models.refhcm.loading import load_network
 from refhcm.tasks import Task
-from refhcm.tasks.base import Prediction, mean_of
+from refhcm.tasks.annotation import Prediction
+from refhcm.tasks.base import mean_of
 from refhcm.tasks.evaluation import evaluate
 from refhcm.tasks.settings import TaskSettings
 from refhcm.utils.checkpoints import read_checkpoint

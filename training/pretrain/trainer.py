@@ -26,7 +26,8 @@ from ...models.refhcm.config import SIZES, NetworkConfig
 from ...models.refhcm.encoder import ImageFeatures
 from ...models.refhcm.loading import fit_weights
 from ...models.refhcm.network import Network
-from ...tasks.base import Annotation, Task
+from ...tasks.annotation import Annotation
+from ...tasks.base import Task
 from ...utils.checkpoints import load_file, read_checkpoint
 from ..stepper import Stepper
 from .cells import Cells, CellTruth, Target

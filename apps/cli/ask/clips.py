@@ -20,8 +20,9 @@ from ....inference.following import Follower
 from ....inference.predictor import Predictor
 from ....inference.video import Clip, batches, clip_at, frames, write_clip
 from ....utils.errors import UserError, printable
+from .lines import Record, answer_of
 from .questions import Job
-from .records import Record, Records, answer_of, clip_of, content_mark
+from .records import Records, clip_of, content_mark
 
 FRAMES, FRAME_BYTES = 32, 2**28  # of the frames that are held at once, at most
 FRAME = re.compile(r"_[0-9]{6,9}$")  # at the end of a frame's name

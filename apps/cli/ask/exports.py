@@ -22,7 +22,8 @@ from ....utils.errors import DataError, UserError
 from ....utils.files import atomic_write
 from ....utils.parsing import CLASS_NAMES
 from .clips import draw_clips, is_frame
-from .records import Record, answer_of, content_mark, people_of
+from .lines import Record, answer_of
+from .records import content_mark, people_of
 from .summary import is_plain, outcome
 
 LONGEST = 220  # bytes of a name: file systems take 255, and _keypoints.json and atomic_write's ending need 29

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from ....utils.errors import printable
-from .records import Record, people_of
+from .lines import Record
+from .records import people_of
 
 SHOWN = 10  # sentences; beyond them, their number
 DOUBTFUL = 0.5  # `found` below which probably nobody fits

@@ -13,7 +13,8 @@ from asking import Model, failed, lines, run
 from PIL import Image
 
 from refhcm.apps.cli.ask.exports import coco_rows
-from refhcm.apps.cli.ask.records import answer_of, content_mark
+from refhcm.apps.cli.ask.lines import answer_of
+from refhcm.apps.cli.ask.records import content_mark
 from refhcm.inference import loading
 from refhcm.inference.exports import image_id
 from refhcm.models.refhcm import Network, NetworkConfig
