@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from PIL import Image
 
+from ..data.annotation import Annotation
 from ..data.canvas import Canvas
 from ..data.columns import NO_EXPRESSION
 from ..models.generated import Generated
 from ..models.generation_settings import GenerationSettings
-from ..tasks.annotation import Annotation
 from ..tasks.base import Task
 from ..utils.errors import UserError
 from .answers import Answer

@@ -5,8 +5,8 @@ from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
+from ..data.annotation import LOWEST_SCORE, given
 from ..models.generated import Generated
-from ..tasks.annotation import LOWEST_SCORE, given
 from ..tasks.base import Task
 from ..utils.boxes import iou
 from ..utils.symbols import BOX_SYMBOLS

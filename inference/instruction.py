@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..data.annotation import Annotation, Prediction
 from ..data.canvas import Placed
 from ..data.text import Ids, TextEncoder, plain_ids
 from ..models.generated import Generated
 from ..models.generation_settings import GenerationSettings
 from ..models.vqgan.config import NUM_CODES
-from ..tasks.annotation import Annotation, Prediction
 from ..tasks.base import Task
 from ..tasks.rhrc import ReferringCaption
 from ..tasks.rkpt import ReferringKeypoints

@@ -6,9 +6,9 @@ from zlib import crc32
 
 import numpy as np
 
+from ..data.annotation import Labels, Prediction, given
 from ..data.dataset import ReferringDataset
 from ..models.generated import Generated
-from ..tasks.annotation import Labels, Prediction, given
 from ..tasks.base import Task
 from ..utils.boxes import box_hits
 from ..utils.calibration import auroc, ece

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..data.annotation import LOWEST_SCORE
 from ..data.canvas import Canvas
 from ..data.text import TextEncoder
 from ..data.vocabulary import Vocabulary
@@ -22,7 +23,6 @@ from ..models.generation_settings import GenerationSettings
 from ..models.onnx.files import PARTS, SECTION, VERSION, mark, path_of
 from ..models.onnx.sessions import CPU, OnnxModel, Sizes
 from ..models.refhcm.config import NetworkConfig
-from ..tasks.annotation import LOWEST_SCORE
 from ..tasks.base import Task
 from ..tasks.refcoco import ReferringComprehension
 from ..tasks.rhrc import ReferringCaption

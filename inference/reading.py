@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ..data.annotation import Labels, Prediction
 from ..data.canvas import Placed
 from ..models.generated import Generated
-from ..tasks.annotation import Labels, Prediction
 from ..tasks.base import Task
 from ..utils.boxes import clip_box
 from ..utils.keypoints import visible_keypoints

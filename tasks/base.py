@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ..data.annotation import LOWEST_SCORE, Annotation, Labels, Prediction, given
 from ..data.canvas import IMAGENET_MEAN, IMAGENET_STD, Canvas, Placed, to_canvas, to_image
 from ..data.cleaning import pre_caption
 from ..data.columns import NO_EXPRESSION, check_box_in_picture, parse_box, parse_caption
@@ -24,7 +25,6 @@ from ..models.generated import Generated
 from ..models.generation_settings import GenerationSettings
 from ..utils.boxes import box_hits
 from ..utils.symbols import BOX_SYMBOLS
-from .annotation import LOWEST_SCORE, Annotation, Labels, Prediction, given
 from .settings import TaskSettings
 
 if TYPE_CHECKING:  # asking without torch imports this module, too

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..data.annotation import Annotation
 from ..data.canvas import Placed
 from ..data.columns import NO_EXPRESSION, parse_keypoints
 from ..data.text import TextEncoder
 from ..utils.errors import DataError
-from .annotation import Annotation
 from .base import Task
 from .rkpt import ReferringKeypoints
 from .rpar import ReferringParsing

@@ -11,13 +11,13 @@ import numpy as np
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
+from ..data.annotation import Labels, Prediction
 from ..data.dataset import BadRowCounter, ReferringDataset
 from ..models.generated import Generated
 from ..models.generation_settings import GenerationSettings
 from ..models.refhcm.network import Network
 from ..utils.devices import gather, move
 from ..utils.files import atomic_write
-from .annotation import Labels, Prediction
 from .base import Batch, Task
 
 logger = logging.getLogger(__name__)

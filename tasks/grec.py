@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..data.annotation import LOWEST_SCORE, Annotation, Labels, Prediction, given
 from ..data.canvas import Placed
 from ..data.columns import MOST_BOXES, check_box_in_picture, kind_of, parse_boxes, shorten
 from ..data.tables import TABLES
@@ -19,7 +20,6 @@ from ..utils.errors import DataError
 from ..utils.generalized import Matched, generalized_scores, match
 from ..utils.symbols import BOX_SYMBOLS
 from ..utils.words import is_punctuation
-from .annotation import LOWEST_SCORE, Annotation, Labels, Prediction, given
 from .base import Task, mean_of
 
 if TYPE_CHECKING:

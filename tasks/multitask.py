@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..data.annotation import Annotation
 from ..data.mixture import Mixture
 from ..data.text import TextEncoder
 from ..data.tsv import TsvFile
 from ..utils.errors import UserError
 from ..utils.symbols import BOX_SYMBOLS
-from .annotation import Annotation
 from .base import Task
 from .chain import Chain
 from .grec import GeneralizedComprehension

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from ..data.annotation import Annotation, Labels, Prediction
 from ..data.canvas import Placed
 from ..data.tables import TABLES
 from ..data.text import Ids
 from ..models.generation_settings import GenerationSettings
 from ..utils.metrics import box_metrics, values_of
-from .annotation import Annotation, Labels, Prediction
 from .base import Task, column, mean_of
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..data.annotation import Annotation, Labels, Prediction, given
 from ..data.canvas import Placed
 from ..data.cleaning import clean_caption, first_words
 from ..data.columns import parse_caption, shorten
@@ -19,7 +20,6 @@ from ..models.generation_settings import GenerationSettings
 from ..utils.captions import REFERENCE_SEPARATOR, caption_scores, clean, split_references, without_blanks
 from ..utils.cider import CachedFrequencies, load_frequencies
 from ..utils.errors import DataError
-from .annotation import Annotation, Labels, Prediction, given
 from .base import Task, mean_of
 from .settings import TaskSettings
 

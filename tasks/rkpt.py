@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data.annotation import Annotation, Labels, Prediction, given
 from ..data.canvas import Placed
 from ..data.columns import parse_keypoints
 from ..data.tables import TABLES
@@ -16,7 +17,6 @@ from ..models.generation_settings import GenerationSettings
 from ..utils.keypoints import KEYPOINT_NAMES, NUM_KEYPOINTS, oks, visible_keypoints
 from ..utils.metrics import OKS_THRESHOLD, keypoint_metrics, values_of
 from ..utils.symbols import BOX_SYMBOLS
-from .annotation import Annotation, Labels, Prediction, given
 from .base import Task, column, mean_of
 
 

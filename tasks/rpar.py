@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..data.annotation import Annotation, Labels, Prediction, given
 from ..data.canvas import Placed
 from ..data.columns import parse_codes
 from ..data.images import read_label_map
@@ -21,7 +22,6 @@ from ..models.vqgan.config import NUM_CODES
 from ..utils.errors import UserError
 from ..utils.parsing import confusion_matrix, parsing_metrics, paste_label_map, zoom_label_map
 from ..utils.symbols import BOX_SYMBOLS
-from .annotation import Annotation, Labels, Prediction, given
 from .base import Task, mean_of
 
 if TYPE_CHECKING:

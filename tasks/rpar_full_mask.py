@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..data.annotation import Annotation
 from ..data.tables import TABLES
 from ..data.text import TextEncoder
 from ..data.vocabulary import CODE
@@ -16,7 +17,6 @@ from ..models.refhcm.network import Network
 from ..models.vqgan.config import NUM_CODES
 from ..utils.errors import UserError
 from ..utils.symbols import BOX_SYMBOLS
-from .annotation import Annotation
 from .base import Batch
 from .rpar import ReferringParsing
 from .settings import TaskSettings

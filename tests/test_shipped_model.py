@@ -72,14 +72,14 @@ def test_answers_are_near_the_truth(model):
     answers = model.refer(pictures, texts, keypoints=True, parsing=True)
     boxes = np.array([person.box_xyxy for person in people])
     hits = box_hits(np.stack([answer.box_xyxy for answer in answers]), boxes)
-    poses = oks(
-        np.stack([answer.keypoints.xy for answer in answers]), np.stack([person.keypoints for person in people]), boxes
-    )
+    nowhere = np.zeros((17, 2))  # what could not be read is wrong
+    found = np.stack([answer.keypoints.xy if answer.keypoints else nowhere for answer in answers])
+    poses = oks(found, np.stack([person.keypoints for person in people]), boxes)
     confusion = sum(
         confusion_matrix(answer.label_map, label=person.label_map)
         for answer, person in zip(answers, people, strict=True)
     )
-    assert hits.mean() > 0.85  # measured with network 7: 1.00, .96 and .478
+    assert hits.mean() > 0.85  # measured: 1.00, .96 and .484
     assert (poses >= 0.5).mean() > 0.8
     assert segmentation_scores(confusion)["miou"] > 0.4
 

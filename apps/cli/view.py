@@ -17,13 +17,13 @@ import torch
 from PIL import Image
 from tokenizers import Tokenizer, models
 
+from ...data.annotation import Annotation, given
 from ...data.dataset import BadRowCounter
 from ...data.text import TextEncoder
 from ...data.tsv import TsvFile
 from ...data.vocabulary import Vocabulary
 from ...models.vqgan.config import NUM_CODES
 from ...tasks import TASKS
-from ...tasks.annotation import Annotation, given
 from ...tasks.base import Task
 from ...tasks.result_files import check_row, read_numbers, read_results
 from ...tasks.rpar import ReferringParsing

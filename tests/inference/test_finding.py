@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 from written import CODES
 
+from refhcm.data.annotation import LOWEST_SCORE
 from refhcm.inference.calibration import Calibration, Fitted
 from refhcm.inference.learned import FURTHER
 from refhcm.models.generated import Generated
-from refhcm.tasks.annotation import LOWEST_SCORE
 from refhcm.utils.calibration import Curve
 from refhcm.utils.errors import UserError
 

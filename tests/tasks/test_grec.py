@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from refhcm.data.annotation import LOWEST_SCORE
 from refhcm.data.columns import MOST_BOXES, kind_of, parse_boxes
 from refhcm.data.dataset import BadRow
 from refhcm.models.generated import Generated
@@ -14,7 +15,6 @@ from refhcm.models.generation_settings import GenerationSettings
 from refhcm.models.refhcm.config import SIZES, NetworkConfig
 from refhcm.models.refhcm.network import Network
 from refhcm.models.whole_boxes import BoxesGenerator
-from refhcm.tasks.annotation import LOWEST_SCORE
 from refhcm.tasks.evaluation import evaluate
 from refhcm.utils.errors import DataError
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from refhcm.tasks.annotation import Prediction
+from refhcm.data.annotation import Prediction
 from refhcm.tasks.result_files import check_row
 
 

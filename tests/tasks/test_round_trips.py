@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from refhcm.data.annotation import Annotation
 from refhcm.tasks import TASKS, Task
-from refhcm.tasks.annotation import Annotation
 from refhcm.tasks.settings import TaskSettings
 from refhcm.utils.keypoints import KEYPOINT_NAMES
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from refhcm.apps.cli.tokenizer import score
+from refhcm.data.annotation import Prediction
 from refhcm.models.generated import Generated
 from refhcm.models.vqgan import VQTokenizer
 from refhcm.models.vqgan.config import VQConfig
-from refhcm.tasks.annotation import Prediction
 from refhcm.tasks.base import mean_of
 from refhcm.training.tokenizer.masks import MaskRows, open_table
 from refhcm.utils.errors import CheckpointError

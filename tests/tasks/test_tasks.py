@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from refhcm.data.annotation import Prediction
 from refhcm.data.dataset import BadRow
 from refhcm.models.generation_settings import GenerationSettings
 from refhcm.tasks import TASKS
-from refhcm.tasks.annotation import Prediction
 from refhcm.tasks.base import TURNED
 from refhcm.utils.errors import UserError
 

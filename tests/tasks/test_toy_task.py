@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from scripts import TINY
 
+from refhcm.data.annotation import Prediction
 from refhcm.models.generation_settings import GenerationSettings
 from refhcm.models.refhcm.loading import load_network
 from refhcm.tasks import Task
-from refhcm.tasks.annotation import Prediction
 from refhcm.tasks.base import mean_of
 from refhcm.tasks.evaluation import evaluate
 from refhcm.tasks.settings import TaskSettings

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from ...data.annotation import Annotation
 from ...data.canvas import Placed
 from ...data.columns import NO_EXPRESSION
 from ...data.text import TextEncoder
@@ -26,7 +27,6 @@ from ...models.refhcm.config import SIZES, NetworkConfig
 from ...models.refhcm.encoder import ImageFeatures
 from ...models.refhcm.loading import fit_weights
 from ...models.refhcm.network import Network
-from ...tasks.annotation import Annotation
 from ...tasks.base import Task
 from ...utils.checkpoints import load_file, read_checkpoint
 from ..stepper import Stepper
