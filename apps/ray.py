@@ -1,6 +1,7 @@
 """Answers in Ray Data's pipelines (docs/many.md).
 
-    dataset.map_batches(Ask, fn_constructor_kwargs={"checkpoint": "refhcm.pt"}, concurrency=2, batch_size=64)
+    workers = ray.data.ActorPoolStrategy(size=2)
+    dataset.map_batches(Ask, fn_constructor_kwargs={"checkpoint": "refhcm.pt"}, compute=workers, batch_size=64)
 
 Ray itself is not imported here: `Ask` takes and gives dicts of columns, so other engines can call it as well.
 """

@@ -88,8 +88,9 @@ def test_in_ray_with_a_worker_that_dies(tmp_path):
     try:
         pictures = [png(20 + k % 7) for k in range(32)]
         rows = [{"image": data, "text": "the woman in red", "id": k} for k, data in enumerate(pictures)]
+        workers = ray.data.ActorPoolStrategy(size=2)
         done = ray.data.from_items(rows, override_num_blocks=4).map_batches(
-            DiesOnce, fn_constructor_args=(str(tmp_path / "died"),), concurrency=2, batch_size=4
+            DiesOnce, fn_constructor_args=(str(tmp_path / "died"),), compute=workers, batch_size=4
         )
         found = sorted(done.take_all(), key=lambda row: row["id"])
     finally:
