@@ -65,6 +65,9 @@ def open_address(request: urllib.request.Request) -> HTTPResponse:
     """The answer to a request. HTTPError, URLError, HTTPException: as urllib. FetchError: not a request."""
     try:
         return _opener.open(request, timeout=TIMEOUT_S)
+    except urllib.error.HTTPError as error:
+        error.close()  # its headers stay
+        raise
     except (ValueError, InvalidURL) as error:  # a redirect may lead to such an address
         raise FetchError(f"{request.full_url}: cannot be asked for ({reason_of(error)})") from error
 
