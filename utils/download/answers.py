@@ -2,6 +2,7 @@
 
 import http
 import re
+import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from email.message import Message

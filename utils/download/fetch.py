@@ -79,7 +79,7 @@ def copy(source: Path, path: Path, *, sha256: str | None = None) -> None:
     """Copies a file with the same checks as `fetch`."""
     size = source.stat().st_size
     with open(source, "rb") as content, _writing(path) as part:
-        part.truncate(0)
+        _cut(part, 0)
         require_space(path.parent, size)
         try:
             _pour(content, part, end=size, source=str(source), name=path.name)
@@ -205,22 +205,28 @@ def _receive(url: str, token: str | None, part: BinaryIO, *, path: Path, size: i
             raise
         if error.headers.get("Content-Range", "") == f"bytes */{start}" and size in (None, start):
             return  # an earlier run had it all and stopped before the check
-        part.truncate(0)
+        _cut(part, 0)
         raise ConnectionError("the file has changed on the server") from error
     with answer:
         body = body_of(answer)
         other = bool(body.start and version and body.tag and body.tag != version)
         if other or body.start not in (0, start):
-            part.truncate(0)
+            _cut(part, 0)
             raise ConnectionError("answered with a part of another version, or at another place, than asked for")
         check_size(url, body.end, size)
         end = size if body.end is None else body.end
         require_space(path.parent, (end or body.start) - body.start)
-        part.truncate(body.start)
+        _cut(part, body.start)
         _keep_tag(path, body.tag or (version if body.start else ""))
         _pour(answer, part, end=end, source=url, name=path.name, start=body.start)
         if answer.length:  # of Content-Length: what has not come
             raise ConnectionError(f"broken before the last {readable(answer.length)}")
+
+
+def _cut(part: BinaryIO, length: int) -> None:
+    """Leaves the first bytes. The position follows: from Python 3.14 on, `tell` counts on from where it was."""
+    part.truncate(length)
+    part.seek(0, os.SEEK_END)
 
 
 def _pour(
@@ -231,7 +237,7 @@ def _pour(
     with tqdm(total=end, initial=start, desc=printable(name), unit="B", unit_scale=True, leave=False) as bar:
         while chunk := content.read(CHUNK):
             if part.tell() + len(chunk) > most:
-                part.truncate(0)
+                _cut(part, 0)
                 raise FetchError(f"{source}: goes on after {readable(most)}, expected its end; deleted")
             part.write(chunk)
             bar.update(len(chunk))
