@@ -41,6 +41,7 @@ GROUPS = {
     },
 }
 COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
+LAST_OF_FAIRSEQ = (3, 13)  # its dataclasses make no argparse flags from 3.14 on
 
 
 def make_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
@@ -75,6 +76,9 @@ def _listing() -> str:
 
 
 def _module(command: str) -> ModuleType:
+    if command == "train" and sys.version_info[:2] > LAST_OF_FAIRSEQ:
+        here, last = (".".join(map(str, version[:2])) for version in (sys.version_info, LAST_OF_FAIRSEQ))
+        raise UserError(f"training needs fairseq, which does not run on Python {here}. Use Python 3.11 to {last}")
     try:
         return importlib.import_module(COMMANDS[command][0], __package__)
     except ModuleNotFoundError as error:

@@ -111,6 +111,14 @@ def test_whoever_reads_may_stop(bpe_dir, tmp_path):
         assert process.wait(timeout=60) == 1
 
 
+def test_training_on_a_newer_python_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(cli, "LAST_OF_FAIRSEQ", (3, 10))
+    assert cli.main(["train", "a.tsv"]) == 2
+    here = f"3.{sys.version_info[1]}"
+    said = f"error: training needs fairseq, which does not run on Python {here}. Use Python 3.11 to 3.10\n"
+    assert capsys.readouterr().err == said
+
+
 def test_training_without_fairseq_is_one_line(monkeypatch, capsys):
     monkeypatch.delitem(sys.modules, "refhcm.training.command", raising=False)
     monkeypatch.setitem(sys.modules, "fairseq", None)
