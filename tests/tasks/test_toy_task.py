@@ -83,8 +83,8 @@ def table(tmp_path):
     return path
 
 
-@pytest.mark.filterwarnings("default")  # of fairseq and hydra
 @pytest.mark.filterwarnings("ignore:'pin_memory' argument:UserWarning")  # fairseq asks for it without a GPU, too
+@pytest.mark.filterwarnings("default")  # of fairseq and hydra
 def test_a_new_task_trains_and_answers(world, table, small_text, tmp_path):
     from refhcm.tasks.fairseq_tasks import register
     from refhcm.training.command import configure, parse
