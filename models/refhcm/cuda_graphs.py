@@ -38,7 +38,7 @@ def record(run: Callable[[], Tensor]) -> tuple[Tensor, Replay]:
     with torch.cuda.stream(side):  # kernels that set themselves up when first called must not do so in the recording
         run()
     torch.cuda.current_stream().wait_stream(side)
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # others may pin memory meanwhile
         result = run()
     return result, graph.replay
 
