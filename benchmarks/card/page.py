@@ -57,7 +57,7 @@ def _number(title: str, key: str, form: str, scale: float = 1) -> Column:
 
 
 def _of(title: str, key: str) -> Column:
-    return title, lambda row: f"{row[key][0]} of {row[key][1]}"
+    return title, lambda row: f"{row[key][0]} of {row[key][1]}" if key in row else ""
 
 
 def _limits(rows: list[Row]) -> list[str]:
