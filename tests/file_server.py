@@ -117,3 +117,8 @@ def serving():
         finally:
             server.shutdown()
             thread.join()
+
+
+def tree(folder):
+    """The files of a folder: path from it -> content."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from comfy_nodes import People, ask
+from comfy_nodes import ask
 
 import refhcm
-from refhcm.apps.comfyui import loading, parts, values
+from refhcm.apps.comfyui import parts, values
 from refhcm.utils.errors import UserError
 
 UNREAD = refhcm.Answer((6, 4), valid=False, symbols=(), text="")
@@ -46,8 +46,3 @@ def test_grow_and_blur():
     soft = parts.shaped(mask, 0, 1.0)
     assert soft.sum() == pytest.approx(1, abs=1e-3)
     assert soft[0, 4, 4] == soft.max() < 0.2
-
-
-@pytest.fixture
-def model():
-    return loading.Loaded(People())
