@@ -57,10 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--threads",
         type=int,
         default=os.cpu_count(),
-        help="Give torch so many threads on the CPU (default: one a core).",
+        help="Give torch this many threads on the CPU (default: one a core).",
     )
     parser.add_argument(
-        "--runs", type=int, default=5, help="Time each path so often, and report the median (default: 5)."
+        "--runs", type=int, default=5, help="Time each path this many times, and report the median (default: 5)."
     )
     parser.add_argument("--checkpoint", help="Time this network; give its --symbols, too (default: random weights).")
     parser.add_argument(
@@ -70,9 +70,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Write results.json and .md into this folder (default: results/benchmarks).",
     )
     parser.add_argument(
-        "--batch", type=int, default=1, help="Ask so many questions together, each about its own picture (default: 1)."
+        "--batch",
+        type=int,
+        default=1,
+        help="Ask this many questions together, each about its own picture (default: 1).",
     )
-    parser.add_argument("--beam", type=int, default=5, help="Follow so many answers at once (default: 5).")
+    parser.add_argument("--beam", type=int, default=5, help="Follow this many answers at once (default: 5).")
 
 
 def run_child(order: dict[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class AdjustLabelSmoothedCrossEntropyConfig(FairseqDataclass):
     reg_alpha: float = option(1.0, "weight of R-Drop's divergence")
     bin_smoothing: float = option(0.0, "standard deviation, in bins, over which a coordinate's target is spread")
     # fairseq makes no flag of `str | None`
-    constraint_range: Optional[str] = option(None, "a,b: only the ids a..b-1 and the special symbols count")  # noqa: UP045
+    constraint_range: Optional[str] = option(None, "ids a,b: only a..b-1 and the special symbols count")  # noqa: UP045
 
 
 @register_criterion("adjust_label_smoothed_cross_entropy", dataclass=AdjustLabelSmoothedCrossEntropyConfig)

@@ -103,7 +103,7 @@ def _parquet(path: Path) -> Any:
     try:
         import pyarrow.parquet
     except ImportError as error:
-        raise UserError(f'{path}: Parquet needs pyarrow: pip install "refhcm[parquet]"') from error
+        raise UserError(f"{path}: Parquet needs pyarrow: pip install pyarrow") from error
     try:
         return pyarrow.parquet.ParquetFile(path)
     except (OSError, ValueError, pyarrow.ArrowException) as error:

@@ -45,11 +45,11 @@ def described(network: nn.Module, learned: Sequence[str], *, parsing: bool) -> s
     from torch import Tensor
 
     weights: list[Tensor] = list(network.parameters())
-    packed = (getattr(layer, "packed", None) for layer in network.modules())
+    packed = (value for module in network.modules() for value in vars(module).values())
     weights += [one for one in packed if isinstance(one, Tensor)]  # they are no parameters any more
     size, kind = sum(one.numel() for one in weights) / 1e6, str(weights[0].dtype).removeprefix("torch.")
     tasks = [name for name in (*PUBLISHED, *learned) if parsing or name != "rpar"]
-    return f"{size:.0f} million weights, {kind} on {weights[0].device}, tasks {', '.join(tasks)}"
+    return f"{size:.0f} million parameters, {kind} on {weights[0].device}, tasks {', '.join(tasks)}"
 
 
 def check_learned(learned: Sequence[str], *, keypoints: bool) -> None:

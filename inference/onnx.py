@@ -38,6 +38,7 @@ from .calibration import Calibration, calibration_of
 from .engine import Engine, Row, asked, check_length
 from .hub import download, repository
 from .instruction import Instruction
+from .learned import EVERYONE
 from .predictor import Predictor
 from .reading import Context, read
 
@@ -190,6 +191,10 @@ class OnnxPredictor(Predictor):
 
     def __repr__(self) -> str:
         return f"OnnxPredictor({self.name}, tasks {', '.join(TASKS)})"
+
+    def find(self, *args: Any, **wanted: Any) -> Any:
+        """UserError: the task `grec` is not for a model in ONNX."""
+        return self._task(EVERYONE)
 
     def _task(self, name: str, beam: int | None = None) -> Task:
         if name not in TASKS:

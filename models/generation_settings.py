@@ -11,11 +11,11 @@ from ..utils.flags import id_pair, option
 class GenerationSettings:
     """Flags of generation, named as fairseq's. constraint_range: "a,b" allows ids a..b-1 and the special symbols."""
 
-    beam: int = option(5, "follow so many answers at once")
-    min_len: int = option(1, "write at least so many symbols")
+    beam: int = option(5, "follow this many answers at once")
+    min_len: int = option(1, "write at least this many symbols")
     max_len_a: float = option(0, "write at most A times the prompt's length plus --max-len-b symbols")
-    max_len_b: int = option(200, "write at most so many symbols, plus those of --max-len-a")
-    no_repeat_ngram_size: int = option(0, "never repeat a run of so many symbols; 0 allows it")
+    max_len_b: int = option(200, "write at most this many symbols, plus those of --max-len-a")
+    no_repeat_ngram_size: int = option(0, "never repeat a run of this many symbols; 0 allows it")
     lenpen: float = option(1.0, "divide an answer's score by its length to this power")
     unnormalized: bool = option(False, "compare answers by their scores, not divided by their lengths")
     unkpen: float = option(0.0, "subtract this from the score of the unknown symbol")

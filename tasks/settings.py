@@ -33,6 +33,7 @@ BOUNDS = {
     "rows_together": (1, 2**20),
     "vq_n_embed": (1, 2**20),
 }
+_TASKS = "the task's own"
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class TaskSettings:
     """How rows become samples and answers become scores."""
 
     bpe_dir: str = option("dataset/bpe", "folder of dict.txt, encoder.json and vocab.bpe")
-    selected_cols: str | None = option(None, "columns of the TSV in the task's order, such as 0,4,2,3")
+    selected_cols: str | None = option(None, "columns of the TSV in the task's order, such as 0,4,2,3", shown=_TASKS)
     num_bins: int = option(1000, "number of coordinate symbols")
     code_dict_size: int = option(8192, "number of code symbols")
     max_src_length: int = option(80, "words of an expression that the prompt keeps")
@@ -59,8 +60,8 @@ class TaskSettings:
     eval_meteor: bool = option(False, "also score captions by ROUGE-L, and by METEOR if Java is installed")
     eval_cider: bool = option(False, "answer the validation set and score the captions")
     eval_cider_cached_tokens: str | None = option(None, "file of document frequencies; else the evaluated set's")
-    vq_config: str = option("", "model.yaml of the parsing-map tokenizer")
-    vq_ckpt: str = option("", "model.ckpt of the parsing-map tokenizer")
+    vq_config: str = option("", "the parsing-map tokenizer's model.yaml")
+    vq_ckpt: str = option("", "the parsing-map tokenizer's model.ckpt")
     vq_n_embed: int = option(32, "number of codes of the parsing-map tokenizer")
 
     def __post_init__(self) -> None:
@@ -81,13 +82,15 @@ class MultitaskSettings(TaskSettings):
     part_weights: str = option("", "weights of parts in the loss, such as refregion=5,regcaption=0.5 (others: 1)")
     part_rows: str = option("", "rows of parts in each item of a batch, such as refregion=4 (others: 1)")
     rec_selected_cols: str | None = option(None, "ignored: the REC file only sets the length of an epoch")
-    refpose_selected_cols: str | None = option(None, "columns of the keypoint file")
-    refparsing_selected_cols: str | None = option(None, "columns of the parsing file")
-    regcaption_selected_cols: str | None = option(None, "columns of the caption file")
-    refquery_selected_cols: str | None = option(None, "columns of the file for Query Parallel Generation")
-    refregion_selected_cols: str | None = option(None, "columns of the file of boxes")
-    refchain_selected_cols: str | None = option(None, "columns of the file of both: parsing's, then keypoints")
-    refgrec_selected_cols: str | None = option(None, "columns of the file of all people")
+    refpose_selected_cols: str | None = option(None, "columns of the keypoint file", shown=_TASKS)
+    refparsing_selected_cols: str | None = option(None, "columns of the parsing file", shown=_TASKS)
+    regcaption_selected_cols: str | None = option(None, "columns of the caption file", shown=_TASKS)
+    refquery_selected_cols: str | None = option(None, "columns of the file for Query Parallel Generation", shown=_TASKS)
+    refregion_selected_cols: str | None = option(None, "columns of the file of boxes", shown=_TASKS)
+    refchain_selected_cols: str | None = option(
+        None, "columns of the file of both: parsing's, then keypoints", shown=_TASKS
+    )
+    refgrec_selected_cols: str | None = option(None, "columns of the file of all people", shown=_TASKS)
 
 
 def settings_of(checkpoint: Checkpoint, given: argparse.Namespace) -> TaskSettings:

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from dataclasses import fields
 
 from fairseq import options
 from fairseq.dataclass.utils import gen_parser_from_dataclass
@@ -10,7 +11,7 @@ from ..criterions.adjust_label_smoothed_cross_entropy import AdjustLabelSmoothed
 from ..models.refhcm.config import SIZES, NetworkConfig
 from ..tasks import TRAINABLE
 from ..tasks.settings import MultitaskSettings
-from ..utils.flags import add_flags
+from ..utils.flags import add_flags, sentence
 
 USAGE = "refhcm train DATA --task TASK --arch ARCH --criterion adjust_label_smoothed_cross_entropy [flags]"
 DESCRIPTION = """Trains a task, on GPUs, or on the CPU where there is none. Run the same command again to resume.
@@ -54,6 +55,9 @@ def help_parser(add_training_flags: Callable[[argparse._ActionsContainer], None]
     add_flags(task, MultitaskSettings)
     add_flags(network, NetworkConfig)
     gen_parser_from_dataclass(loss, AdjustLabelSmoothedCrossEntropyConfig())
+    texts = {f.name: sentence(f) for f in fields(AdjustLabelSmoothedCrossEntropyConfig) if "help" in f.metadata}
+    for action in loss._group_actions:
+        action.help = texts.get(action.dest, action.help)
     add_training_flags(training)
     parser._action_groups = [*ours, *theirs]
     return parser

@@ -4,7 +4,7 @@ import argparse
 import types
 import typing
 from collections.abc import Container, Mapping
-from dataclasses import MISSING, field, fields, replace
+from dataclasses import MISSING, Field, field, fields, replace
 from typing import Any
 
 from .errors import UserError, shown
@@ -12,9 +12,21 @@ from .errors import UserError, shown
 Bounds = Mapping[str, tuple[float, float]]
 
 
-def option(default: Any, text: str) -> Any:
-    """A dataclass field with the help text of its flag."""
-    return field(default=default, metadata={"help": text})
+def option(default: Any, text: str, *, shown: str | None = None) -> Any:
+    """A dataclass field with the help text of its flag. shown: what help says of its default; None: the default."""
+    return field(default=default, metadata={"help": text, "shown": _in_words(default) if shown is None else shown})
+
+
+def _in_words(default: Any) -> str:
+    if default in (None, ""):
+        return "none"
+    return ("no", "yes")[default] if isinstance(default, bool) else str(default)
+
+
+def sentence(f: Field[Any], *, default: str = "{}") -> str:
+    """The help of a field's flag. default: what it says of the default, with {} for that of the field."""
+    text, shown = f.metadata.get("help", f.name), f.metadata.get("shown", _in_words(f.default))
+    return f"{text[0].upper()}{text[1:]} (default: {default.format(shown)}).".replace("%", "%%")
 
 
 def add_flags(
@@ -35,19 +47,11 @@ def add_flags(
         flag, kind = "--" + f.name.replace("_", "-"), _plain_type(hints[f.name])
         left_out = suppress or otherwise is not None or f.default is MISSING
         default = argparse.SUPPRESS if left_out else f.default
-        text = f.metadata.get("help", f.name)
-        default_text = ("{}" if otherwise is None or f.name in but else otherwise).format(_in_words(f.default))
-        text = f"{text[0].upper()}{text[1:]} (default: {default_text}).".replace("%", "%%")
+        text = sentence(f, default="{}" if otherwise is None or f.name in but else otherwise)
         if kind is bool:
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=default, help=text)
         else:
             parser.add_argument(flag, type=kind, default=default, help=text)
-
-
-def _in_words(default: Any) -> str:
-    if default in (None, ""):
-        return "none"
-    return ("no", "yes")[default] if isinstance(default, bool) else str(default)
 
 
 def from_namespace(config: type, args: argparse.Namespace, *, default: Any = None) -> Any:

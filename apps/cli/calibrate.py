@@ -1,4 +1,4 @@
-"""Makes probabilities of a model's confidences: answers a table with labels and learns how often it is right.
+"""Turns a model's confidences into probabilities: answers a labelled table and learns how often it is right.
 
     refhcm calibrate checkpoints/refhcm.pt dataset/rkpt/refcoco_pose_val.tsv --task rkpt
     refhcm calibrate model.pt val_codes.tsv --task rpar --annotation-root dataset/rpar/annos
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", required=True, choices=sorted(TASKS), help="Say what to ask about each row.")
     parser.add_argument("--rows", type=positive, help="Use only the first rows of the table (default: all).")
     parser.add_argument(
-        "--batch-size", type=positive, help="Answer so many rows together (default: what memory holds)."
+        "--batch-size", type=positive, help="Answer this many rows together (default: what memory holds)."
     )
     parser.add_argument(
         "--selected-cols",
@@ -39,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--annotation-root", help="Find imgs/ and gts/ in this folder, where parsing's tables name files."
     )
     parser.add_argument(
-        "--tokenizer", help="Use the tokenizer in this folder (default: vqgan/ beside the model, or checkpoints/vqgan)."
+        "--tokenizer",
+        help="Use the tokenizer in this folder (default: the model's own, else vqgan/ beside it, else "
+        "checkpoints/vqgan).",
     )
     parser.add_argument(
         "--bpe-dir", help="Use the vocabulary in this folder (default: bpe/ beside the model, or dataset/bpe)."

@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
     parser.add_argument("--out", type=Path, default=Path("demo"), help="Write into this folder (default: demo).")
     parser.add_argument("--seed", type=int, default=2026, help="Draw other pictures with another seed (default: 2026).")
-    parser.add_argument("--pictures", type=positive, default=4, help="Draw so many pictures (default: 4).")
+    parser.add_argument("--pictures", type=positive, default=4, help="Draw this many pictures (default: 4).")
     parser.add_argument("--image", action="append", default=[], help="Ask about your own picture; may be repeated.")
     parser.add_argument("--text", action="append", default=[], help="Say whom you mean in it, once for each --image.")
     add_model_flags(parser)

@@ -92,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--root",
         type=Path,
         default=Path(),
-        help="Download into dataset/ and checkpoints/ of this folder (default: this one).",
+        help="Download into dataset/ and checkpoints/ of this folder (default: the working folder).",
     )
     place.add_argument(
         "--out", type=Path, help="Put the files straight into this folder; of photos, also into its bpe/ and vqgan/."

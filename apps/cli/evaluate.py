@@ -49,9 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PNG",
         help="Draw right answers by confidence to this PNG; adds ece and auroc to the metrics.",
     )
-    parser.add_argument("--batch-size", type=positive, default=32, help="Answer so many rows together (default: 32).")
+    parser.add_argument("--batch-size", type=positive, default=32, help="Answer this many rows together (default: 32).")
     parser.add_argument(
-        "--num-workers", type=whole, default=0, help="Read rows in so many other processes (default: 0)."
+        "--num-workers", type=whole, default=0, help="Read rows in this many other processes (default: 0)."
     )
     parser.add_argument("--fp16", action="store_true", help="Answer in float16 (default: float32).")
     parser.add_argument("--bf16", action="store_true", help="Answer in bfloat16 (default: float32).")

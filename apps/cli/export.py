@@ -181,11 +181,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format",
         choices=("torch", "onnx"),
         default="torch",
-        help="Write a folder for refhcm.load_onnx, which needs no torch, with onnx (default: torch).",
+        help="Write a folder or a .pt file (torch), or a folder for refhcm.load_onnx, which needs no torch to answer "
+        "(onnx; default: torch).",
     )
     parser.add_argument(
         "--tokenizer",
-        help="Put this tokenizer into a folder (default: vqgan/ beside the checkpoint, or checkpoints/vqgan).",
+        help="Put this tokenizer into a folder (default: the model's own, else vqgan/ beside it, else "
+        "checkpoints/vqgan).",
     )
     parser.add_argument(
         "--bpe-dir", help="Put this vocabulary into a folder (default: bpe/ beside the checkpoint, or dataset/bpe)."
@@ -198,7 +200,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         choices=FURTHER,
         default=[],
-        help="Say what the model has learned besides; `grec` is known from its training, keypoints by box are not.",
+        help="Name what else the model has learned; grec is read from its training settings, keypoints by box must be "
+        "named.",
     )
 
 

@@ -201,7 +201,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
     parser.add_argument("checkpoint", type=Path, help="Describe this weights file or model's folder.")
     parser.add_argument(
-        "--bpe-dir", type=Path, help="Use the model with this vocabulary (default: one of as many symbols as it has)."
+        "--bpe-dir",
+        type=Path,
+        help="Check the model with this vocabulary (default: assume one of as many symbols as it has).",
     )
     parser.add_argument(
         "--yaml", type=Path, help="Take a parsing-map tokenizer's sizes from here (default: the .yaml beside it)."

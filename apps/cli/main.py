@@ -24,7 +24,7 @@ GROUPS = {
         "view": (".view", "draw the rows of a table, with a model's answers beside them"),
         "evaluate": (".evaluate", "answer every row of a table and score the answers"),
         "score": (".score", "score any model's answers to a table, with intervals"),
-        "calibrate": (".calibrate", "make probabilities of a model's confidences, by a table with labels"),
+        "calibrate": (".calibrate", "turn a model's confidences into probabilities, using a labelled table"),
         "bench": ("...benchmarks.command", "time every path and compare it with this machine's limits"),
     },
     "get data": {
@@ -37,7 +37,7 @@ GROUPS = {
         "train": ("...training.command", "train a task"),
         "pretrain": (".pretrain", "teach the backbone and the encoder to see drawn people"),
         "tokenizer": (".tokenizer", "train, score and use the parsing-map tokenizer"),
-        "export": (".export", "write a small checkpoint for asking from a training checkpoint"),
+        "export": (".export", "write a model as a folder, one small file, or ONNX"),
     },
 }
 COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}

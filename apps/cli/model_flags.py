@@ -19,8 +19,8 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     )
     model.add_argument(
         "--tokenizer",
-        help="Use the parsing-map tokenizer in this folder, of model.yaml and model.ckpt; --parsing needs one "
-        "(default: vqgan/ beside the checkpoint, or checkpoints/vqgan).",
+        help="Use the parsing-map tokenizer in this folder, of model.yaml and model.ckpt; parsing needs one "
+        "(default: the model's own, else vqgan/ beside it, else checkpoints/vqgan).",
     )
     model.add_argument(
         "--bpe-dir",

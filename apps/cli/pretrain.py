@@ -91,29 +91,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--backbone-updates",
         type=whole,
         default=1800,
-        help="Take so many steps of AdamW for the backbone alone (default: 1800).",
+        help="Take this many steps of AdamW for the backbone alone (default: 1800).",
     )
     parser.add_argument(
         "--updates",
         type=whole,
         default=2000,
-        help="Take so many further steps for backbone and encoder (default: 2000).",
+        help="Take this many further steps for backbone and encoder (default: 2000).",
     )
     parser.add_argument(
         "--batch-size",
         type=positive,
         default=64,
-        help=f"Take so many pictures together, later questions, {QUESTIONS} a picture (default: 64).",
+        help=f"Take this many pictures together, later questions, {QUESTIONS} a picture (default: 64).",
     )
     parser.add_argument("--lr", type=rate, default=2e-3, help="Set the highest learning rate (default: 0.002).")
     parser.add_argument("--seed", type=whole, default=1, help="Seed weights and draws (default: 1).")
     parser.add_argument(
-        "--save-every", type=positive, default=300, help="Write a checkpoint after so many updates (default: 300)."
+        "--save-every", type=positive, default=300, help="Write a checkpoint after this many updates (default: 300)."
     )
     parser.add_argument(
         "--workers",
         type=positive,
         default=os.cpu_count() or 1,
-        help="Read the world in so many processes (default: one a core).",
+        help="Read the world in this many processes (default: one a core).",
     )
     parser.add_argument("--cpu", action="store_true", help="Do not use a GPU.")

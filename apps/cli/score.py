@@ -44,14 +44,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, help="Write the report to this file (default: print it).")
     parser.add_argument(
-        "--resamples", type=positive, default=1000, help="Resample the pictures so often for intervals (default: 1000)."
+        "--resamples",
+        type=positive,
+        default=1000,
+        help="Resample the pictures this many times for intervals (default: 1000).",
     )
     parser.add_argument("--seed", type=whole, default=0, help="Seed the resamples (default: 0).")
     parser.add_argument(
         "--workers",
         type=positive,
         default=os.cpu_count() or 1,
-        help="Read masks in so many processes (default: one a core).",
+        help="Read masks in this many processes (default: one a core).",
     )
     parser.add_argument(
         "--selected-cols",

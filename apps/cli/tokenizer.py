@@ -119,31 +119,39 @@ def _report(scores: dict[str, Any], out: Path | None) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
     commands = parser.add_subparsers(required=True, metavar="{encode,score,train,adapt}")
-    shape = argparse.ArgumentDefaultsHelpFormatter
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
         "--data", type=Path, required=True, help="Read this RPar table (TSV), with or without the codes column."
     )
     shared.add_argument(
-        "--annotation-root", type=Path, default=TaskSettings.annotation_root, help="Find imgs/ and gts/ in this folder."
+        "--annotation-root",
+        type=Path,
+        default=TaskSettings.annotation_root,
+        help="Find imgs/ and gts/ in this folder (default: %(default)s).",
     )
     shared.add_argument("--vq-config", type=Path, required=True, help="Use this model.yaml of the tokenizer.")
-    shared.add_argument("--batch-size", type=positive, default=32, help="Work on so many rows together.")
-    shared.add_argument("--num-workers", type=whole, default=0, help="Read masks in so many other processes.")
+    shared.add_argument(
+        "--batch-size", type=positive, default=32, help="Work on this many rows together (default: 32)."
+    )
+    shared.add_argument(
+        "--num-workers", type=whole, default=0, help="Read masks in this many other processes (default: 0)."
+    )
     shared.add_argument("--cpu", action="store_true", help="Do not use a GPU.")
     for name, action, out in (
         ("encode", _run_encode, "Write this table."),
         ("score", _run_score, "Write the scores to this file as JSON, too."),
     ):
-        command = commands.add_parser(name, parents=[shared], description=EXAMPLES[name], formatter_class=shape)
+        command = commands.add_parser(name, parents=[shared], description=EXAMPLES[name])
         command.add_argument("--vq-ckpt", type=Path, required=True, help="Use this model.ckpt of the tokenizer.")
-        command.add_argument("--vq-n-embed", type=positive, help="Say how many codes it uses; None is as in the file.")
+        command.add_argument(
+            "--vq-n-embed", type=positive, help="Say how many codes it uses (default: as in the file)."
+        )
         command.add_argument("--out", type=Path, required=name == "encode", help=out)
         if name == "score":
-            command.add_argument("--path", help="Score on the canvas of this checkpoint's network; None is 512 px.")
+            command.add_argument("--path", help="Score on the canvas of this checkpoint's network (default: 512 px).")
         command.set_defaults(action=action)
     for name, action, updates in (("train", _run_train, 50000), ("adapt", _run_adapt, 2000)):
-        command = commands.add_parser(name, parents=[shared], description=EXAMPLES[name], formatter_class=shape)
+        command = commands.add_parser(name, parents=[shared], description=EXAMPLES[name])
         if name == "adapt":
             command.add_argument("--vq-ckpt", type=Path, required=True, help="Start from this model.ckpt.")
             command.add_argument(
@@ -155,14 +163,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         command.add_argument(
             "--save-dir", type=Path, required=True, help="Write model.ckpt into this folder, and resume if it is there."
         )
-        command.add_argument("--valid", type=Path, help="Score this table at the end; None is --data.")
-        command.add_argument("--updates", type=positive, default=updates, help="Take so many steps of Adam in all.")
+        command.add_argument("--valid", type=Path, help="Score this table at the end (default: --data).")
         command.add_argument(
-            "--lr", type=rate, default=1e-3, help="Set the learning rate, which falls to 0 over the second half."
+            "--updates",
+            type=positive,
+            default=updates,
+            help="Take this many steps of Adam in all (default: %(default)s).",
         )
-        command.add_argument("--seed", type=whole, default=0, help="Seed weights and draws.")
         command.add_argument(
-            "--save-every", type=positive, default=1000, help="Write a checkpoint after so many updates."
+            "--lr",
+            type=rate,
+            default=1e-3,
+            help="Set the learning rate, which falls to 0 over the second half (default: 0.001).",
+        )
+        command.add_argument("--seed", type=whole, default=0, help="Seed weights and draws (default: 0).")
+        command.add_argument(
+            "--save-every",
+            type=positive,
+            default=1000,
+            help="Write a checkpoint after this many updates (default: 1000).",
         )
         command.set_defaults(action=action)
 

@@ -213,7 +213,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results", type=Path, help="Draw the answers of this result file of `refhcm evaluate`, too.")
     rows = "Draw these rows, counted from 0: FIRST:END, or numbers such as 3,17 (default: 0:24)."
     parser.add_argument("--rows", type=_rows, default="0:24", metavar="ROWS", help=rows)
-    parser.add_argument("--columns", type=positive, default=4, help="Draw so many pictures side by side (default: 4).")
+    parser.add_argument(
+        "--columns", type=positive, default=4, help="Draw this many pictures side by side (default: 4)."
+    )
     task = parser.add_argument_group("task", argument_default=argparse.SUPPRESS)
     task.add_argument(
         "--selected-cols",

@@ -101,7 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "text", nargs="+", metavar="TEXT", help="Learn from this text file, or from FILE:COLUMN of a TSV."
     )
     parser.add_argument("--out", type=Path, required=True, help="Write into this folder, which is new or empty.")
-    parser.add_argument("--size", type=_size, default=2000, help="Learn at most so many pieces (default: 2000).")
+    parser.add_argument("--size", type=_size, default=2000, help="Learn at most this many pieces (default: 2000).")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -33,15 +33,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for split in SPLITS[:3]:
         also = "; `unseen` gets as many" if split == "test" else ""
         parser.add_argument(
-            f"--{split}", type=whole, required=True, metavar="N", help=f"Draw so many pictures to {split}{also}."
+            f"--{split}", type=whole, required=True, metavar="N", help=f"Draw this many pictures to {split}{also}."
         )
-    few = f"Draw at most so many people in a picture; fewer are easier (default: {MOST_PEOPLE})."
+    few = f"Draw at most this many people in a picture; fewer are easier (default: {MOST_PEOPLE})."
     parser.add_argument("--max-people", type=_most, default=MOST_PEOPLE, metavar="N", help=few)
     looks = "Write N expressions for each person, of looks alone (default: two of all kinds, and riddles)."
     parser.add_argument("--looks", type=whole, default=0, metavar="N", help=looks)
     processes = os.cpu_count() or 1
     parser.add_argument(
-        "--workers", type=positive, default=processes, help=f"Draw in so many processes (default: {processes})."
+        "--workers", type=positive, default=processes, help=f"Draw in this many processes (default: {processes})."
     )
 
 

@@ -34,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--root-path", help="Name the address at which a proxy shows the page, such as https://that.name/refhcm."
     )
     parser.add_argument("--mcp", action="store_true", help="Serve the questions as tools for assistants, too (MCP).")
-    parser.add_argument("--queue-size", type=int, default=100, help="Let so many questions wait (default: 100).")
-    parser.add_argument("--concurrency", type=int, default=2, help="Process so many questions at once (default: 2).")
+    parser.add_argument("--queue-size", type=int, default=100, help="Let this many questions wait (default: 100).")
+    parser.add_argument("--concurrency", type=int, default=2, help="Process this many questions at once (default: 2).")
 
 
 def run(args: argparse.Namespace) -> NoReturn:

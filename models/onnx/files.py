@@ -33,7 +33,7 @@ def open_session(path: Path, expected: Mapping[str, str], *, threads: int | None
     try:
         import onnxruntime
     except ImportError as error:
-        raise UserError("ONNX: needs onnxruntime: pip install 'refhcm[onnx]'") from error
+        raise UserError("ONNX: needs onnxruntime: pip install onnxruntime") from error
     if not path.is_file():
         raise CheckpointError(no_such_file(path))
     options = onnxruntime.SessionOptions()

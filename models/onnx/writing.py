@@ -52,7 +52,7 @@ def write_graphs(
         import onnx
         import onnxscript  # noqa: F401  torch's exporter needs it
     except ImportError as error:
-        raise UserError(f"--format onnx: needs {error.name}: pip install 'refhcm[onnx]'") from error
+        raise UserError(f"--format onnx: needs {error.name}: pip install onnx onnxruntime onnxscript") from error
     network = plain(network)
     graphs = dict(
         zip(PARTS, (_picture(network, canvas_px), _encoder(network, canvas_px), _decoder(network)), strict=True)

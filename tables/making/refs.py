@@ -143,9 +143,7 @@ def _from_parquet(path: Path) -> Any:
     try:
         import pyarrow.parquet
     except ImportError as error:
-        raise UserError(
-            f'{path}: parquet needs pyarrow: pip install "refhcm[parquet]", or pip install pyarrow'
-        ) from error
+        raise UserError(f"{path}: Parquet needs pyarrow: pip install pyarrow") from error
     wanted = {"ref_id", "ann_id", "image_id", "category_id", "split", "sentences", "raw_anns", "raw_image_info"}
     try:
         with pyarrow.parquet.ParquetFile(path) as file:

@@ -82,7 +82,7 @@ class DiesOnce:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray warns of its own settings
 def test_in_ray_with_a_worker_that_dies(tmp_path):
-    ray = pytest.importorskip("ray", reason='needs Ray: pip install "refhcm[ray]"')
+    ray = pytest.importorskip("ray", reason="needs Ray: pip install 'ray[data]'")
     variables = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     ray.init(num_cpus=2, include_dashboard=False, runtime_env={"env_vars": variables})
     try:

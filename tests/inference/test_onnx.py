@@ -106,6 +106,8 @@ def test_what_onnx_does_not_answer(model, image):
         model.refer(image, "the man", parsing=True, parallel=True)
     with pytest.raises(UserError, match="push_to_hub"):
         model.push_to_hub("a/b")
+    with pytest.raises(UserError, match=r"^grec: is not for a model in ONNX.*use refhcm.load"):
+        model.find(image, "everyone")
 
 
 def change_config(folder, **changes):

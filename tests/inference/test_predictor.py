@@ -271,7 +271,7 @@ def test_one_bad_picture_of_many_is_named(models, image):
 def test_a_model_says_what_it_holds(models):
     said = repr(models("multitask"))
     assert "tasks refcoco, rkpt, rpar, rhrc)" in said
-    assert "million weights, float32 on cpu" in said
+    assert "million parameters, float32 on cpu" in said
     assert said.count("\n") == 0
 
 

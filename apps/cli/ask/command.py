@@ -143,8 +143,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--shard",
         type=shard,
         metavar="I/N",
-        help="Ask part I of N only, 0 to N - 1, into a file of its own; without it, put all parts together (default: "
-        "the rank's part under torchrun, else everything).",
+        help="Ask shard I of N only, 0 to N - 1, into a file of its own; without it, put all shards together (default: "
+        "the rank's shard under torchrun, else everything).",
     )
     for flag, (metavar, text) in EXPORTS.items():
         parser.add_argument("--" + flag.replace("_", "-"), type=Path, metavar=metavar, help=text)
@@ -156,7 +156,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_model_flags(parser)
     parser.add_argument(
-        "--batch-size", type=positive, help="Answer so many questions together (default: what memory holds)."
+        "--batch-size", type=positive, help="Answer this many questions together (default: what memory holds)."
     )
 
 

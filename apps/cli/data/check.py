@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="Print every finding as JSON.")
     cores = os.cpu_count() or 1
     parser.add_argument(
-        "--workers", type=positive, default=cores, help=f"Work with so many threads (default: {cores})."
+        "--workers", type=positive, default=cores, help=f"Work with this many threads (default: {cores})."
     )
 
 

@@ -48,6 +48,7 @@ EXAMPLES = {
     "own": "refhcm data make own --csv people.csv --images pictures --task rec --out dataset/own",
 }
 _EMBEDDED = set(WHAT) - {"rpar"}
+_PAGES = {"own": "docs/own_data.md"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
     for what, summary in WHAT.items():
         command = commands.add_parser(
-            what, help=summary, description=f"{summary} (docs/datasets.md). Example: {EXAMPLES[what]}"
+            what,
+            help=summary,
+            description=f"{summary} ({_PAGES.get(what, 'docs/datasets.md')}). Example: {EXAMPLES[what]}",
         )
         _ADDERS[what](command)
         if what in _EMBEDDED:
@@ -71,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         command.add_argument("--partial", action="store_true", help="Leave out rows with faults, such as no picture.")
         cores = os.cpu_count() or 1
         command.add_argument(
-            "--workers", type=positive, default=cores, help=f"Work with so many threads (default: {cores})."
+            "--workers", type=positive, default=cores, help=f"Work with this many threads (default: {cores})."
         )
 
 
@@ -198,7 +201,7 @@ def _own_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--task", choices=("rec", "rkpt", "rhrc"), required=True, help="Make this kind of table.")
     parser.add_argument("--name", default="own", help="Call the tables NAME_train.tsv and NAME_val.tsv (default: own).")
-    share = "Keep so many percent of the pictures to validate on; 0 makes one table NAME.tsv (default: 10)."
+    share = "Keep this many percent of the pictures to validate on; 0 makes one table NAME.tsv (default: 10)."
     parser.add_argument("--valid", type=_percent, default=10, metavar="N", help=share)
     _add_points(parser, "1")
 
