@@ -9,11 +9,11 @@ from torch import Tensor
 from ..utils.symbols import BOX_SYMBOLS
 from .generation import SequenceGenerator
 
-ENDS_FROM = 0.5  # probability of eos from which on no further box is written
+ENDS_FROM = 0.375  # probability of eos from which on no further box is written
 
 
 class BoxesGenerator(SequenceGenerator):
-    """Writes whole boxes, and ends before a box that is less probable than none.
+    """Writes whole boxes, and ends before a box where eos is probable enough.
 
     A coordinate's probability is spread over neighbouring bins. Compared with one bin at a time, eos would win too
     often; here it is compared with all of them together.
