@@ -4,6 +4,7 @@ import os
 import reprlib
 import sys
 from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
 
 _BRIEF = reprlib.Repr()
 _BRIEF.maxlevel, _BRIEF.maxstring, _BRIEF.maxother = 2, 80, 80
@@ -42,7 +43,7 @@ def printable(text: str) -> str:
 
 
 def exit_status(run: Callable[[], int | None]) -> int:
-    """Runs a command: its status, or 0. 2 after a user's mistake, 130 after Ctrl-C, and 1 if a process that reads data
+    """Runs a command: its status, or 0. 2 after a user's mistake, 130 after Ctrl-C, and 1 if a process that it started
     was killed, each with one line on stderr.
 
     After Ctrl-C, the line is the KeyboardInterrupt's own text, if it has one.
@@ -65,7 +66,7 @@ def exit_status(run: Callable[[], int | None]) -> int:
             print(str(stop) or "interrupted", file=sys.stderr)
         return 130
     except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker"):
+        if not (isinstance(error, BrokenExecutor) or str(error).startswith("DataLoader worker")):
             raise
         print(f"error: {reason_of(error)}: {KILLED}", file=sys.stderr)
         return 1

@@ -13,12 +13,10 @@ import base64
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import Executor
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -27,7 +25,8 @@ import numpy as np
 from tqdm import tqdm
 
 from ...utils.errors import UserError
-from ...utils.interrupt import begin_worker
+from ...utils.files import claim
+from ...utils.processes import processes
 from .grec import grec_rows, jpeg_of
 from .language.captions import captions_for
 from .language.expressions import Expression, expressions_for, names_in
@@ -78,18 +77,22 @@ def write_world(out: Path, world: World, *, workers: int) -> dict[str, int] | No
         return None
     if out.is_mount():
         raise UserError(f"{out}: a disk is mounted there, which a finished world cannot replace: name another folder")
-    unfinished = out.with_name(f"{out.name}.unfinished-{os.getpid()}")
-    shutil.rmtree(unfinished, ignore_errors=True)  # left by a killed process of the same id
-    try:
-        with _pool(min(workers, max(1, sum(world.pictures.values()) // _CHUNK))) as pool:
-            people = {split: _write_split(unfinished, world, split, pool) for split in SPLITS}
-        record = {**world.record(), "people": people, "held_out": {kind: list(v) for kind, v in HELD_OUT.items()}}
-        (unfinished / "world.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        os.replace(unfinished, out)
-    except OSError as error:
-        raise UserError(f"{out}: cannot write the world: {error.strerror}") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished = out.with_name(f"{out.name}.unfinished")
+    workers = min(workers, max(1, sum(world.pictures.values()) // _CHUNK))
+    with claim(unfinished) as claimed:
+        for left in (path for path in unfinished.iterdir() if path.is_dir()):
+            shutil.rmtree(left)  # by a process that was killed
+        try:
+            with nullcontext() if workers == 1 else processes(workers) as pool:
+                people = {split: _write_split(unfinished, world, split, pool) for split in SPLITS}
+            record = {**world.record(), "people": people, "held_out": {kind: list(v) for kind, v in HELD_OUT.items()}}
+            (unfinished / "world.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+            Path(claimed.name).unlink()
+            os.replace(unfinished, out)
+        except OSError as error:
+            raise UserError(f"{out}: cannot write the world: {error.strerror}") from error
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
     return people
 
 
@@ -133,20 +136,6 @@ def _write_split(out: Path, world: World, split: str, pool: Executor | None) -> 
                 files[table].writelines(f"{line}\n" for line in lines)
             people += len(rows["facts"])
     return people
-
-
-@contextmanager
-def _pool(workers: int) -> Iterator[Executor | None]:
-    """Processes to draw in; None if this process draws."""
-    if workers == 1:
-        yield None
-        return
-    # spawn: a fork of a process with threads (progress bars have one) may hang
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=begin_worker)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 @lru_cache(maxsize=3)  # the neighbour's picture is asked for, too

@@ -1,10 +1,8 @@
 """Confusions of answered parsing maps with the table's masks, on evaluation's canvas (docs/scoring.md)."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ import numpy as np
 from ...data.images import read_label_map
 from ...utils.errors import DataError
 from ...utils.parsing import NUM_CLASSES, confusion_matrix, paste_label_map, zoom_label_map
+from ...utils.processes import processes
 from .answers import Answer
 from .labels import Labels, Size
 
@@ -49,22 +48,23 @@ class LabelMaps:
         if self.decode is None and any(answer is not None and answer.codes is not None for answer in answers):
             return None
         compare = partial(confusion, root=self.root, folder=self.folder, canvas=self.canvas)
-        pairs = self._pairs(answers, labels)
+        chunks = self._chunks(answers, labels)
         if self.workers == 1 or len(labels) < CHUNK:
-            return np.stack([compare(pair) for pair in pairs])
-        # spawn: a fork of a process with torch's threads may hang
-        with ProcessPoolExecutor(self.workers, mp_context=get_context("spawn")) as pool:
-            return np.stack(list(pool.map(compare, pairs, chunksize=32)))
+            return np.stack([compare(pair) for pairs in chunks for pair in pairs])
+        with processes(self.workers) as pool:
+            return np.stack([found for pairs in chunks for found in pool.map(compare, pairs, chunksize=32)])
 
-    def _pairs(self, answers: Sequence[Answer | None], labels: Labels) -> Iterator[Pair]:
+    def _chunks(self, answers: Sequence[Answer | None], labels: Labels) -> Iterator[list[Pair]]:
         for start in range(0, len(labels), CHUNK):
             rows = range(start, min(start + CHUNK, len(labels)))
             people = self._decoded([answers[row] for row in rows])
+            pairs = []
             for row, person in zip(rows, people, strict=True):
                 size = labels.sizes[row]
                 if size is None:
                     raise ValueError("label maps need the pictures' sizes")
-                yield Pair(labels.masks[row], labels.wheres[row], size, answers[row], person)
+                pairs.append(Pair(labels.masks[row], labels.wheres[row], size, answers[row], person))
+            yield pairs
 
     def _decoded(self, answers: Sequence[Answer | None]) -> list[np.ndarray | None]:
         codes = {k: one.codes for k, one in enumerate(answers) if one is not None and one.codes is not None}

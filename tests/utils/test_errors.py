@@ -6,7 +6,8 @@ import signal
 import pytest
 from torch.utils.data import DataLoader
 
-from refhcm.utils.errors import UserError, exit_status, printable
+from refhcm.utils.errors import KILLED, UserError, exit_status, printable
+from refhcm.utils.processes import processes
 
 
 @pytest.mark.parametrize(
@@ -54,6 +55,17 @@ def test_a_data_worker_that_is_killed(capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: DataLoader worker (pid")
     assert line.endswith("try fewer workers, then run the same command again")
+
+
+def test_a_killed_process_is_one_line(capsys):
+    def run():
+        with processes(1) as pool:
+            list(pool.map(os._exit, [9]))
+
+    assert exit_status(run) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: A process in the process pool was terminated")
+    assert KILLED in line
 
 
 def test_other_errors_of_libraries_keep_their_traceback():

@@ -13,8 +13,8 @@ from refhcm.utils import interrupt
 
 STARTS = """
 import multiprocessing, os, sys, time
-from concurrent.futures import ProcessPoolExecutor
-from refhcm.utils.interrupt import begin_worker, end_with_script
+from refhcm.utils.interrupt import end_with_script
+from refhcm.utils.processes import processes
 
 def work():
     print(os.getpid(), flush=True)
@@ -23,7 +23,8 @@ def work():
 if __name__ == "__main__":
     end_with_script()
     if sys.argv[1] == "pool":
-        ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), begin_worker).submit(work).result()
+        with processes(1) as pool:
+            pool.submit(work).result()
     multiprocessing.get_context("fork").Process(target=work).start()
     time.sleep(60)
 """

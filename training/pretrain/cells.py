@@ -8,7 +8,6 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +25,7 @@ from ...data.synthetic.picture.torso import LABELS, SKIRT_LABEL
 from ...utils.errors import DataError
 from ...utils.interrupt import begin_worker
 from ...utils.parsing import CLASS_NAMES, NUM_CLASSES
+from ...utils.processes import processes
 
 PERSON_SHARE, PART_SHARE = 0.2, 0.08  # of a cell's area: less counts as not seen
 _SLOT_LABELS = {
@@ -134,8 +134,8 @@ def read_cells(worlds: Sequence[Path], split: str, *, size: int, side: int, work
     numbers: dict[str, int] = {}
     everybody: list[list[Target]] = []
     groups: list[list[tuple[str, list[Target]]]] = []
-    with get_context("spawn").Pool(workers, _begin) as pool:
-        found = tqdm(pool.imap(read, facts, chunksize=16), total=len(facts), desc="cells", unit="picture")
+    with processes(workers, _begin) as pool:
+        found = tqdm(pool.map(read, facts, chunksize=16), total=len(facts), desc="cells", unit="picture")
         for index, (picture, people) in enumerate(found):
             pictures[index] = picture
             everybody.append([])

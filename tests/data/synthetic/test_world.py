@@ -4,7 +4,6 @@ import base64
 import hashlib
 import io
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from refhcm.data.synthetic.language.facts import garment_words
 from refhcm.data.synthetic.picture.wardrobe import HELD_OUT, Garment
 from refhcm.data.synthetic.writer import SPLITS, VERSION, World, scene_random, write_picture, write_world
 from refhcm.utils.errors import UserError
+from refhcm.utils.files import claim
 
 COUNTS = {"train": 10, "val": 3, "test": 4, "unseen": 4}
 
@@ -195,9 +195,9 @@ def test_other_files_are_not_touched(tmp_path):
 
 
 def test_a_link_to_an_empty_folder_and_the_folder_one_is_in(tmp_path, monkeypatch):
-    """Both become the world, without what a killed process of the same id left."""
+    """Both become the world, without what a killed process left."""
     small = World(3, dict.fromkeys(SPLITS, 0))
-    left = tmp_path / f"real.unfinished-{os.getpid()}" / "rkpt"
+    left = tmp_path / "real.unfinished/rkpt"
     left.mkdir(parents=True)
     (left / "old.tsv").touch()
     (tmp_path / "real").mkdir()
@@ -209,6 +209,13 @@ def test_a_link_to_an_empty_folder_and_the_folder_one_is_in(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path / "here")
     write_world(Path(), small, workers=1)
     assert (tmp_path / "here/world.json").is_file()
+    assert not list(tmp_path.rglob(".lock")) + list(tmp_path.rglob("*.unfinished"))
+
+
+def test_two_at_once(tmp_path):
+    """The folder in which one writes is not another's."""
+    with claim(tmp_path / "world.unfinished"), pytest.raises(UserError, match="another run writes there"):
+        write_world(tmp_path / "world", World(3, dict.fromkeys(SPLITS, 0)), workers=1)
 
 
 def test_a_mounted_disk_is_refused_before_anything_is_drawn(tmp_path, monkeypatch):
