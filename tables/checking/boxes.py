@@ -7,6 +7,7 @@ import numpy as np
 
 from ...data.columns import MOST_BOXES, box_cells, check_box_in_picture, parse_numbers, shorten
 from ...utils.errors import DataError
+from ..making import rules
 from .findings import Fault
 
 BEYOND = 0.01  # px: cells are rounded to 2 decimals
@@ -81,8 +82,8 @@ def count_boxes(cells: Iterable[str], size_wh: tuple[int, int]) -> BoxCounts:
 
 
 def from_xywh(box_xywh: np.ndarray) -> np.ndarray:
-    """x, y, width, height -> x0, y0, x1, y1, float32 [4]."""
-    return np.concatenate([box_xywh[:2], box_xywh[:2] + box_xywh[2:]])
+    """`rules.from_xywh` of an array, float32 [4]."""
+    return np.array(rules.from_xywh(box_xywh.tolist()), np.float32)
 
 
 def _beyond(box_xyxy: np.ndarray, size_wh: tuple[int, int]) -> float:

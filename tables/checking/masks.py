@@ -9,6 +9,7 @@ from ...data.columns import parse_codes, shorten
 from ...data.images import LabelMapClassError, LabelMapSizeError, read_label_map
 from ...utils.errors import DataError
 from ...utils.parsing import IGNORED, pixel_box
+from ..making.rules import tight_box
 from .findings import Fault
 
 TOLERANCE = 1  # px: boxes are rounded
@@ -44,12 +45,6 @@ def mask_faults(cell: str, box_xyxy: np.ndarray | None, size_wh: tuple[int, int]
     if total > near.sum():
         yield "mask-outside-box", f"{cell}: {total - inside} of {total} labelled pixels outside"
         return
-    tight = _tight_box(labelled)
+    tight = tight_box(labelled)
     if max(abs(a - b) for a, b in zip(tight, (x0, y0, x1, y1), strict=True)) > TOLERANCE:
         yield "mask-not-tight", f"{cell}: box {x0},{y0},{x1},{y1}, tight {','.join(map(str, tight))}"
-
-
-def _tight_box(labelled: np.ndarray) -> tuple[int, int, int, int]:
-    """The half-open box of the pixels that are set, of which there are some."""
-    columns, rows = (np.flatnonzero(labelled.any(axis)) for axis in (0, 1))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
-from ...data.columns import box_cells, kind_of, shorten
+from ...data.columns import box_cells, has_word, kind_of, shorten
 from ...data.images import read_picture
 from ...data.tables import TABLES
 from ...data.tsv import TsvFile
@@ -94,7 +94,7 @@ class RowReader:
             yield from caption_faults(cell["caption"])
         else:
             yield from expression_faults(cell["expression"], may_be_none=TABLES[self.task].asks_by_box)
-            if self.task == "grec" and not any(letter.isalnum() for letter in cell["expression"]):
+            if self.task == "grec" and not has_word(cell["expression"]):
                 yield "blank-text", shorten(cell["expression"])
 
     def _read_picture(self, cell: str, facts: Facts) -> tuple[int, int] | None:
@@ -108,6 +108,8 @@ class RowReader:
         return picture.image.size
 
     def _check_labels(self, cell: dict[str, str], size_wh: tuple[int, int] | None, facts: Facts) -> None:
+        if size_wh is not None:
+            facts.boxes = count_boxes(box_cells(cell.get("box", cell.get("boxes", ""))), size_wh)
         if "boxes" in cell:
             facts.faults += boxes_faults(cell["boxes"], size_wh)
             if box_cells(cell["boxes"]) and kind_of(facts.id):
@@ -115,8 +117,6 @@ class RowReader:
             return
         facts.faults += box_faults(cell["box"], size_wh)
         box = read_box(cell["box"])
-        if size_wh is not None:
-            facts.boxes = count_boxes(box_cells(cell["box"]), size_wh)
         if "keypoints" in cell:
             facts.faults += keypoint_faults(cell["keypoints"], box, size_wh)
             points = read_points(cell["keypoints"])

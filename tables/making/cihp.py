@@ -16,7 +16,7 @@ from ...utils.errors import DataError, UserError
 from ...utils.files import atomic_write
 from ...utils.parsing import NUM_CLASSES
 from .embedding import Made
-from .rules import FaultError, LeftOutError, box_cell, fit_box
+from .rules import FaultError, LeftOutError, box_cell, fit_box, tight_box
 
 FOLDERS = {"train": "Training", "val": "Validation"}
 PICTURES = {"train": 28280, "val": 5000}
@@ -158,12 +158,6 @@ def _labels(path: Path, size_wh: tuple[int, int]) -> np.ndarray:
         raise
     except PILLOW_ERRORS as error:
         raise FaultError("unreadable-mask", f"{path}: cannot be read as a PNG ({error})") from error
-
-
-def tight_box(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """x0, y0, x1, y1 of what is set in a mask, bool [H, W], in px: x1 and y1 are one beyond the last pixel."""
-    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def _npy(array: np.ndarray) -> bytes:

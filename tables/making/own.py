@@ -12,7 +12,7 @@ from ...utils.keypoints import NUM_KEYPOINTS
 from .captions import read_captions
 from .coco import CocoFile, box_of, labelled, name_of, read_coco, size_of
 from .plan import Draft, Plan
-from .rules import Box, FaultError, LeftOutError, captions_cell, text_cell
+from .rules import Box, FaultError, LeftOutError, captions_cell, from_xywh, text_cell
 
 TEXT_KEYS = ("expression", "expressions", "caption", "captions")  # of a COCO-style annotation
 _BOX, _XYWH, _TEXT = ("x0", "y0", "x1", "y1"), ("x", "y", "width", "height"), ("expression", "caption")
@@ -81,7 +81,6 @@ def plan_csv(path: Path, layout: str, *, min_keypoints: int = 0, partial: bool =
     51 numbers x,y,v or 34 numbers x,y in one cell; `id`, if there are ids.
     """
     plan = Plan(partial=partial, inputs=[path])
-    used: set[str] = set()
     for number, where, line in _lines(path):
         try:
             text = text_cell(_one_of(line, _TEXT))
@@ -89,8 +88,6 @@ def plan_csv(path: Path, layout: str, *, min_keypoints: int = 0, partial: bool =
             if keypoints is not None and labelled(keypoints) < min_keypoints:
                 raise LeftOutError("few-keypoints")
             row_id = (line.get("id") or "").strip() or str(number)
-            if row_id in used:
-                raise DataError(f"{where}: the id {row_id} comes twice")
             name = (line.get("image") or "").strip()
             if not name:
                 raise DataError(f"{where}: the column image is empty")
@@ -101,7 +98,6 @@ def plan_csv(path: Path, layout: str, *, min_keypoints: int = 0, partial: bool =
         except FaultError as error:
             plan.fault(error)
             continue
-        used.add(row_id)
         plan.add(name, None, draft)
     return plan
 
@@ -145,7 +141,7 @@ def _numbers(cells: list[str], where: str, what: str) -> list[float]:
 def _box(line: Mapping[str, str], where: str) -> Box:
     corners = all(name in line for name in _BOX)
     a, b, c, d = _numbers([line[name] for name in (_BOX if corners else _XYWH)], where, "box")
-    return (a, b, c, d) if corners else (a, b, a + c, b + d)
+    return (a, b, c, d) if corners else from_xywh((a, b, c, d))
 
 
 def _keypoints(line: Mapping[str, str], where: str) -> tuple[float, ...]:

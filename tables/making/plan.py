@@ -1,5 +1,6 @@
 """What a reader found: pictures with the rows to be made of them, and what was left out."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -39,7 +40,7 @@ class PictureRows:
 class Plan:
     """left_out: rows by reason. changed: by what was changed about them. problems: faults of the source.
 
-    partial: faults leave rows out, and do not stop. inputs: files that were read.
+    partial: faults leave rows out, and do not stop. inputs: files that were read. ids: of the rows.
     """
 
     partial: bool = False
@@ -48,9 +49,17 @@ class Plan:
     changed: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     inputs: list[Path] = field(default_factory=list)
+    ids: set[str] = field(default_factory=set)
 
     def add(self, name: str, size_wh: tuple[int, int] | None, draft: Draft) -> None:
-        """Puts a row beside the others of its picture, whose place is that of its first row."""
+        """Puts a row beside the others of its picture, whose place is that of its first row.
+
+        DataError if another row has its id.
+        """
+        if draft.id in self.ids:
+            other = next(d.where for picture in self.pictures.values() for d in picture.drafts if d.id == draft.id)
+            raise DataError(f"{draft.where}: the id {draft.id} comes twice, first in {other}")
+        self.ids.add(draft.id)
         self.pictures.setdefault(name, PictureRows(name, size_wh)).drafts.append(draft)
 
     def fault(self, error: FaultError, *, rows: int = 1) -> None:
@@ -70,16 +79,18 @@ class Plan:
         missing = [picture for picture in found if picture.path is None]
         if len(missing) == len(found) or (missing and not self.partial):
             hint = "" if len(missing) == len(found) else "; --partial leaves their rows out"
-            counts = f"{len(missing)} of {len(found)} pictures are missing"
-            raise DataError(f"{folder.root}: {counts}, such as {missing[0].name}{hint}")
+            counts, name = f"{len(missing)} of {len(found)} pictures are missing", missing[0].name
+            folders = " (with its folders)" if "/" in name else ""
+            raise DataError(f"{folder.root}: {counts}, such as {name}{folders}{hint}")
         for picture in missing:
             self.fault(FaultError("missing-picture", f"{picture.name}: not in {folder.root}"), rows=len(picture.drafts))
         return [picture for picture in found if picture.path is not None]
 
 
 class PictureFolder:
-    """Finds pictures in a folder: where their name says, or anywhere up to three folders below by the last part of it.
+    """Finds pictures in a folder: where their name says, or up to three folders below.
 
+    A name with folders is looked for with all of them, of which the first may be those of `root`; a bare one, anywhere.
     COCO's pictures are found under the names of 2014 and of 2017, which has no COCO_train2014_ in front.
     """
 
@@ -95,17 +106,14 @@ class PictureFolder:
         """The picture's path, or None. DataError if several have its name, or if the name leads out of the folder."""
         if "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
             raise DataError(f"{self.root}: expected pictures' names below it, got {name!r}")
-        last = Path(name).name
-        direct = (self.root / name, self.root / last.rpartition("_")[2] if last.startswith("COCO_") else None)
-        for path in direct:
-            if path is not None and path.is_file():
-                return path
-        if self._listed is None:
-            self._listed = {}
-            for path in _below(self.root, depth=3):
-                self._listed.setdefault(path.name, []).append(path)
-        for other in (last, last.rpartition("_")[2] if last.startswith("COCO_") else last):
-            found = self._listed.get(other, [])
+        names = [Path(name)]
+        if names[0].name.startswith("COCO_"):
+            names.append(names[0].parent / names[0].name.rpartition("_")[2])
+        for other in names:
+            if (self.root / other).is_file():
+                return self.root / other
+        for other in names:
+            found = self._ending_in(other)
             if len(found) > 1:
                 raise DataError(
                     f"{self.root}: several pictures are called {other}: {found[0]}, {found[1]}; name a sub-folder"
@@ -113,6 +121,15 @@ class PictureFolder:
             if found:
                 return found[0]
         return None
+
+    def _ending_in(self, name: Path) -> list[Path]:
+        """The pictures whose path ends in all parts of `name`."""
+        if self._listed is None:
+            self._listed = {}
+            for path in _below(self.root, depth=3):
+                self._listed.setdefault(path.name, []).append(path)
+        count = len(name.parts)
+        return [p for p in self._listed.get(name.name, []) if Path(os.path.abspath(p)).parts[-count:] == name.parts]
 
 
 def _below(folder: Path, *, depth: int) -> Iterable[Path]:

@@ -9,7 +9,7 @@ from typing import Any
 from ...utils.errors import DataError
 from .coco import CocoFile, box_of, find_instances, labelled, name_of, read_coco, size_of
 from .plan import Draft, Plan
-from .refs import KNOWN_REFS, PERSON, SETS, Ref, find_refs, read_refs
+from .refs import PERSON, SETS, Ref, count_refs, find_refs, read_refs
 from .rules import Box, LeftOutError, text_cell
 
 TESTED = ("val", "test", "testA", "testB")
@@ -37,9 +37,10 @@ class Referring:
 
 def plan_referring(source: Referring) -> Plan:
     """A row for each sentence of the split. The ids are {ref_id}_{place of the sentence}, of several sets with the
-    set's name in front. DataError for files that do not belong together.
+    set's name in front. DataError for files that do not belong together; UserError for a split that a set lacks.
     """
     plan = Plan(partial=source.partial)
+    counts = {name: count_refs(name, source.split_by or SETS[name], source.split) for name in source.sets}
     people = None
     if source.keypoints is not None:
         people = read_coco(source.keypoints)
@@ -50,7 +51,7 @@ def plan_referring(source: Referring) -> Plan:
     for name in source.sets:
         path = find_refs(source.refs, name, source.split_by or SETS[name])
         plan.inputs.append(path)
-        chosen = _of_split(read_refs(path), path, source, name)
+        chosen = _of_split(read_refs(path), path, source, name, count=counts[name])
         known, images = _annotations(chosen, path, source, plan, people)
         prefix = f"{name}_" if len(source.sets) > 1 else ""
         for ref in chosen:
@@ -85,18 +86,16 @@ def plan_grefcoco(source: Referring) -> Plan:
     return plan
 
 
-def _of_split(refs: Sequence[Ref], path: Path, source: Referring, name: str) -> list[Ref]:
-    """The refs of the split. DataError if there are none, or not as many as the data set has, unless partial."""
+def _of_split(refs: Sequence[Ref], path: Path, source: Referring, name: str, *, count: int) -> list[Ref]:
+    """The refs of the split. DataError if there are none, or not `count` as the data set has, unless partial."""
     chosen = [ref for ref in refs if ref.in_split(source.split)]
     if not chosen:
         splits = ", ".join(sorted({ref.split for ref in refs}))
         raise DataError(f"{path}: has no refs of the split {source.split}; it has {splits}")
-    split_by = source.split_by or SETS[name]
-    known = KNOWN_REFS.get((name, split_by), {}).get(source.split)
-    if known not in (None, len(chosen)) and not source.partial:
+    if len(chosen) != count and not source.partial:
         raise DataError(
-            f"{path}: has {len(chosen)} refs of {source.split}, and {name} ({split_by}) has {known}: "
-            "it is of another set, or a part of one; --partial takes it as it is"
+            f"{path}: has {len(chosen)} refs of {source.split}, and {name} ({source.split_by or SETS[name]}) has "
+            f"{count}: it is of another set, or a part of one; --partial takes it as it is"
         )
     return chosen
 

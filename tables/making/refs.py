@@ -74,6 +74,16 @@ def find_refs(folder: Path, name: str, split_by: str) -> Path:
     )
 
 
+def count_refs(name: str, split_by: str, split: str) -> int:
+    """How many refs a split of a set has. UserError if the set has no such split, or nobody of that name split it."""
+    splits = {by: counts for (known, by), counts in KNOWN_REFS.items() if known == name}
+    if split_by not in splits:
+        raise UserError(f"--split-by {split_by}: {name} was split by {' and '.join(splits)} only")
+    if split not in splits[split_by]:
+        raise UserError(f"--split {split}: {name} ({split_by}) has the splits {', '.join(splits[split_by])}")
+    return splits[split_by][split]
+
+
 def read_refs(path: Path) -> list[Ref]:
     """Every ref of a file. DataError names the file, and the ref that is none."""
     records = _READERS.get(path.suffix, _unknown)(path)

@@ -4,6 +4,8 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
+
 from ...data.columns import MOST_BOXES
 from ...utils.captions import REFERENCE_SEPARATOR
 from ...utils.errors import DataError, shown
@@ -49,6 +51,15 @@ def from_xywh(box_xywh: Sequence[float]) -> Box:
     return x, y, x + width, y + height
 
 
+def tight_box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """x0, y0, x1, y1 of the pixels that are set in a mask, bool [H, W], of which there are some.
+
+    Half open: x1 and y1 are one beyond the last pixel.
+    """
+    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
 def numbers(value: object, count: int, *, where: str, what: str) -> tuple[float, ...]:
     """`count` finite numbers of a JSON list; DataError for anything else."""
     plain = isinstance(value, list | tuple) and all(
@@ -69,15 +80,18 @@ def fit_box(
 ) -> Box:
     """The box rounded to 2 decimals and clipped to its picture, image px.
 
-    A FaultError if it leaves the picture by more than a pixel, unless `any_distance`. LeftOutError if a side is then at
-    most 1 px. changed: counts what was clipped.
+    A FaultError if its corners are swapped, or if it leaves the picture by more than a pixel, unless `any_distance`.
+    LeftOutError if a side is then at most 1 px. changed: counts what was clipped.
     """
     rounded = [round(edge, 2) for edge in box_xyxy]
+    if rounded[2] < rounded[0] or rounded[3] < rounded[1]:
+        said = f"the box {box_cell(rounded)} has a negative width or height"
+        raise FaultError("box-order", f"{where}: {said}; expected x0,y0,x1,y1 with x1 > x0 and y1 > y0")
     limits = [*size_wh, *size_wh]
     clipped = [min(max(edge, 0.0), float(limit)) for edge, limit in zip(rounded, limits, strict=True)]
     beyond = max(abs(before - after) for before, after in zip(rounded, clipped, strict=True))
     if beyond > MOST_CLIPPED and not any_distance:
-        box, (width, height) = ",".join(map(number, rounded)), size_wh
+        box, (width, height) = box_cell(rounded), size_wh
         raise FaultError("box-outside", f"{where}: the box {box} leaves its picture of {width} x {height} px")
     x0, y0, x1, y1 = clipped
     if x1 - x0 <= SMALLEST_SIDE or y1 - y0 <= SMALLEST_SIDE:

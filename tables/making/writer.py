@@ -21,7 +21,7 @@ from ...utils.errors import DataError, UserError, reason_of
 from ...utils.files import atomic_write, check_writable, digest, lock
 from .embedding import Made
 
-VERSION = 1  # of the rules: a table of another version is not gone on with
+VERSION = 2  # of the rules: a table of another version is not gone on with
 _SAVED_EVERY = 5.0  # seconds between records of how far a table is
 _AHEAD = 4  # pictures that each worker may be ahead of the file
 
@@ -85,8 +85,8 @@ def write_table(
     """Writes a table and its manifest, and returns the manifest. None: the table exists and is this one.
 
     before: what was left out before any picture was read; its plan is not used. Stopped, it goes on when it is called
-    again with the same recipe and inputs. UserError: another table is there, the disk is full, or another process
-    writes it.
+    again with the same recipe and inputs. UserError: another table is there, or a partial one; the disk is full; or
+    another process writes it.
     """
     check_writable(target.path.parent)
     inputs = {str(path): digest(path) for path in target.inputs}
@@ -118,7 +118,7 @@ def _plan(target: Target, inputs: list[str], pictures: Sequence[Picture]) -> str
 
 
 def _exists(target: Target, plan: str) -> bool:
-    """Whether the finished table is there; UserError if another file is."""
+    """Whether the finished table is there; UserError if another file is, or a partial table and this one may not be."""
     if not target.path.exists():
         return False
     try:
@@ -128,11 +128,22 @@ def _exists(target: Target, plan: str) -> bool:
         same = False
     if not same:
         raise UserError(f"{target.path}: exists, and was made otherwise; remove it, or give another --out")
+    _check_complete(target, target.path, manifest["problems"])
     return True
 
 
+def _check_complete(target: Target, made: Path, problems: Sequence[str]) -> None:
+    """UserError if faults left rows out of what is there already, unless this table may be partial, too."""
+    if problems and not target.partial:
+        said = f"{made}: an earlier run with --partial left out rows with faults ({len(problems)}): {problems[0]}"
+        raise UserError(f"{said}; correct the source, remove {made.name} and run again, or add --partial")
+
+
 def _continued(target: Target, plan: str, before: State, file: IO[bytes]) -> State:
-    """The state that an interrupted run left, with the file cut to it; or a new one, and an empty file."""
+    """The state that an interrupted run left, with the file cut to it; or a new one, and an empty file.
+
+    UserError if that run was partial and left out rows with faults, and this one is not.
+    """
     state = State(plan, left_out=before.left_out, changed=before.changed, problems=before.problems)
     try:
         kept = json.loads(target.progress.read_text(encoding="utf-8"))
@@ -141,6 +152,7 @@ def _continued(target: Target, plan: str, before: State, file: IO[bytes]) -> Sta
             state = State(**{**kept, **counts})
     except (OSError, ValueError, KeyError, TypeError):  # absent, or of another program
         pass
+    _check_complete(target, target.progress, state.problems)
     file.truncate(state.size)
     return state
 

@@ -166,6 +166,18 @@ def test_the_same_command_again_has_nothing_to_do(raw, capsys):
     assert "exists already" in capsys.readouterr().out
 
 
+def test_faults_that_partial_passed_over_are_not_forgotten(raw, capsys):
+    with (raw / "own.csv").open("a") as file:
+        file.write(f"{coco_image(579997)['file_name']},swapped,30,40,1,2\n")
+    words = [*flags(raw, "own")[0], "--valid", 0, "--out", raw / "out"]
+    assert refhcm("data", "make", *words, CHECKED) == 0
+    manifest = json.loads((raw / "out" / "own.manifest.json").read_text())
+    assert (manifest["rows"], manifest["left_out"]) == (2, {"box-order": 1})
+    assert refhcm("data", "make", *words) == 2
+    assert "own.csv:4: the box 30,40,1,2 has a negative width or height" in capsys.readouterr().err
+    assert refhcm("data", "make", *words, CHECKED) == 0
+
+
 def test_own_pictures_are_divided(raw):
     make(raw, "own")
     tables = [(raw / "out" / f"own_{part}.tsv").read_text().split("\t")[1] for part in ("train", "val")]
@@ -176,7 +188,8 @@ def test_own_pictures_are_divided(raw):
     ("what", "more", "message"),
     [
         ("rec", ["--images", "none"], "none: no such folder"),
-        ("rec", ["--set", "refcocog"], "holds no refs(umd).p of refcocog"),
+        ("rec", ["--set", "refcocog"], "--split testA: refcocog (umd) has the splits train, val, test"),
+        ("rec", ["--set", "refcocog", "--split", "test"], "holds no refs(umd).p of refcocog"),
         ("rpar", ["--vq-config", "model.yaml"], "--vq-config and --vq-ckpt belong together"),
         ("rpar", ["--captions", "none.tsv"], "none.tsv: cannot be read"),
         ("grefcoco", ["--set", "humanref"], "--set humanref needs --annotations"),

@@ -87,6 +87,8 @@ FAULTS = [
     ("grec", cell("box", "10,20,40,70;90,20,95,70"), "box-outside", PLANTED),
     ("grec", renamed("7_blank"), "nobody-with-box", 4),
     ("grec", cell("text", " ...?! "), "blank-text", PLANTED),
+    ("grec", cell("text", "★ ☆"), "blank-text", PLANTED),
+    ("grec", every_box("40,20,15,50;41,20,15,50"), "boxes-xywh", None),
     ("rkpt", cell("keypoints", POINT + ",2"), "bad-keypoints", PLANTED),
     ("rkpt", cell("keypoints", joined([*POINTS[0], *POINTS[1]] * 8 + [62, 30])), "keypoint-outside", PLANTED),
     ("rkpt", cell("box", "30,56,40,70"), "keypoints-outside-box", PLANTED),

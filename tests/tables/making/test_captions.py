@@ -36,6 +36,12 @@ def test_ids_that_do_not_meet_are_counted(tmp_path):
     assert plan.changed["unknown-caption"] == 1
 
 
+def test_a_person_whose_id_comes_twice(tmp_path):
+    boxes = f"a\t{BOX}\tval/0010548.jpg\n\nb\t{BOX}\tval/0010548.jpg\na\t{BOX}\tval/0010549.jpg\n"
+    with pytest.raises(DataError, match=r"boxes\.tsv:4: the id a comes twice, first in .*boxes\.tsv:1"):
+        plan_captions(*files(tmp_path, boxes, "a\tx\nb\ty\n"))
+
+
 @pytest.mark.parametrize("box", ["1,2,3", "5,5,1,9", "a,b,c,d", ""])
 def test_boxes_that_are_none(tmp_path, box):
     given = files(tmp_path, f"a\t{box}\tval/0010548.jpg\n", "a\tx\n")

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from raw_files import RPAR_BOX, RPAR_TEXT, picture, write_cihp
 
-from refhcm.tables.making.cihp import Cihp, PersonMasks, find_cihp, tight_box
+from refhcm.tables.making.cihp import Cihp, PersonMasks, find_cihp
 from refhcm.utils.errors import DataError, UserError
 
 PEOPLE = {"0000006": [(112, 170, 196, 459, 5), (148, 141, 225, 383, 13)], "0000007": [(0, 0, 335, 500, 10)]}
@@ -43,12 +43,6 @@ def test_a_mask_holds_one_person(cihp, tmp_path):
     assert not ((first > 0) & (second > 0)).any()
     kept = (tmp_path / "out" / "annos" / "imgs" / "train" / "0000006.jpg").read_bytes()
     assert kept == (cihp / "Training" / "Images" / "0000006.jpg").read_bytes()
-
-
-def test_a_box_is_half_open():
-    mask = np.zeros((6, 9), bool)
-    mask[2:4, 5] = True
-    assert tight_box(mask) == (5, 2, 6, 4)
 
 
 def test_persons_can_be_had_from_instances(cihp, tmp_path):

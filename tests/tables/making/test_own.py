@@ -115,6 +115,18 @@ def test_lines_that_cannot_be_read(tmp_path, text, message):
         plan_csv(csv(tmp_path, text), "rec")
 
 
+def test_a_box_of_coco_with_a_negative_width(tmp_path):
+    picture(tmp_path / "pictures" / coco_image(7)["file_name"])
+    boxes = {1: (100, 100, -40, 50), 2: (100, 100, 40, 50)}
+    annotations = [coco_annotation(k, 7, box, expression="x") for k, box in boxes.items()]
+    path = write_json(tmp_path / "own.json", {"images": [coco_image(7)], "annotations": annotations})
+    rows, (made,) = rows_of(plan_coco(path, "rec"), tmp_path / "pictures", "rec")
+    assert rows == ["2_0\t7\tx\t100,100,140,150"]
+    ((kind, message, count),) = made.faults
+    assert (kind, count) == ("box-order", 1)
+    assert message.startswith(f"{path}: annotation 1: the box 100,100,60,150 has a negative width or height")
+
+
 def test_bad_numbers_leave_a_partial_table(tmp_path):
     plan = plan_csv(csv(tmp_path, HEADER + "a.jpg,x,1,2,30,?\nb.jpg,x,1,2,30,40\n"), "rec", partial=True)
     assert plan.left_out == Counter({"bad-numbers": 1})

@@ -18,7 +18,7 @@ from raw_files import (
 )
 
 from refhcm.tables.making.referring import Referring, plan_grefcoco, plan_referring
-from refhcm.utils.errors import DataError
+from refhcm.utils.errors import DataError, UserError
 
 POINTS = with_flags(RKPT_ROW.split("\t")[-1])
 LEFT, BLURRY = (112.21, 46.13, 229.4, 220.68), (425.68, 219.3, 117.11, 170.81)
@@ -119,6 +119,16 @@ def test_another_skeleton_is_refused_before_anything_is_joined(raw):
 def test_a_split_that_does_not_exist(raw):
     with pytest.raises(DataError, match="has no refs of the split testB; it has testA, val"):
         plan_referring(source(raw, split="testB"))
+
+
+@pytest.mark.parametrize("partial", [False, True])
+def test_a_set_without_testa_has_no_table_of_it(raw, partial):
+    (raw / "data" / "refcoco").rename(raw / "data" / "refcocog")
+    (raw / "data" / "refcocog" / "refs(unc).p").unlink()
+    write_json(raw / "data" / "refcocog" / "refs(umd).json", [ref(182, 579997, 1, "player", split="test")])
+    with pytest.raises(UserError, match=r"--split testA: refcocog \(umd\) has the splits train, val, test"):
+        plan_referring(source(raw, sets=("refcocog",), partial=partial))
+    assert len(plan_referring(source(raw, sets=("refcocog",), split="test")).pictures) == 1
 
 
 def test_several_sets_have_no_pictures_of_each_others_tests(raw):

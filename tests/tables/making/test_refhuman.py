@@ -88,6 +88,13 @@ def test_generalised_rec_takes_them_all(tmp_path):
     assert plan.changed["nobody"] == 1
 
 
+def test_an_id_that_comes_twice(tmp_path):
+    path = humanref(tmp_path, *BOXES)
+    path.write_text(path.read_text().replace('"id": 2', '"id": 1'))
+    with pytest.raises(DataError, match=r"annotations\.jsonl:3: the id 1 comes twice, first in .*jsonl:2"):
+        plan_humanref(path, one_box=False)
+
+
 @pytest.mark.parametrize("wrong", [None, [5, 6, 50, 60], [[1, 2, 3]], [[1, 2, 3, "4"]]])
 def test_boxes_that_are_none(tmp_path, wrong):
     with pytest.raises(DataError, match=r"annotations\.jsonl:1: answer_boxes"):

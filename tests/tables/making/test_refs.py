@@ -7,7 +7,7 @@ import pickle
 import pytest
 from raw_files import ref, write_json
 
-from refhcm.tables.making.refs import find_refs, read_json_lines, read_refs
+from refhcm.tables.making.refs import count_refs, find_refs, read_json_lines, read_refs
 from refhcm.utils.errors import DataError, UserError
 
 
@@ -78,6 +78,16 @@ def test_refs_about_nobody_or_many(tmp_path, nobody, ids):
 def test_splits_by_their_names(tmp_path, split, wanted, fits):
     (found,) = read_refs(write_json(tmp_path / "refs.json", [ref(1, 2, 3, "a", split=split)]))
     assert found.in_split(wanted) == fits
+
+
+def test_splits_that_a_set_lacks():
+    assert count_refs("refcocog", "umd", "test") == 5023
+    with pytest.raises(UserError, match=r"--split testA: refcocog \(umd\) has the splits train, val, test$"):
+        count_refs("refcocog", "umd", "testA")
+    with pytest.raises(UserError, match=r"--split test: refcoco \(unc\) has the splits train, val, testA, testB$"):
+        count_refs("refcoco", "unc", "test")
+    with pytest.raises(UserError, match="--split-by google: refcocoplus was split by unc only"):
+        count_refs("refcocoplus", "google", "val")
 
 
 @pytest.mark.parametrize("place", [".", "refcoco+", "refcoco+/refcoco+", "refcocoplus"])

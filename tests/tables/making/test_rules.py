@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 from raw_files import RKPT_ROW, with_flags
 
@@ -17,6 +18,7 @@ from refhcm.tables.making.rules import (
     keypoints_cell,
     number,
     text_cell,
+    tight_box,
 )
 from refhcm.utils.errors import DataError
 from refhcm.utils.keypoints import KEYPOINT_NAMES
@@ -54,10 +56,25 @@ def test_a_box_inside_changes_nothing():
     assert not +changed
 
 
-@pytest.mark.parametrize("box", [(5, 5, 6, 90), (5, 5, 90, 6), (639.5, 5, 641, 90), (9, 9, 3, 20)])
+@pytest.mark.parametrize("box", [(5, 5, 6, 90), (5, 5, 90, 6), (639.5, 5, 641, 90), (9, 9, 9, 9), (9, 9, 8.999, 20)])
 def test_a_box_of_a_pixel_is_left_out(box):
     with pytest.raises(LeftOutError, match="small-box"):
         fitted(box)
+
+
+@pytest.mark.parametrize("box", [(9, 9, 3, 20), (9, 9, 20, 3), (9, 9, 8.99, 20), (700, 9, 60, 90)])
+@pytest.mark.parametrize("any_distance", [False, True])
+def test_swapped_corners_are_a_fault(box, any_distance):
+    said = f"here: the box {box_cell(box)} has a negative width or height; expected x0,y0,x1,y1"
+    with pytest.raises(FaultError, match=f"^{said}") as error:
+        fitted(box, any_distance=any_distance)
+    assert error.value.kind == "box-order"
+
+
+def test_a_mask_has_a_half_open_box():
+    mask = np.zeros((6, 9), bool)
+    mask[2:4, 5] = True
+    assert tight_box(mask) == (5, 2, 6, 4)
 
 
 def test_flags_decide_which_points_are_written():

@@ -148,11 +148,60 @@ def test_a_fault_stops_or_is_counted(target):
     with pytest.raises(DataError, match="picture 3: is broken; --partial leaves such rows out"):
         write(target, broken)
     assert not target.path.exists()
-    partial = Target(target.path, target.recipe, target.inputs, partial=True)
-    manifest = write(partial, broken)
+    manifest = write(partial(target), broken)
     assert manifest["left_out"] == {"crowd": 19, "unreadable-picture": 2}
     assert manifest["problems"] == ["picture 3: is broken"]
     assert target.path.read_text() == WHOLE.replace("picture 3\ta\npicture 3\tb\n", "")
+
+
+def partial(target):
+    return Target(target.path, target.recipe, target.inputs, partial=True)
+
+
+def test_a_partial_table_is_no_complete_one(target):
+    write(partial(target), broken)
+    said = (
+        r"t\.tsv: an earlier run with --partial left out .* \(1\): picture 3: is broken; .*remove t\.tsv .*--partial$"
+    )
+    with pytest.raises(UserError, match=said):
+        write(target, broken)
+    assert write(partial(target), None) is None
+    target.path.unlink()
+    write(target)
+    assert target.path.read_text() == WHOLE
+
+
+def test_a_partial_table_without_faults_is_complete(target):
+    write(partial(target))
+    assert write(target, None) is None
+
+
+class Broken(Stopped):
+    """Has a broken picture, too."""
+
+    def __call__(self, name):
+        super().__call__(name)
+        return broken(name)
+
+
+def test_an_interrupted_partial_run_goes_on_as_one(target):
+    with pytest.raises(KeyboardInterrupt):
+        write(partial(target), Broken(KeyboardInterrupt()), workers=1)
+    with pytest.raises(
+        UserError, match=r"t\.tsv\.part\.json: an earlier run .*: picture 3: is broken; .*add --partial"
+    ):
+        write(target)
+    again = Broken(None, at="")
+    assert write(partial(target), again)["problems"] == ["picture 3: is broken"]
+    assert set(again.asked) == set(NAMES[12:])
+
+
+def test_without_its_state_an_interrupted_partial_run_begins_again(target):
+    with pytest.raises(KeyboardInterrupt):
+        write(partial(target), Broken(KeyboardInterrupt()), workers=1)
+    target.progress.unlink()
+    write(target)
+    assert target.path.read_text() == WHOLE
 
 
 def test_a_table_without_rows_is_none(target):
