@@ -13,6 +13,7 @@ SUFFIXES = (".tar", ".parquet")
 PICTURE_COLUMNS = ("image", "picture", "jpg", "png", "webp", "image_bytes")  # of Parquet
 TEXT_COLUMNS = ("expression", "text", "txt", "instruction", "caption")
 LARGEST_TEXT = 2**16  # bytes of one
+END = 2 * tarfile.BLOCKSIZE  # zeros at the end of a tar, of which some writers leave out the second half
 
 
 class Member(NamedTuple):
@@ -41,19 +42,16 @@ def members(path: Path, endings: frozenset[str]) -> Iterator[Member]:
     if path.suffix.lower() == ".parquet":
         yield from _rows(path)
         return
-    index = _index(path, _mark(path))
-    for name in index:
+    for name in _index(path, _mark(path)):
         if PurePosixPath(name).suffix.lower() in endings:
-            beside = index.get(str(PurePosixPath(name).with_suffix(".txt")))
-            text = None if beside is None else _text(_read(path, beside, LARGEST_TEXT), f"{path}/{name}")
-            yield Member(f"{path}/{name}", text)
+            yield Member(f"{path}/{name}", _text(path, str(PurePosixPath(name).with_suffix(".txt"))))
 
 
 def read_member(archive: Path, name: str, *, largest: int) -> bytes:
     """A picture's bytes. DataError, without its name, if it is not there or holds more than `largest` bytes."""
     if archive.suffix.lower() == ".parquet":
         return _cell(archive, name, largest)
-    found = _index(archive, _mark(archive)).get(name)
+    found = _index(archive, _mark(archive)).get(_normal(name))
     if found is None:
         raise DataError(f"cannot be read (it is not in {archive})")
     return _read(archive, found, largest)
@@ -75,13 +73,20 @@ def _mark(path: Path) -> tuple[int, int]:
 def _index(path: Path, mark: tuple[int, int]) -> dict[str, _Place]:
     """The regular files of a tar. mark: of this version of it."""
     try:
-        with tarfile.open(path, "r:") as tar:
-            found = {one.name.removeprefix("./"): _Place(one.offset_data, one.size) for one in tar if one.isreg()}
+        with tarfile.open(path, "r:") as tar, path.open("rb") as file:
+            found = {_normal(one.name): _Place(one.offset_data, one.size) for one in tar if one.isreg()}
+            file.seek(tar.offset)
+            end = file.read(END)
     except (tarfile.TarError, OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as an uncompressed tar file: {reason_of(error)}") from error
-    if any(place.start + place.size > mark[1] for place in found.values()):
-        raise DataError(f"{path}: is cut off; its last file is not whole")
+    if len(end) < tarfile.BLOCKSIZE or any(end):  # `tarfile` takes a header that it cannot read for the end
+        raise DataError(f"{path}: is cut off or damaged after {len(found)} files")
     return found
+
+
+def _normal(name: str) -> str:
+    """A name in a tar as paths are written: /a//b.png and ./a/./b.png are a/b.png."""
+    return str(PurePosixPath(name.lstrip("/")))
 
 
 def _read(path: Path, place: _Place, largest: int) -> bytes:
@@ -92,11 +97,15 @@ def _read(path: Path, place: _Place, largest: int) -> bytes:
         return file.read(place.size)
 
 
-def _text(data: bytes, where: str) -> str:
+def _text(path: Path, name: str) -> str | None:
+    """A text in a tar; None where it is not there."""
+    place = _index(path, _mark(path)).get(name)
     try:
-        return data.decode("utf-8-sig").strip()
+        return None if place is None else _read(path, place, LARGEST_TEXT).decode("utf-8-sig").strip()
     except UnicodeDecodeError as error:
-        raise DataError(f"{where}: its text is not UTF-8: {error}") from error
+        raise DataError(f"{path}/{name}: is not UTF-8: {error}") from error
+    except DataError as error:
+        raise DataError(f"{path}/{name}: {error}") from error
 
 
 def _parquet(path: Path) -> Any:
@@ -125,10 +134,21 @@ def _rows(path: Path) -> Iterator[Member]:
         row = 0
         for group in range(file.num_row_groups):
             count = file.metadata.row_group(group).num_rows
-            cells = [None] * count if texts is None else file.read_row_group(group, [texts])[texts].to_pylist()
+            cells = [None] * count if texts is None else _cells(path, file, group=group, column=texts)
             for cell in cells:
                 yield Member(f"{path}/{row}", cell.strip() if isinstance(cell, str) else None)
                 row += 1
+
+
+def _cells(path: Path, file: Any, *, group: int, column: str | None) -> list[Any]:
+    """A column of one row group."""
+    import pyarrow
+
+    try:
+        found: list[Any] = file.read_row_group(group, [column])[column].to_pylist()
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        raise DataError(f"{path}: row group {group} cannot be read: {reason_of(error)}") from error
+    return found
 
 
 def _cell(path: Path, name: str, largest: int) -> bytes:
@@ -159,12 +179,5 @@ def _starts(path: Path, mark: tuple[int, int]) -> list[int]:
 @lru_cache(maxsize=2)
 def _group(path: Path, mark: tuple[int, int], group: int) -> list[Any]:
     """The pictures of one row group. mark: of this version of the file."""
-    import pyarrow
-
     with _parquet(path) as file:
-        column = _column(file, PICTURE_COLUMNS)
-        try:
-            found: list[Any] = file.read_row_group(group, [column])[column].to_pylist()
-        except (OSError, ValueError, pyarrow.ArrowException) as error:
-            raise DataError(f"{path}: row group {group} cannot be read: {reason_of(error)}") from error
-    return found
+        return _cells(path, file, group=group, column=_column(file, PICTURE_COLUMNS))

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..data.annotation import LOWEST_SCORE, Annotation, Labels, Prediction, given
 from ..data.canvas import Placed
-from ..data.columns import MOST_BOXES, check_box_in_picture, kind_of, parse_boxes, shorten
+from ..data.columns import MOST_BOXES, check_box_in_picture, has_word, kind_of, parse_boxes, shorten
 from ..data.tables import TABLES
 from ..data.text import Ids, plain_ids
 from ..models.generated import Generated
@@ -19,7 +19,6 @@ from ..models.generation_settings import GenerationSettings
 from ..utils.errors import DataError
 from ..utils.generalized import Matched, generalized_scores, match
 from ..utils.symbols import BOX_SYMBOLS
-from ..utils.words import is_punctuation
 from .base import Task, mean_of
 
 if TYPE_CHECKING:
@@ -51,8 +50,9 @@ class GeneralizedComprehension(Task):
     def annotation(self, row: Mapping[str, str], where: str) -> Annotation:
         """With the boxes of everyone, [0, 4] for nobody."""
         annotation = super().annotation(row, where)
-        if is_punctuation(annotation.expression):
-            raise DataError(f"{where}: column expression: needs some words, got {shorten(annotation.expression)}")
+        if not has_word(annotation.expression):
+            expression = shorten(annotation.expression)
+            raise DataError(f"{where}: column expression: needs a letter or a digit, got {expression}")
         boxes = parse_boxes(row["boxes"], where)
         if len(boxes) and kind_of(annotation.id):
             cell = shorten(row["boxes"])

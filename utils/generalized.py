@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .boxes import iou
+from .metrics import Summed, Values
 
 THRESHOLDS = tuple(round(0.5 + 0.05 * k, 2) for k in range(10))  # .50:.05:.95
 
@@ -81,35 +82,57 @@ def _pairs(prediction: ArrayLike, label: ArrayLike) -> list[tuple[int, float]]:
     return pairs
 
 
-def generalized_scores(answers: Sequence[Matched]) -> dict[str, float | None]:
-    """Metrics of all rows, each in 0..1; None where no row of its kind was asked.
+_KIND = "rejection_"
+_SCORES = {
+    "recall": Matched.recall,
+    "precision": Matched.precision,
+    "f1": Matched.f1,
+    "density_f1": Matched.density_f1,
+}
+
+
+def generalized_metrics(answers: Sequence[Matched]) -> Summed:
+    """Metrics of the rows, each in 0..1; NaN where no row of its kind was asked.
 
     Rows that fit nobody count in `pr_f1`, `n_acc` and `rejection` alone. `..._mean`: over `THRESHOLDS`, else at .5.
     `rejection_by_kind`: every kind of row that fits nobody counts the same, whatever its number of rows.
     """
-    several = [one for one in answers if one.labels]
-    nobody = [one for one in answers if not one.labels]
-    rejected = _mean([one.rejected for one in nobody])
-    kinds = sorted({one.kind for one in nobody})
-    by_kind = {kind: _mean([one.rejected for one in nobody if one.kind == kind]) for kind in kinds}
-    scores = {
-        "pr_f1": _mean([one.f1(0.5) == 1 for one in answers]),
-        "n_acc": rejected,
-        "t_acc": _mean([one.predictions > 0 for one in several]),
-        "rejection": rejected,
-        "rejection_by_kind": _mean(list(by_kind.values())),
-        **{f"rejection_{kind}": share for kind, share in by_kind.items() if kind},
+    several = np.array([one.labels > 0 for one in answers], bool)
+    rejected = np.array([one.rejected for one in answers], bool)
+    answered = np.array([one.predictions > 0 for one in answers], bool)
+    kinds = np.array([one.kind for one in answers], str)
+    columns: dict[str, tuple[np.ndarray, np.ndarray]] = {
+        "pr_f1": (np.array([one.f1(0.5) == 1 for one in answers], bool), np.ones(len(answers))),
+        "n_acc": (rejected & ~several, ~several),
+        "t_acc": (answered & several, several),
+        "rejection": (rejected & ~several, ~several),
     }
-    for name, score in (
-        ("recall", Matched.recall),
-        ("precision", Matched.precision),
-        ("f1", Matched.f1),
-        ("density_f1", Matched.density_f1),
-    ):
-        scores[name] = _mean([score(one, 0.5) for one in several])
-        scores[f"{name}_mean"] = _mean([score(one, threshold) for one in several for threshold in THRESHOLDS])
-    return scores
+    for kind in sorted(set(kinds[~several].tolist())):
+        of_kind = ~several & (kinds == kind)
+        columns[f"{_KIND}{kind}"] = rejected & of_kind, of_kind
+    for name, score in _SCORES.items():
+        rows = [[score(one, t) if one.labels else 0.0 for t in THRESHOLDS] for one in answers]
+        scores = np.array(rows, np.float64).reshape(-1, len(THRESHOLDS))
+        columns[name] = scores[:, 0], several
+        columns[f"{name}_mean"] = scores.mean(1), several
+    sums = np.stack([part for pair in columns.values() for part in pair], axis=1).astype(np.float64)
+    return Summed(sums, lambda totals: _finish(totals, list(columns)))
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    return float(np.mean(np.array(values, float))) if values else None
+def _finish(totals: np.ndarray, names: Sequence[str]) -> Values:
+    of_kinds = [k for k, name in enumerate(names) if name.startswith(_KIND)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = totals[..., 0::2] / totals[..., 1::2]
+        by_kind = np.nansum(shares[..., of_kinds], -1) / (~np.isnan(shares[..., of_kinds])).sum(-1)
+    values: Values = {}
+    for k, name in enumerate(names):
+        if name != _KIND:  # of rows whose id names no kind
+            values[name] = shares[..., k]
+        if name == "rejection":
+            values["rejection_by_kind"] = by_kind
+    return values
+
+
+def generalized_scores(answers: Sequence[Matched]) -> dict[str, float | None]:
+    """`generalized_metrics` of all rows, with None for NaN."""
+    return {name: None if np.isnan(value) else value for name, value in generalized_metrics(answers).values().items()}

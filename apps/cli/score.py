@@ -19,6 +19,7 @@ from ...utils.files import atomic_write
 from ...utils.flags import positive, whole
 
 COCO = "coco-keypoints"
+PIXELS = "pixels"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--task", choices=sorted([*TABLES, COCO]), help=f"Say which task the table is of (default: {COCO} for a .json)."
     )
     parser.add_argument("--against", type=Path, metavar="OTHER", help="Compare with this file of other answers.")
-    parser.add_argument("--coordinates", default="pixels", metavar="FRAME[:ORDER]", help=_COORDINATES)
+    parser.add_argument("--coordinates", default=PIXELS, metavar="FRAME[:ORDER]", help=_COORDINATES)
     parser.add_argument("--by", metavar="COLUMN", help="Score each value of this column, counted from 0, too.")
     parser.add_argument(
         "--facts", type=Path, help="Let --by name a fact of these JSON lines, each with the `id` of a row."
@@ -92,6 +93,31 @@ _COORDINATES = (
 )
 
 
+def _task_of(args: argparse.Namespace) -> str:
+    """The task that the flags ask for. Raises UserError if the table is of another kind."""
+    is_coco = args.table.suffix.lower() == ".json"
+    task: str | None = args.task or (COCO if is_coco else None)
+    if task is None:
+        raise UserError(f"--task: say which task {args.table} belongs to: {', '.join(sorted(TABLES))}")
+    if is_coco != (task == COCO):
+        raise UserError(
+            f"--task {task}: expected {'a COCO-style .json' if task == COCO else 'a TSV table'}, got {args.table}"
+        )
+    of_tables = {
+        "--coordinates": args.coordinates != PIXELS,
+        "--by": args.by is not None,
+        "--facts": args.facts is not None,
+        "--selected-cols": args.selected_cols is not None,
+    }
+    given = [flag for flag, is_given in of_tables.items() if is_given]
+    if is_coco and given:
+        raise UserError(
+            f"{', '.join(given)}: only with a TSV table, got {args.table}: a COCO-style file has no columns, and "
+            "keypoints in pixels"
+        )
+    return task
+
+
 def run(args: argparse.Namespace) -> None:
     """Prints or writes the report."""
     from ...tasks.scoring.box_text import Coordinates  # after the flags are read: `--help` is quick
@@ -99,14 +125,7 @@ def run(args: argparse.Namespace) -> None:
     from ...tasks.scoring.report import FORMATS
     from ...tasks.scoring.scoring import Options, score
 
-    is_coco = args.table.suffix.lower() == ".json"
-    task = args.task or (COCO if is_coco else None)
-    if task is None:
-        raise UserError(f"--task: say which task {args.table} belongs to: {', '.join(sorted(TABLES))}")
-    if is_coco != (task == COCO):
-        raise UserError(
-            f"--task {task}: expected {'a COCO-style .json' if task == COCO else 'a TSV table'}, got {args.table}"
-        )
+    task = _task_of(args)
     if bool(args.vq_config) != bool(args.vq_ckpt):
         raise UserError("--vq-config and --vq-ckpt belong together: give both")
     if args.facts is not None and args.by is None:
@@ -130,7 +149,7 @@ def run(args: argparse.Namespace) -> None:
         with_bleu=args.eval_bleu,
         with_meteor=args.eval_meteor,
     )
-    report = FORMATS[args.format]((score_coco if is_coco else score)(options, args.answers, args.against))
+    report = FORMATS[args.format]((score_coco if task == COCO else score)(options, args.answers, args.against))
     if args.out is None:
         print(report)
         return

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ _SIGNS |= {"boxes": "grec", "box": "refcoco", "bbox": "refcoco"}
 class Answer:
     """What a record says. boxes: float64 [K, 4], None where it names none; keypoints: float64 [17, 2].
 
-    mask: the file of a label map. readable: False where a text could not be read.
+    mask: the file of a label map. readable: False where boxes were given and could not be read.
     """
 
     where: str
@@ -69,14 +69,14 @@ def read_answer(record: Record, task: str, *, coordinates: Coordinates, size_wh:
     answer = Answer(where, boxes, score=score, readable=readable)
     if task == "rkpt":
         points = coordinates.points(_keypoints(fields["keypoints"], where), size_wh)
-        return Answer(where, boxes, keypoints=points, score=score)
+        return replace(answer, keypoints=points)
     if "image_code" in fields:
         codes = _numbers(fields["image_code"], where, "image_code", count=NUM_CODES)
-        return Answer(where, boxes, codes=codes.astype(np.int64), score=score)
+        return replace(answer, codes=codes.astype(np.int64))
     if "mask" in fields:
         if not isinstance(fields["mask"], str):
             raise DataError(f"{where}: mask: expected the name of a label map's file, got {shown(fields['mask'])}")
-        return Answer(where, boxes, mask=fields["mask"], score=score)
+        return replace(answer, mask=fields["mask"])
     return answer
 
 
@@ -104,7 +104,7 @@ def _box_numbers(fields: Mapping[str, Any], where: str, coordinates: Coordinates
             numbers = None
         return (np.zeros((0, 4)), False) if numbers is None else (numbers, True)
     if value is None:
-        return np.zeros((0, 4)), True
+        return np.zeros((0, 4)), False
     flat = isinstance(value, list) and len(value) > 0 and not isinstance(value[0], list)
     rows = [value] if flat else value
     if not isinstance(rows, list):

@@ -13,7 +13,7 @@ from .answers import read_answer
 from .box_text import Coordinates
 from .joining import EXAMPLES
 from .measuring import Measured
-from .records import Record, read_records
+from .records import COCO_ID_FIELDS, Record, read_records
 from .scoring import Options, Report, Scored, compared
 
 TASK = "coco-keypoints"
@@ -33,7 +33,7 @@ def _score_file(path: Path, people: People, options: Options) -> Scored:
     place_of = {str(name): place for place, name in enumerate(people.ids)}
     records: dict[int, list[Record]] = defaultdict(list)
     unknown, doubled, others = [], [], 0
-    for record in read_records(path):
+    for record in read_records(path, id_fields=COCO_ID_FIELDS):
         known = place_of.get(record.id or "")
         if record.fields.get("category_id", _PERSON) != _PERSON:
             others += 1

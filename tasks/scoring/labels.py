@@ -54,7 +54,7 @@ def read_labels(
     labels, pictures = Labels(), np.zeros(len(file), np.int64)
     number: dict[int, int] = {}  # of a picture, by its cell's hash: base64 takes too much memory
     for i in range(len(file)):
-        row, where = file[i], file.where(i)
+        row, where = _row(file, i, by=by), file.where(i)
         cell = hash(row["image"])
         pictures[i] = number.setdefault(cell, len(number))
         labels.ids.append(row["id"])
@@ -67,6 +67,16 @@ def read_labels(
             labels.groups.append(row["group"])
     labels.pictures = pictures
     return labels
+
+
+def _row(file: TsvFile, i: int, *, by: int | None) -> dict[str, str]:
+    try:
+        return file[i]
+    except DataError:
+        count = len(file.cells(i))
+        if by is None or by < count:
+            raise
+        raise DataError(f"{file.where(i)}: has {count} columns, counted from 0: --by {by} is none of them") from None
 
 
 def _add(labels: Labels, row: Mapping[str, str], where: str) -> None:

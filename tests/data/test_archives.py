@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from refhcm.data import archives
-from refhcm.data.pictures import MAX_BYTES, open_picture
+from refhcm.data.pictures import MAX_BYTES, open_picture, read_bytes
 from refhcm.utils.errors import DataError
 
 ENDINGS = frozenset({".png", ".jpg"})
@@ -115,12 +115,67 @@ def test_damaged_archives(tmp_path, tar):
     }.items():
         with pytest.raises(DataError, match=message):
             list(archives.members(tmp_path / name, ENDINGS))
-    whole = write_tar(tmp_path / "whole.tar", {"a.png": PICTURES["a"] * 20})
-    (tmp_path / "cut.tar").write_bytes(whole.read_bytes()[:1000])
-    with pytest.raises(DataError, match=r"cut\.tar: (is cut off|cannot be read as an uncompressed tar)"):
-        list(archives.members(tmp_path / "cut.tar", ENDINGS))
     with pytest.raises(DataError, match="the cell holds 7, not a picture's bytes"):
         archives.read_member(tmp_path / "number.parquet", "0", largest=MAX_BYTES)
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "message"),
+    [
+        (3072, 99999, "is cut off or damaged after 2 files"),  # at a file's end
+        (3272, 99999, "is cut off or damaged after 2 files"),  # within a header
+        (4096, 99999, "cannot be read as an uncompressed tar file: unexpected end"),  # within a file
+        (1540, 1541, "is cut off or damaged after 1 files"),  # a letter of a name
+        (1536, 2048, "is cut off or damaged after 1 files"),  # a header
+    ],
+)
+def test_damaged_tar_files(tmp_path, start, stop, message):
+    """Each of three files has 512 bytes of header and 1024 of content; the bytes start..stop-1 are lost."""
+    path = write_tar(tmp_path / "a.tar", {f"{name}.png": b"x" * 600 for name in "abc"})
+    assert len(list(archives.members(path, ENDINGS))) == 3
+    whole = path.read_bytes()
+    damaged = whole[:start] if stop > len(whole) else whole[:start] + bytes(stop - start) + whole[stop:]
+    path.write_bytes(damaged)
+    with pytest.raises(DataError, match=rf"a\.tar: {message}"):
+        list(archives.members(path, ENDINGS))
+
+
+def test_half_an_end_of_a_tar_is_enough(tar):
+    with tarfile.open(tar) as file:
+        end = file.getmembers()[-1].offset_data + tarfile.BLOCKSIZE
+    tar.write_bytes(tar.read_bytes()[: end + tarfile.BLOCKSIZE])
+    assert len(list(archives.members(tar, ENDINGS))) == 2
+
+
+def test_every_picture_listed_can_be_opened(tmp_path):
+    files = {"/abs/a.png": PICTURES["a"], "/abs/a.txt": b"one", "x/./b.png": PICTURES["b"], "./x//c.png": PICTURES["c"]}
+    path = write_tar(tmp_path / "names.tar", files)
+    held = list(archives.members(path, ENDINGS))
+    assert [one.name for one in held] == [f"{path}/{name}" for name in ("abs/a.png", "x/b.png", "x/c.png")]
+    assert [one.text for one in held] == ["one", None, None]
+    assert [read_bytes(Path(one.name)) for one in held] == list(PICTURES.values())
+    assert archives.read_member(path, "/abs/a.png", largest=MAX_BYTES) == PICTURES["a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [(b"x" * 70000, "holds more than 65536 bytes"), (b"\xff", "is not UTF-8")]
+)
+def test_a_text_that_cannot_be_read_is_named(tmp_path, text, message):
+    path = write_tar(tmp_path / "texts.tar", {"a.png": PICTURES["a"], "a.txt": text})
+    with pytest.raises(DataError, match=rf"^{re.escape(str(path))}/a\.txt: {message}"):
+        list(archives.members(path, ENDINGS))
+
+
+def test_a_damaged_row_group_is_named(tmp_path):
+    path = tmp_path / "rows.parquet"
+    table = pyarrow.table({"image": [PICTURES[name] for name in "abc"], "text": ["one", "two", "three"]})
+    pyarrow.parquet.write_table(table, path, row_group_size=1)
+    column = pyarrow.parquet.ParquetFile(path).metadata.row_group(1).column(1)
+    start = column.dictionary_page_offset or column.data_page_offset
+    content = path.read_bytes()
+    path.write_bytes(content[:start] + b"\xff" * 12 + content[start + 12 :])
+    with pytest.raises(DataError, match=rf"^{re.escape(str(path))}: row group 1 cannot be read: "):
+        list(archives.members(path, ENDINGS))
 
 
 def test_sizes_are_checked_before_anything_is_read(tar, parquet):

@@ -84,10 +84,10 @@ def test_ranks_share_the_rows(make_task, network, table, monkeypatch, world_size
     monkeypatch.setattr(evaluation, "gather", lambda items: found.append(items) or items)
     shares = [run(task, network, rows, rank=rank, world=world_size)[1] for rank in range(world_size)]
     assert sum(len(share) for share in shares) == len(rows)
-    everything = [answer for items in found for answer in items]
+    everything = [item for items in found for item in items if isinstance(item, ScoredRow)]
     twice = everything + everything[:2]  # as a padded rank would send them
     monkeypatch.setattr(evaluation, "gather", lambda items: twice)
-    assert [summarize(task, share) for share in ([], found[0])] == [alone, alone]
+    assert [summarize(task, share) for share in ([], everything[:1])] == [alone, alone]
 
 
 def test_rows_of_one_name_stay_apart(make_task, network, table, tmp_path):
@@ -130,6 +130,21 @@ def test_more_bad_rows_than_allowed_end_the_run(make_task, network, with_bad_row
     assert isinstance(rows[1], BadRow)
     with pytest.raises(DataError, match=f"bad.tsv:{line}:"):
         run(task, network, rows)
+
+
+@pytest.mark.parametrize(("rank", "others", "ends"), [(0, False, DataError), (1, True, SystemExit)])
+def test_bad_rows_of_all_ranks_are_counted(make_task, network, with_bad_rows, monkeypatch, rank, others, ends):
+    """Each of two ranks has one of the two; the first says it, and the other ends without a word."""
+
+    def gather(items):
+        return items + ([others] if isinstance(items[0], bool) else ["elsewhere.tsv:9: is bad"])
+
+    task = make_task("refcoco", **COLUMNS, skip_bad_rows=1)
+    monkeypatch.setattr(evaluation, "gather", gather)
+    with pytest.raises(ends) as raised:
+        run(task, network, task.open(with_bad_rows, training=False), rank=rank, world=2)
+    if ends is DataError:
+        assert str(raised.value) == "elsewhere.tsv:9: is bad: bad row 2, --skip-bad-rows allows 1"
 
 
 def test_clipped_rows_are_reported_once(make_task, network, table, tmp_path, caplog):

@@ -30,14 +30,16 @@ class Rows:
     def __getitem__(self, i):
         return {"name": self.name, "row": i}
 
-    def order(self, epoch, *, seed, shuffle):
+    def order(self, epoch, *, seed, shuffle_after):
         random = np.random.default_rng((seed, epoch))
-        return random.permutation(self.length) if shuffle else np.arange(self.length)
+        return random.permutation(self.length) if epoch > shuffle_after else np.arange(self.length)
 
 
-def drawn(mixture, epoch, *, seed=1, shuffle=False):
+def drawn(mixture, epoch, *, seed=1, shuffle_after=9):
     """Rows of each part in the order of this epoch: int [items, parts]."""
-    return np.array([[s["row"] for s in mixture[int(i)]] for i in mixture.order(epoch, seed=seed, shuffle=shuffle)])
+    return np.array(
+        [[s["row"] for s in mixture[int(i)]] for i in mixture.order(epoch, seed=seed, shuffle_after=shuffle_after)]
+    )
 
 
 def test_in_file_order_by_hand():
@@ -58,7 +60,7 @@ def test_several_rows_of_a_part_by_hand():
 @given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=3), items=st.integers(1, 12), epochs=st.integers(1, 6))
 def test_every_row_once_per_pass(lengths, items, epochs):
     mixture = Mixture([Rows(str(n), n) for n in lengths], items)
-    rows = np.concatenate([drawn(mixture, epoch, shuffle=True) for epoch in range(1, epochs + 1)])
+    rows = np.concatenate([drawn(mixture, epoch, shuffle_after=0) for epoch in range(1, epochs + 1)])
     for part, length in enumerate(lengths):
         passes = [rows[start : start + length, part].tolist() for start in range(0, len(rows), length)]
         for whole in (one for one in passes if len(one) == length):
@@ -70,22 +72,32 @@ def test_every_row_once_per_pass(lengths, items, epochs):
 def test_each_pass_is_shuffled_anew_and_always_the_same():
     def passes(seed):
         mixture = Mixture([Rows("a", 20)], 20)
-        return [drawn(mixture, epoch, seed=seed, shuffle=True)[:, 0].tolist() for epoch in (1, 2, 3)]
+        return [drawn(mixture, epoch, seed=seed, shuffle_after=0)[:, 0].tolist() for epoch in (1, 2, 3)]
 
     first = passes(1)
     assert passes(1) == first
     assert all(one != other for one, other in pairwise(first))
     assert passes(2) != first
     mixture = Mixture([Rows("a", 20)], 20)
-    third = drawn(mixture, 3, seed=1, shuffle=True)[:, 0].tolist()
+    third = drawn(mixture, 3, seed=1, shuffle_after=0)[:, 0].tolist()
     assert third == first[2]  # resuming in epoch 3 needs nothing of epochs 1 and 2
+
+
+@pytest.mark.parametrize("shuffle_after", [1, 2])
+def test_a_pass_that_goes_on_where_shuffling_begins_leaves_no_row_out(shuffle_after):
+    mixture = Mixture([Rows("a", 5)], 3)
+    rows = np.concatenate([drawn(mixture, epoch, shuffle_after=shuffle_after)[:, 0] for epoch in range(1, 7)])
+    passes = rows[:15].reshape(3, 5).tolist()
+    assert [sorted(one) for one in passes] == [list(range(5))] * 3
+    assert passes[:shuffle_after] == [list(range(5))] * shuffle_after
+    assert passes[shuffle_after] != list(range(5))
 
 
 def test_items_are_read_in_any_order():
     mixture = Mixture([Rows("a", 3), Rows("b", 5)], 4)
-    mixture.order(3, seed=1, shuffle=True)
+    mixture.order(3, seed=1, shuffle_after=0)
     forwards = [mixture[i] for i in range(4)]
-    mixture.order(3, seed=1, shuffle=True)
+    mixture.order(3, seed=1, shuffle_after=0)
     assert [mixture[i] for i in reversed(range(4))] == forwards[::-1]
 
 
@@ -215,7 +227,7 @@ def test_rows_of_a_picture_stay_together(make_task, world, together):
         columns = "0,5,2,3" if name == "refcoco" else None
         task = make_task(name, rows_together=together, selected_cols=columns)
         rows = task.open(world / "rkpt" / "train.tsv", training=True)
-        order = rows.order(2, seed=1, shuffle=True)
+        order = rows.order(2, seed=1, shuffle_after=0)
         assert sorted(order.tolist()) == list(range(len(rows)))
         pictures = rows.pictures[order].tolist()
         assert pictures != sorted(pictures)

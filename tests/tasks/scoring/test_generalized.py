@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from refhcm.data.columns import kind_of
 from refhcm.tasks.scoring.scoring import Options, score
-
-generalized = pytest.importorskip("refhcm.utils.generalized")
+from refhcm.utils.generalized import Matched, generalized_metrics, generalized_scores, match
 
 LEFT, RIGHT, FAR = [0, 0, 10, 10], [20, 0, 30, 10], [50, 50, 60, 60]
 ROWS = {  # id: labels and answer
@@ -65,17 +65,26 @@ def test_a_missing_answer_is_no_answer_about_nobody(scored):
     assert found.counts["missing"] == 1
 
 
-def test_the_sums_are_those_of_the_task(scored):
-    from refhcm.tasks.scoring.generalized import generalized_metrics
+@pytest.mark.parametrize("nothing", [{"boxes": None}, {"answer": None}, {"boxes": [], "valid": False}])
+def test_only_an_empty_list_says_nobody(scored, nothing):
+    found = scored([*humanref([name for name in ROWS if name != "c_blank"]), {"id": "c_blank", **nothing}])
+    assert found.estimates["rejection_blank"].value == 0
+    assert (found.counts["answered"], found.counts["unreadable"]) == (len(ROWS), 1)
+    assert any("cannot be read as boxes" in remark for remark in found.remarks)
 
-    rng = np.random.default_rng(0)
-    rows = []
-    for k in range(40):
-        corners = rng.integers(0, 50, (rng.integers(0, 4), 2))
-        labels = np.concatenate([corners, corners + 20], axis=1)
-        boxes = labels[: rng.integers(0, 4)] + rng.integers(-6, 6, 4)
-        matched = generalized.match(boxes, labels)
-        kind = ("", "near", "blank")[k % 3]
-        rows.append(generalized.Matched(matched, len(boxes), len(labels), not len(boxes) and k % 5 > 0, kind))
-    expected = {name: np.nan if v is None else v for name, v in generalized.generalized_scores(rows).items()}
-    assert generalized_metrics(rows).values() == pytest.approx(expected, nan_ok=True)
+
+def test_weights_are_repeated_rows():
+    """A picture that is drawn k times counts as k rows; one kind of row that fits nobody is not drawn at all."""
+    names = list(ROWS)
+    answers = [
+        Matched(match(boxes, labels), len(boxes), len(labels), not boxes, kind_of(name))
+        for name, (labels, boxes) in ROWS.items()
+    ]
+    weights = [2, 0, 3, 1, 1, 2, 0]
+    drawn = generalized_metrics(answers).by_weight(np.arange(len(names)), len(names))(np.array([weights, weights]))
+    repeated = generalized_scores([one for one, times in zip(answers, weights, strict=True) for _ in range(times)])
+    assert np.isnan(drawn.pop("rejection_blank")).all()
+    assert {name: value.tolist() for name, value in drawn.items()} == {
+        name: pytest.approx([value, value]) for name, value in repeated.items()
+    }
+    assert repeated["rejection"] == repeated["rejection_by_kind"] == pytest.approx(1 / 3)

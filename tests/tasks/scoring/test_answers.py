@@ -1,0 +1,35 @@
+"""Which answers count as read."""
+
+import numpy as np
+import pytest
+
+from refhcm.tasks.scoring.answers import read_answer
+from refhcm.tasks.scoring.box_text import Coordinates
+from refhcm.tasks.scoring.records import Record
+
+BOX = [1, 2, 3, 4]
+REST = {
+    "refcoco": {},
+    "grec": {},
+    "rkpt": {"keypoints": [0] * 34},
+    "rpar": {"mask": "a.png"},
+    "rpar_full_mask": {"image_code": [0] * 48},
+}
+
+
+@pytest.mark.parametrize("task", REST)
+@pytest.mark.parametrize(
+    ("box", "count", "readable"),
+    [(BOX, 1, True), ("1,2,3,4", 1, True), ([], 0, True), ("I cannot find her", 0, False), (None, 0, False)],
+)
+def test_boxes_of_every_task(task, box, count, readable):
+    record = Record("7", {"id": "7", "box": box, **REST[task]}, "a.jsonl:1")
+    answer = read_answer(record, task, coordinates=Coordinates(), size_wh=None)
+    assert answer.readable == readable
+    assert np.array_equal(answer.boxes, np.reshape([BOX] * count, (-1, 4)))
+
+
+@pytest.mark.parametrize("task", ["rkpt", "rpar", "rpar_full_mask"])
+def test_answers_without_a_box(task):
+    answer = read_answer(Record("7", REST[task], "a.jsonl:1"), task, coordinates=Coordinates(), size_wh=None)
+    assert (answer.boxes, answer.readable) == (None, True)
