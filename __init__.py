@@ -23,7 +23,7 @@ _HOMES = {
     "load_onnx": ".inference.onnx",
     "Predictor": ".inference.predictor",
     "Answer": ".inference.answers",
-    "GenerationSettings": ".models.generation",
+    "GenerationSettings": ".models.generation_settings",
     "UserError": ".utils.errors",
     "open_picture": ".data.pictures",
     "draw_answer": ".inference.drawing",

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ..utils.errors import UserError
+from ..utils.files import atomic_write
 from ..utils.parsing import CLASS_NAMES, PALETTE, encode_mask
 from .answers import Answer, Confidence, Keypoints
 
@@ -32,6 +33,7 @@ OPENPOSE_NAMES = (
     "neck",  # not one of COCO's keypoints: the middle of the shoulders
     *(f"{side}_{joint}" for limb in _LIMBS for side in ("right", "left") for joint in limb),
 )
+FAINTEST = 0.01  # confidence of a point that is there: to readers, 0 means that it is not
 _UNSEEN = {"face": 70, "hand_left": 21, "hand_right": 21}  # points that OpenPose has and the model does not know
 
 
@@ -68,19 +70,24 @@ def _known(confidence: float | None) -> float:
 def openpose(answers: Answer | Sequence[Answer]) -> dict[str, Any]:
     """The people of one picture as OpenPose's JSON; a list of such objects is ComfyUI's POSE_KEYPOINT.
 
-    `pose_keypoints_2d`: for each of `OPENPOSE_NAMES` x, y in px and confidence, or three zeros. The neck has that of
-    the less sure shoulder; where none is known it is 1. Face and hands are unseen points, all zeros: nodes of ComfyUI
-    reshape them to 70, 21 and 21 points. Raises UserError for no answers, and
-    for answers about pictures of different sizes.
+    `pose_keypoints_2d`: for each of `OPENPOSE_NAMES` x, y in px and confidence, or three zeros. The neck has the
+    confidence of the less sure shoulder; where none is known it is 1, and never below `FAINTEST`. Face and hands are
+    unseen points, all zeros: nodes of ComfyUI reshape them to 70, 21 and 21 points. Raises UserError for no answers,
+    and for answers about pictures of different sizes.
     """
     answers = _listed(answers)
-    sizes = {answer.size_wh for answer in answers}
-    if len(sizes) != 1:
-        raise UserError(f"openpose: needs answers about one picture, got {len(answers)} answers, sizes {sorted(sizes)}")
-    ((width, height),) = sizes
+    width, height = _size_of(answers, where="openpose")
     bodies = [_openpose_body(answer.keypoints, answer.confidence) for answer in answers if answer.keypoints]
     people = [{"pose_keypoints_2d": body} | _unseen() for body in bodies]
     return {"people": people, "canvas_width": width, "canvas_height": height}
+
+
+def _size_of(answers: Sequence[Answer], *, where: str) -> tuple[int, int]:
+    """The size of the one picture that answers are about. Raises UserError."""
+    sizes = {answer.size_wh for answer in answers}
+    if len(sizes) != 1:
+        raise UserError(f"{where}: needs answers about one picture, got {len(answers)} answers, sizes {sorted(sizes)}")
+    return sizes.pop()
 
 
 def _unseen() -> dict[str, list[float]]:
@@ -95,7 +102,7 @@ def _openpose_body(keypoints: Keypoints, confidence: Confidence) -> list[float]:
     numbers: list[float] = []
     for name in OPENPOSE_NAMES:
         point = points[name]
-        numbers += [*point, _known(sure.get(name))] if point else [0.0, 0.0, 0.0]
+        numbers += [*point, max(_known(sure.get(name)), FAINTEST)] if point else [0.0, 0.0, 0.0]
     return numbers
 
 
@@ -128,7 +135,7 @@ def save_person(
 ) -> list[Path]:
     """Writes `STEM_person.png`, 255 on any part and 0 elsewhere, and with the picture `STEM_cutout.png`, see `cutout`.
 
-    Returns the files. Without any pixel of a part there is no cut-out.
+    Returns the files. Without any pixel of a part there is no cut-out. Raises UserError.
     """
     if answer.label_map is None:
         raise UserError("person: the answer has no parts: ask with parsing=True")
@@ -144,9 +151,14 @@ def save_person(
 def cutout(image: Image.Image, answers: Answer | Sequence[Answer]) -> Image.Image | None:
     """The people alone, RGBA, cut to the edges of their parts, with alpha 255 on a part and 0 elsewhere.
 
-    image: the upright picture that was asked about. None where no answer has parts.
+    image: the upright picture that was asked about. None where no answer has parts. Raises UserError for answers about
+    another picture.
     """
-    masks = [answer.label_map > 0 for answer in _listed(answers) if answer.label_map is not None]
+    found = [answer for answer in _listed(answers) if answer.label_map is not None]
+    if found and image.size != (size := _size_of(found, where="cutout")):
+        got, of = (f"{width} x {height}" for width, height in (image.size, size))
+        raise UserError(f"image: is {got} px, the answer's picture {of}: open that one with refhcm.open_picture")
+    masks = [answer.label_map > 0 for answer in found if answer.label_map is not None]
     alpha = Image.fromarray(np.any(masks, axis=0).astype(np.uint8) * 255) if masks else None
     edges = alpha.getbbox() if alpha else None
     if alpha is None or edges is None:
@@ -159,16 +171,21 @@ def cutout(image: Image.Image, answers: Answer | Sequence[Answer]) -> Image.Imag
 def _save(image: Image.Image, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(path, "PNG")
+        with atomic_write(path) as part:
+            image.save(part, "PNG")
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def to_detections(answers: Answer | Sequence[Answer]) -> "sv.Detections":
-    """One `supervision` detection for each answered box; with the person's mask if all of them have a label map."""
+    """One `supervision` detection for each answered box; with the person's mask if all of them have a label map.
+
+    Raises UserError for answers about pictures of different sizes.
+    """
     sv, found = _supervision(), [answer for answer in _listed(answers) if answer.box_xyxy is not None]
     if not found:
         return sv.Detections.empty()
+    _size_of(found, where="detections")
     masks = [answer.label_map > 0 for answer in found if answer.label_map is not None]
     return sv.Detections(
         xyxy=np.stack([answer.box_xyxy for answer in found if answer.box_xyxy is not None]),

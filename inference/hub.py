@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..utils.download.published import is_offline
-from ..utils.errors import CheckpointError, UserError, reason_of
+from ..utils.errors import CheckpointError, UserError, reason_of, shown
 from ..utils.model_files import CONFIG, TOKENIZER, WEIGHTS, read_settings
 
 _NAME = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(?:@(?P<revision>.+))?")
@@ -27,6 +27,12 @@ def repository(given: str | Path) -> tuple[str, str | None] | None:
     if named is None or Path(given).exists() or named["repo"].endswith((".pt", ".ckpt", ".safetensors")):
         return None
     return named["repo"], named["revision"]
+
+
+def check_revision(revision: str | None, path: Path) -> None:
+    """UserError for a revision of a model that is a path."""
+    if revision is not None:
+        raise UserError(f"revision: {shown(revision)} is for a model of the hub, OWNER/NAME, not for {path}")
 
 
 def download(repo: str, revision: str | None = None, *, files: Sequence[str] = FILES) -> Path:

@@ -15,14 +15,14 @@ from ..models.vqgan import load_tokenizer
 from ..tasks.settings import TaskSettings, settings_of
 from ..utils.checkpoints import read_checkpoint
 from ..utils.devices import choose_kernels, pick_device
-from ..utils.errors import CheckpointError, UserError, shown
+from ..utils.errors import CheckpointError, UserError
 from ..utils.memory import keep_freed_memory
 from ..utils.model_files import SUFFIX, weights_file
 from ..utils.model_files import TOKENIZER as IN_FOLDER
 from .calibration import calibration_of
-from .hub import download, repository
+from .hub import check_revision, download, repository
 from .learned import learned_by
-from .names import model_file
+from .names import model_file, path_given
 from .predictor import Predictor
 from .publishing import Sources
 
@@ -112,14 +112,13 @@ def checkpoint_file(given: str | Path | None, *, revision: str | None = None) ->
 
     UserError for what cannot be had.
     """
-    path = SHIPPED if given is None else model_file(given) if isinstance(given, str) else _path(given, "checkpoint")
+    path = SHIPPED if given is None else model_file(given)
     if given is None and not path.exists():
         raise CheckpointError(f"{path}: the shipped model is missing: name another one. Run: refhcm download photos")
     named = None if given is None else repository(given)
     if named is not None:
         return weights_file(download(named[0], revision or named[1]))
-    if revision is not None:
-        raise UserError(f"revision: {shown(revision)} is for a model of the hub, OWNER/NAME, not for {path}")
+    check_revision(revision, path)
     return weights_file(path)
 
 
@@ -130,7 +129,7 @@ def sources_of(checkpoint: Path, *, tokenizer: str | Path | None = None, bpe_dir
 
 def _bpe_dir(given: str | Path | None, checkpoint: Path) -> Path:
     if given is not None:
-        return _path(given, "bpe_dir")
+        return path_given(given, "bpe_dir")
     places = [checkpoint.parent / "bpe", Path(TaskSettings.bpe_dir), ROOT / TaskSettings.bpe_dir]
     found = _first(places, "dict.txt")
     if found is None:
@@ -151,7 +150,7 @@ def tokenizer_files(given: str | Path | None, checkpoint: Path) -> tuple[Path, P
         vqgan = Path("checkpoints") / "vqgan"
         folder = _first([checkpoint.parent / "vqgan", vqgan, ROOT / vqgan], TOKENIZER[0])
         return None if folder is None else (folder / TOKENIZER[0], folder / TOKENIZER[1])
-    path = _path(given, "tokenizer")
+    path = path_given(given, "tokenizer")
     names = IN_FOLDER if (path / IN_FOLDER[0]).is_file() else TOKENIZER
     files = (path / names[0], path / names[1]) if path.is_dir() else (path, path.with_suffix(".yaml"))
     for file in files:
@@ -163,12 +162,6 @@ def tokenizer_files(given: str | Path | None, checkpoint: Path) -> tuple[Path, P
 
 def _first(folders: Iterable[Path], file: str) -> Path | None:
     return next((folder for folder in folders if (folder / file).is_file()), None)
-
-
-def _path(given: str | Path, name: str) -> Path:
-    if not isinstance(given, str | Path):
-        raise UserError(f"{name}: needs a path, got {type(given).__name__}")
-    return Path(given)
 
 
 def _device(given: str | torch.device) -> torch.device:

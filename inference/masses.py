@@ -23,12 +23,14 @@ REACH = 2**0.5  # distances of the mass around a keypoint: of 0.5 to 2 this rank
 
 
 def box_mass(probabilities: np.ndarray, bins: np.ndarray) -> float:
-    """Probability of the boxes with an IoU of at least 0.5 with the chosen one.
+    """Probability of the boxes with an IoU of at least 0.5 with the chosen one, and of that one itself.
 
     probabilities: float [4, bins], of x0, y0, x1, y1, each drawn by itself; bins: int64 [4], the chosen ones.
     """
     drawn, exists = _draws(probabilities)  # [4, DRAWS]
-    right = iou(drawn.T, np.broadcast_to(bins, (DRAWS, BOX_SYMBOLS))) >= RIGHT_IOU
+    chosen = np.broadcast_to(bins, (DRAWS, BOX_SYMBOLS))
+    # corners in one bin: no area to share, but the box is there, if only less than a bin wide
+    right = (iou(drawn.T, chosen) >= RIGHT_IOU) | (chosen == drawn.T).all(-1)
     return float((right & exists.all(0)).mean())
 
 

@@ -1,6 +1,7 @@
 """The card of a model: README.md with the metadata that the Hugging Face hub reads (docs/models.md)."""
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ TASKS = {  # first part of a score's name -> the task's name
     "rpar_full_mask": "referring human parsing",
     "rhrc": "referring human caption",
 }
+_TABLE = re.compile(r"\| score \| value \|\n\|---\|---\|\n(?:\|.*\|\n?)*")  # as `_table` writes it
 NO_METADATA = "---\nlibrary_name: refhcm\n---\n\n"
 TEXT = """# {name}
 
@@ -41,8 +43,8 @@ answer.box_xyxy, answer.keypoints["left_wrist"]
 def write_card(folder: Path, given: Mapping[str, Path], *, name: str, license: str) -> None:
     """Writes the card, and beside it the scores that it names.
 
-    given: a README.md whose text and other metadata are kept, and results.json, scores by name such as "rec.acc"; with
-    a text "dataset" that says on what. Raises UserError for files that are neither.
+    given: a README.md whose text, but for the table of scores, and other metadata are kept, and results.json, scores by
+    name such as "rec.acc"; with a text "dataset" that says on what. Raises UserError for files that are neither.
     """
     from huggingface_hub import ModelCard
 
@@ -55,7 +57,8 @@ def write_card(folder: Path, given: Mapping[str, Path], *, name: str, license: s
     metadata = {"license": license} | own | known
     if results:
         metadata |= {"model-index": [{"name": name, "results": _index(results)}]}
-    (folder / CARD).write_text(_front(metadata) + card.text.lstrip("\n"), encoding="utf-8")
+    text = _TABLE.sub(lambda _: _table(results).lstrip("\n"), card.text, count=1) if results else card.text
+    (folder / CARD).write_text(_front(metadata) + text.lstrip("\n"), encoding="utf-8")
 
 
 def _front(metadata: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from ..utils.download.published import PHOTOS, Place, download_files, in_root, is_offline
 from ..utils.download.sources import MODEL_REPO, SOURCES
 from ..utils.errors import UserError
+from ..utils.model_files import CONFIG, OTHER_WEIGHTS, WEIGHTS
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ("refhcm", "refhcm-tuned")  # names of models to ask
@@ -20,8 +21,8 @@ def model_file(given: str | Path) -> Path:
 
     UserError, which ends with the command that gets the file: it is missing, and nobody can be asked, or agrees.
     """
-    if not isinstance(given, str) or given not in MODELS or Path(given).exists():
-        return Path(given)
+    if not isinstance(given, str) or given not in MODELS or _is_model(Path(given)):
+        return path_given(given, "checkpoint")
     folders = [in_root(given, root) for root in (Path(), ROOT)]
     (name,) = SOURCES[given].files
     found = next((folder / name for folder in folders if (folder / name).is_file()), None)
@@ -34,6 +35,18 @@ def model_file(given: str | Path) -> Path:
     for one in needed:
         download_files(Place(), SOURCES[one], in_root(one, root))
     return in_root(given, root) / name
+
+
+def path_given(given: str | Path, name: str) -> Path:
+    """What a caller gave for a path. UserError names the argument if it is none."""
+    if not isinstance(given, str | Path):
+        raise UserError(f"{name}: needs a path, got {type(given).__name__}")
+    return Path(given)
+
+
+def _is_model(path: Path) -> bool:
+    """Whether it is a file, or a folder of a model; a clone's folder `refhcm` is neither."""
+    return path.is_file() or any((path / name).is_file() for name in (CONFIG, WEIGHTS, OTHER_WEIGHTS))
 
 
 def _ask(name: str, root: Path, *, command: str) -> None:

@@ -36,9 +36,10 @@ from .answers import Answer
 from .batch_size import batch_size_of
 from .calibration import Calibration, calibration_of
 from .engine import Engine, Row, asked, check_length
-from .hub import download, repository
+from .hub import check_revision, download, repository
 from .instruction import Instruction
 from .learned import EVERYONE
+from .names import path_given
 from .predictor import Predictor
 from .reading import Context, read
 
@@ -59,15 +60,17 @@ def load_onnx(
     """A model that `refhcm export --format onnx` wrote, to ask as one that `refhcm.load` loaded.
 
     folder: or OWNER/NAME of the Hugging Face hub, at a revision. batch_size: questions answered together; None: as many
-    as fit into 2 GiB, at most 64. threads: of onnxruntime; None:
-    one for each core. providers: onnxruntime's, best first, such as "CUDAExecutionProvider".
-    UserError without onnxruntime; CheckpointError naming the file that is missing, damaged, of another version, or
-    contradicts the folder's config.json.
+    as fit into 2 GiB, at most 64. threads: of onnxruntime; None: one for each core. providers: onnxruntime's, best
+    first, such as "CUDAExecutionProvider".
+    UserError without onnxruntime, or naming the argument at fault; CheckpointError naming the file that is missing,
+    damaged, of another version, or contradicts the folder's config.json.
     """
     named = repository(folder)
     if named is not None:
         folder = download(named[0], revision or named[1], files=IN_FOLDER)
-    folder = Path(folder)
+    else:
+        folder = path_given(folder, "folder")
+        check_revision(revision, folder)
     flags = read_settings(folder / CONFIG)
     expected = _marks(flags, folder / CONFIG)
     where, bpe_dir = str(folder / CONFIG), str(folder / "bpe")
@@ -87,7 +90,7 @@ def load_onnx(
         model,
         text,
         settings,
-        batch_size=batch_size or batch_size_of(config, settings, number_bytes=4),
+        batch_size=batch_size_of(config, settings, number_bytes=4) if batch_size is None else batch_size,
         calibration=calibration_of(path_of(folder, PARTS[-1])),
         name=folder.name,
     )

@@ -1,7 +1,6 @@
 """Writes a model as a folder of ONNX files (docs/onnx.md)."""
 
 import argparse
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -10,7 +9,7 @@ import torch
 
 from ..data.text import TextEncoder
 from ..data.vocabulary import Vocabulary
-from ..models.onnx.files import PARTS, SECTION, VERSION, mark, path_of
+from ..models.onnx.files import MAPS, PARTS, SECTION, VERSION, mark, path_of
 from ..models.onnx.writing import write_graphs
 from ..models.refhcm.loading import load_network
 from ..models.vqgan import load_tokenizer
@@ -20,7 +19,7 @@ from ..utils.errors import UserError, reason_of
 from ..utils.files import check_writable, files_below
 from ..utils.model_files import CONFIG, WEIGHTS, checksum, write_settings
 from .calibration import Calibration, calibration_path, write_calibration
-from .publishing import VOCABULARY, Sources, kept_flags, once
+from .publishing import VOCABULARY, Sources, kept_flags, move_into, once
 
 
 def write_onnx(
@@ -57,18 +56,7 @@ def write_onnx(
                 shutil.copyfile(sources.bpe_dir / name, part / "bpe" / name)
             if calibration is not None:
                 write_calibration(calibration, path_of(part, PARTS[-1]))
-            _move_into(out, part)
+            move_into(out, part, owned=(calibration_path(path_of(out, PARTS[-1])).name, path_of(out, MAPS).name))
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({reason_of(error)})") from error
     return total
-
-
-def _move_into(out: Path, part: Path) -> None:
-    """Replaces the files, the config last; removes those of the former model that this one does not have."""
-    (out / "bpe").mkdir(exist_ok=True)
-    calibration = calibration_path(path_of(out, PARTS[-1]))
-    for old in (calibration, path_of(out, "tokenizer")):
-        if not (part / old.name).exists():
-            old.unlink(missing_ok=True)
-    for file in sorted(files_below(part), key=lambda file: file.name == CONFIG):
-        os.replace(file, out / file.relative_to(part))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..data.text import TextEncoder
 from ..data.vocabulary import Vocabulary
+from ..models.onnx.files import PARTS, path_of
 from ..models.refhcm.config import NetworkConfig
 from ..models.refhcm.loading import COMPUTED, EMBEDDINGS, check_symbols
 from ..models.vqgan import load_tokenizer
@@ -56,9 +57,11 @@ def write_folder(
 
     checkpoint: its weights and settings. calibration: of these weights. name: what the card calls the model.
     dtype: of the tokenizer's weights; None: as stored. learned: as for `kept_flags`.
-    Raises UserError naming the file at fault.
+    Raises UserError naming the file at fault, and for a folder of ONNX files.
     """
     check_writable(out)
+    if any(path_of(out, part).exists() for part in PARTS):
+        raise UserError(f"{out}: is a model's folder in ONNX; name another one")
     rest = argparse.Namespace(bpe_dir=str(sources.bpe_dir))
     settings = settings_of(checkpoint, rest)
     vocabulary = Vocabulary.load(sources.bpe_dir, num_bins=settings.num_bins, code_dict_size=settings.code_dict_size)
@@ -78,17 +81,22 @@ def write_folder(
             if calibration is not None:
                 write_calibration(calibration, part / WEIGHTS)
             write_card(part, _given(out, sources), name=name, license=license)
-            _move_into(out, part)
+            # what lies beside weights of another name is not this model's
+            owned = (calibration_path(out / WEIGHTS).name, *TOKENIZER) if (out / WEIGHTS).exists() else ()
+            move_into(out, part, owned=owned)
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({reason_of(error)})") from error
 
 
-def _move_into(out: Path, part: Path) -> None:
-    """Replaces the model's files, the config last: until then a folder that was new is no model."""
+def move_into(out: Path, part: Path, *, owned: Sequence[str]) -> None:
+    """Replaces the model's files, the config last: until then a folder that was new is no model.
+
+    owned: names of files that belong to the former model, and go with it where this one does not have them.
+    """
     (out / "bpe").mkdir(exist_ok=True)
-    calibration = calibration_path(out / WEIGHTS)
-    if not (part / calibration.name).exists() and (out / WEIGHTS).exists():
-        calibration.unlink(missing_ok=True)  # of the weights that are replaced
+    for name in owned:
+        if not (part / name).exists():
+            (out / name).unlink(missing_ok=True)
     for file in sorted(files_below(part), key=lambda file: file.name == CONFIG):
         os.replace(file, out / file.relative_to(part))
 
@@ -123,18 +131,16 @@ def _write_tokenizer(files: tuple[Path, Path], out: Path, dtype: torch.dtype | N
 
 
 def _given(out: Path, sources: Sources) -> dict[str, Path]:
-    """The card and the scores that there are: in the folder that is renewed, or beside the checkpoint.
+    """The card and the scores that there are.
 
-    A README.md beside a .pt is about that folder, not this model.
+    The card of the folder that is renewed keeps what people wrote; else that beside the checkpoint. A README.md beside
+    a .pt is about that folder, not this model. Scores: those beside the checkpoint, which are of its weights; else
+    those in the folder.
     """
-    places = [out, sources.checkpoint.parent]
-    found: dict[str, Path] = {}
-    for name in (CARD, RESULTS):
-        allowed = [at for at in places if name != CARD or at == out or sources.checkpoint.name == WEIGHTS]
-        file = next((at / name for at in allowed if (at / name).is_file()), None)
-        if file is not None:
-            found[name] = file
-    return found
+    beside = sources.checkpoint.parent
+    places = {CARD: [out, beside] if sources.checkpoint.name == WEIGHTS else [out], RESULTS: [beside, out]}
+    files = {name: [at / name for at in each if (at / name).is_file()] for name, each in places.items()}
+    return {name: found[0] for name, found in files.items() if found}
 
 
 def publish(sources: Sources, repo: str, *, revision: str | None, private: bool, license: str) -> str:

@@ -62,6 +62,9 @@ def pair(image: Any, question: Any, *, name: str, check: Check, many: bool) -> Q
     else:
         got = f"{len(items)} {plural}" if many else f"one {name}"
         raise UserError(f"image: a list of pictures needs as many {plural}, got {len(image)} pictures and {got}")
+    for source, called in zip(pictures, names, strict=True):
+        if isinstance(source, str) and not source:
+            raise UserError(f"{called}: is an empty path, needs the path of a picture")
     asked = [Question(k, where, **check(item, where)) for k, where, item in zip(numbers, wheres, items, strict=True)]
     return Questions(pictures, names, asked)
 
@@ -95,16 +98,17 @@ def check_expression(text: Any, where: str) -> dict[str, Any]:
 
 
 def check_box(box: Any, where: str) -> dict[str, Any]:
-    """Four finite numbers x0, y0, x1, y1 with x0 < x1 and y0 < y1. Raises UserError."""
+    """Four finite numbers x0, y0, x1, y1 with x0 < x1 and y0 < y1 after rounding to float32. Raises UserError."""
     try:
         corners = np.asarray(box, np.float64)
     except (TypeError, ValueError, OverflowError):
         corners = np.empty(0)
     if corners.shape != (4,) or not (np.abs(corners) <= LARGEST_PX).all():  # the comparison is false for NaN
         raise UserError(f"{where}: needs 4 finite numbers x0, y0, x1, y1 in image px, got {shorten(str(box))}")
+    corners = corners.astype(np.float32)
     if not (corners[:2] < corners[2:]).all():
-        raise UserError(f"{where}: needs x0 < x1 and y0 < y1, got {shorten(str(box))}")
-    return {"box_xyxy": corners.astype(np.float32)}
+        raise UserError(f"{where}: needs x0 < x1 and y0 < y1 in float32, got {shorten(str(box))}")
+    return {"box_xyxy": corners}
 
 
 def clip_to_picture(box_xyxy: np.ndarray, size_wh: tuple[int, int], *, where: str) -> np.ndarray:

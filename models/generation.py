@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..utils.symbols import SPECIAL_SYMBOLS
 from .beams import Beams
 from .generated import History
 from .generation_settings import GenerationSettings
@@ -51,7 +50,7 @@ class SequenceGenerator:
     ) -> list[list[dict[str, Any]]]:
         """Beam search from the encoder's output; see `generate`. max_len: symbols before eos."""
         beam, device, count = self.settings.beam, encoder.states.device, len(encoder.states)
-        symbols = self._symbols(len(decoder.output_projection.weight))
+        symbols = self.settings.allowed_range(len(decoder.output_projection.weight))
         allowed, lookup = (None, None) if symbols is None else _columns(symbols, decoder.output_projection.weight)
         output = decoder.output(symbols)
         state = decoder.start(encoder, beams=beam, capacity=max_len + 1)
@@ -85,13 +84,6 @@ class SequenceGenerator:
         if history is not None:
             history.give([found[0] for found in answers if found])
         return answers
-
-    def _symbols(self, count: int) -> tuple[range, ...] | None:
-        """The allowed ids, in ranges; None: all of these many are allowed."""
-        limits = self.settings.allowed_range()
-        if limits is None:
-            return None
-        return range(SPECIAL_SYMBOLS), range(max(limits[0], SPECIAL_SYMBOLS), min(limits[1], count))
 
     def _log_probs(self, logits: Tensor) -> Tensor:
         if self.settings.temperature != 1:

@@ -4,7 +4,18 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ..utils.errors import UserError
-from ..utils.flags import id_pair, option
+from ..utils.flags import check_fields, id_pair, option
+from ..utils.symbols import SPECIAL_SYMBOLS
+
+LARGEST = 2**20
+BOUNDS = {
+    "int": (0, LARGEST),
+    "beam": (1, 2**10),
+    "max_len_a": (0, LARGEST),
+    "lenpen": (-10, 10),  # 200 symbols to a power of 17 are too many for float32
+    "float": (-LARGEST, LARGEST),
+    "temperature": (1e-6, LARGEST),
+}
 
 
 @dataclass(frozen=True)
@@ -23,11 +34,13 @@ class GenerationSettings:
     constraint_range: str | None = option(None, "allow only the ids a,b from a to b-1, and the special symbols")
 
     def __post_init__(self) -> None:
-        if self.beam < 1:
+        if isinstance(self.beam, int) and self.beam < 1:
             raise UserError(f"--beam must be at least 1, got {self.beam}")
-        if not self.temperature > 0:
+        if isinstance(self.temperature, int | float) and not self.temperature > 0:
             raise UserError(f"--temperature must be above 0, got {self.temperature}")
-        self.allowed_range()
+        check_fields(self, bounds=BOUNDS)
+        if self.constraint_range is not None:
+            id_pair(self.constraint_range, "--constraint-range")
 
     @classmethod
     def from_args(cls, given: dict[str, Any]) -> "GenerationSettings":
@@ -37,9 +50,17 @@ class GenerationSettings:
             raise UserError(f"unknown generation settings {sorted(unknown)}; known: {[f.name for f in fields(cls)]}")
         return cls(**given)
 
-    def allowed_range(self) -> tuple[int, int] | None:
-        """(a, b) of the constraint; None when every symbol is allowed."""
-        return None if self.constraint_range is None else id_pair(self.constraint_range, "--constraint-range")
+    def allowed_range(self, count: int) -> tuple[range, range] | None:
+        """The special symbols and the constraint's, of a vocabulary of `count`; None when every symbol is allowed.
+
+        UserError when the constraint begins beyond the vocabulary.
+        """
+        if self.constraint_range is None:
+            return None
+        first, last = id_pair(self.constraint_range, "--constraint-range")
+        if first >= count:
+            raise UserError(f"--constraint-range {first},{last} is beyond the vocabulary, whose last id is {count - 1}")
+        return range(SPECIAL_SYMBOLS), range(max(first, SPECIAL_SYMBOLS), min(last, count))
 
     def max_len(self, source_length: int, max_positions: int) -> int:
         """The largest number of symbols before eos. UserError when --min-len is more than that."""

@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .keypoints import NUM_KEYPOINTS, visible_keypoints
+from .keypoints import EXACT_SIGMAS, NUM_KEYPOINTS, visible_keypoints
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)  # of similarity
 RECALLS = np.linspace(0, 1, 101)  # at which precision is read
 MOST_RANKS = 4096  # of a resample: with more predictions, neighbours in rank are counted together
-_SIGMAS = np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]) / 1000
 _SPACING = np.spacing(1)  # added as in COCO
 
 
@@ -129,7 +128,7 @@ def coco_oks(prediction: np.ndarray, label: np.ndarray, box_xyxy: ArrayLike) -> 
     size = last - first
     outside = np.maximum(first - size - prediction, 0) + np.maximum(prediction - last - size, 0)
     offset = np.where(any_visible[..., None], prediction - label, outside)
-    error = (offset**2).sum(-1) / (2 * _SIGMAS) ** 2 / (size.prod(-1) + _SPACING) / 2
+    error = (offset**2).sum(-1) / (2 * EXACT_SIGMAS) ** 2 / (size.prod(-1) + _SPACING) / 2
     counted = visible | ~any_visible
     similarity: np.ndarray = (np.exp(-error) * counted).sum(-1) / counted.sum(-1)
     return similarity

@@ -28,9 +28,9 @@ def box_area(box_xyxy: ArrayLike) -> np.ndarray:
     return (box[..., 2:] - box[..., :2]).prod(-1)
 
 
-def box_hits(prediction: ArrayLike, label: ArrayLike, *, threshold: float = 0.5) -> np.ndarray:
+def box_hits(prediction: ArrayLike, label: ArrayLike) -> np.ndarray:
     """Which predicted boxes [N, 4] are right, bool [N]: the mean is the paper's Acc@0.5."""
-    return iou(prediction, label) >= threshold
+    return iou(prediction, label) >= 0.5
 
 
 def clip_box(box_xyxy: ArrayLike, size_wh: tuple[float, float]) -> np.ndarray:

@@ -9,22 +9,22 @@ BINS = 15  # of the expected calibration error, as in Guo et al. (arXiv 1706.045
 DECIMALS = 6  # of a curve's knots
 
 
-def reliability(confidences: ArrayLike, right: ArrayLike, *, bins: int = BINS) -> np.ndarray:
-    """Count, mean confidence and share of right ones in each of `bins` equal parts of 0..1: [bins, 3]; NaN if empty."""
+def reliability(confidences: ArrayLike, right: ArrayLike) -> np.ndarray:
+    """Count, mean confidence and share of right ones in each of `BINS` equal parts of 0..1: [BINS, 3]; NaN if empty."""
     confidences, right = np.asarray(confidences, np.float64), np.asarray(right, np.float64)
-    place = np.minimum((confidences * bins).astype(int), bins - 1)  # 1.0 is in the last one
-    count = np.bincount(place, minlength=bins)
+    place = np.minimum((confidences * BINS).astype(int), BINS - 1)  # 1.0 is in the last one
+    count = np.bincount(place, minlength=BINS)
     with np.errstate(invalid="ignore"):
-        means = [np.bincount(place, weights=values, minlength=bins) / count for values in (confidences, right)]
+        means = [np.bincount(place, weights=values, minlength=BINS) / count for values in (confidences, right)]
     return np.stack([count, *means], axis=1)
 
 
-def ece(confidences: ArrayLike, right: ArrayLike, *, bins: int = BINS) -> float:
+def ece(confidences: ArrayLike, right: ArrayLike) -> float:
     """Expected calibration error: mean over all of |confidence - share of right ones|, both means of their bin.
 
     0 for none at all.
     """
-    count, confidence, share = reliability(confidences, right, bins=bins).T
+    count, confidence, share = reliability(confidences, right).T
     return float(np.nansum(count * np.abs(confidence - share)) / max(count.sum(), 1))
 
 

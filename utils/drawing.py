@@ -104,18 +104,15 @@ def draw_keypoints(image: Image.Image, keypoints: ArrayLike) -> Image.Image:
     return image
 
 
-def draw_label_map(
-    image: Image.Image, label_map: ArrayLike, box_xyxy: ArrayLike | None = None, *, alpha: float = FILL
-) -> Image.Image:
-    """Outlines each part of a person's label map [h, w], and fills it with opacity `alpha`; not its background.
+def draw_label_map(image: Image.Image, label_map: ArrayLike) -> Image.Image:
+    """Outlines each part of a person's label map [h, w], and fills it with opacity `FILL`; not its background.
 
-    The map is resized to the box [4], or to the whole picture.
+    The map is resized to the picture.
     """
-    box = (0, 0, *image.size) if box_xyxy is None else box_xyxy
-    labels = _rounded(paste_label_map(label_map, np.asarray(box).tolist(), image.size), min(image.size) // 200)
+    labels = _rounded(paste_label_map(label_map, [0, 0, *image.size], image.size), min(image.size) // 200)
     around = 2 * max(1, round(_line_width(image) / 2)) + 1
     outline = maximum_filter(labels, around, mode="nearest") != minimum_filter(labels, around, mode="nearest")
-    cover = np.where(labels > 0, np.where(outline, OUTLINE, alpha), 0)
+    cover = np.where(labels > 0, np.where(outline, OUTLINE, FILL), 0)
     colours = np.array([INK, *(PART_COLOURS[name] for name in CLASS_NAMES[1:])], np.uint8)[labels]
     return Image.composite(
         Image.fromarray(colours), image.convert("RGB"), Image.fromarray((255 * cover).round().astype(np.uint8))

@@ -8,6 +8,7 @@ from dataclasses import MISSING, Field, field, fields, replace
 from typing import Any
 
 from .errors import UserError, shown
+from .symbols import SPECIAL_SYMBOLS
 
 Bounds = Mapping[str, tuple[float, float]]
 
@@ -121,9 +122,15 @@ def share(text: str) -> float:
 
 
 def id_pair(text: str, flag: str) -> tuple[int, int]:
-    """The two ids of "a,b". Raises UserError naming the flag."""
+    """The two ids of "a,b", for ids from a to b-1, some of them beyond the special symbols.
+
+    Raises UserError naming the flag.
+    """
     try:
         first, last = map(int, text.split(","))
     except ValueError:
-        raise UserError(f"{flag} must be two ids a,b, got {text!r}") from None
+        raise UserError(f"{flag} must be two ids a,b, got {shown(text)}") from None
+    if not 0 <= first < last or last <= SPECIAL_SYMBOLS:
+        wanted = f"0 <= a < b, and b above {SPECIAL_SYMBOLS}, the number of special symbols"
+        raise UserError(f"{flag} must be two ids a,b with {wanted}, got {shown(text)}")
     return first, last

@@ -17,7 +17,8 @@ KEYPOINT_NAMES = (
 NUM_KEYPOINTS = len(KEYPOINT_NAMES)
 
 # COCO's, in the order of the names.
-SIGMAS = (np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]) / 1000).astype(np.float32)
+EXACT_SIGMAS = np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]) / 1000  # float64
+SIGMAS = EXACT_SIGMAS.astype(np.float32)
 
 # COCO's skeleton in COCO's order: the two keypoints of each limb.
 SKELETON = (

@@ -9,17 +9,22 @@ half of the pictures that the curves had not seen; the file's curves are of all.
 """
 
 import argparse
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...tasks import TASKS
 from ...utils.errors import UserError
-from ...utils.files import check_writable
+from ...utils.files import check_writable, lock
 from ...utils.flags import positive
 
 if TYPE_CHECKING:
     from ...inference.calibration import Calibration, Fitted
+
+PAUSE_S = 0.1  # another run writes for less
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
     checkpoint = weights_file(args.checkpoint)
     path = calibration_path(checkpoint)
     check_writable(path.parent)
-    known = _known(checkpoint)
+    _known(checkpoint)  # says what is wrong with it before the work, not after it
     options = {name: getattr(args, name) for name in ("tokenizer", "bpe_dir", "device", "batch_size")}
     model = load(checkpoint, **options)
     given = {name: getattr(args, name) for name in ("selected_cols", "annotation_root") if getattr(args, name)}
@@ -77,9 +82,23 @@ def run(args: argparse.Namespace) -> None:
     settings, batch_size = task.asking_settings(), model.batch_size
     evaluate(task, model.network, dataset, settings=settings, batch_size=batch_size, rows=args.rows, observe=judge)
     fitted = fit_fields(judge.found, where=args.table)
-    write_calibration(Calibration({**known.tasks, args.task: fitted}), checkpoint)
+    with _alone(path):  # another run may have added a task since this one began
+        write_calibration(Calibration({**_known(checkpoint).tasks, args.task: fitted}), checkpoint)
     print("\n".join(_line(name, own) for name, own in fitted.items()))
     print(f"{path}: {len(fitted)} curves for {args.task}")
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Waits until no other run renews the file. The lock is a file beside it, which stays."""
+    with open(path.with_name(f".{path.name}.lock"), "w") as file:
+        while True:
+            try:
+                lock(file)
+                break
+            except BlockingIOError:
+                time.sleep(PAUSE_S)
+        yield
 
 
 def _known(checkpoint: Path) -> "Calibration":

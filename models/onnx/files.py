@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ...utils.errors import CheckpointError, UserError, reason_of, shown
@@ -25,15 +26,30 @@ def mark(weights: str, dtype: str) -> dict[str, str]:
     return {"refhcm.version": str(VERSION), "refhcm.weights": weights, "refhcm.dtype": dtype}
 
 
+def check_running(threads: int | None, providers: Sequence[str]) -> None:
+    """UserError without onnxruntime, and for threads or providers that it does not have: it would pass them over."""
+    there = _onnxruntime().get_available_providers()
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise UserError(f"threads: needs a whole number from 1 on, got {shown(threads)}")
+    if not isinstance(providers, list | tuple) or not providers or any(name not in there for name in providers):
+        raise UserError(f"providers: needs a list of some of {', '.join(there)}, got {shown(providers)}")
+
+
+def _onnxruntime() -> ModuleType:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise UserError("ONNX: needs onnxruntime: pip install onnxruntime") from error
+    module: ModuleType = onnxruntime
+    return module
+
+
 def open_session(path: Path, expected: Mapping[str, str], *, threads: int | None, providers: Sequence[str]) -> Any:
     """An onnxruntime session of one file. expected: its `mark`.
 
     UserError without onnxruntime; CheckpointError for a file that is missing, damaged, or does not bear that mark.
     """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise UserError("ONNX: needs onnxruntime: pip install onnxruntime") from error
+    onnxruntime = _onnxruntime()
     if not path.is_file():
         raise CheckpointError(no_such_file(path))
     options = onnxruntime.SessionOptions()

@@ -8,7 +8,6 @@ from typing import Protocol
 
 import numpy as np
 
-from ...utils.symbols import SPECIAL_SYMBOLS
 from ..generation_settings import GenerationSettings
 
 PAD, EOS, UNK = 1, 2, 3
@@ -109,8 +108,8 @@ def log_probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarra
 
 
 def _allowed(settings: GenerationSettings, symbols: int) -> np.ndarray:
-    limits, ids = settings.allowed_range(), np.arange(symbols)
-    return ids if limits is None else ids[(ids < SPECIAL_SYMBOLS) | ((ids >= limits[0]) & (ids < limits[1]))]
+    ranges = settings.allowed_range(symbols) or (range(symbols),)
+    return np.concatenate([np.arange(one.start, one.stop) for one in ranges])
 
 
 def _columns(scores: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...utils.errors import CheckpointError, UserError
 from ..generation_settings import GenerationSettings
-from .files import MAPS, PARTS, open_session, path_of
+from .files import MAPS, PARTS, check_running, open_session, path_of
 from .search import Hypothesis, search
 
 CPU = ("CPUExecutionProvider",)
@@ -38,7 +38,11 @@ class OnnxModel:
         threads: int | None = None,
         providers: Sequence[str] = CPU,
     ) -> None:
-        """expected: the mark of each file. CheckpointError for a file that is missing or does not fit."""
+        """expected: the mark of each file. CheckpointError for a file that is missing or does not fit.
+
+        UserError without onnxruntime, and for threads or providers that it does not have.
+        """
+        check_running(threads, providers)
         self.sizes = sizes
         at = {part: path_of(folder, part) for part in PARTS}
         if path_of(folder, MAPS).exists():

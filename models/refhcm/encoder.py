@@ -55,10 +55,6 @@ class EncoderOutput:
     positions: Tensor  # [1, S, D], the same for every sample
     padding: Tensor | None  # bool [B, S], True at padding; None when nothing is padded
 
-    def select(self, rows: Tensor) -> "EncoderOutput":
-        """The samples `rows`, in this order."""
-        return EncoderOutput(self.states[rows], self.positions, None if self.padding is None else self.padding[rows])
-
 
 @dataclass
 class _CachedBiases:

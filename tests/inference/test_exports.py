@@ -117,6 +117,13 @@ def test_a_neck_needs_both_shoulders():
     assert exports.openpose(one)["people"][0]["pose_keypoints_2d"][3:6] == [0, 0, 0]
 
 
+def test_a_point_that_is_there_never_has_the_confidence_of_none(answer):
+    unsure = replace(answer, confidence=Confidence(keypoints=dict.fromkeys(KEYPOINT_NAMES, 0.0)))
+    body = np.array(exports.openpose(unsure)["people"][0]["pose_keypoints_2d"]).reshape(18, 3)
+    assert body[[0, 1, 2, 5], 2].tolist() == [exports.FAINTEST] * 4
+    assert body[:, 2].sum() == pytest.approx(4 * exports.FAINTEST)
+
+
 def test_openpose_is_of_one_picture(answer):
     with pytest.raises(UserError, match="answers about one picture"):
         exports.openpose([answer, Answer((1, 2), True, (), "")])
@@ -151,6 +158,15 @@ def test_files_need_a_label_map_and_a_place(save, answer, nothing, tmp_path):
         save(answer, tmp_path / "file" / "map.png")
 
 
+def test_a_file_is_replaced_only_by_a_complete_one(answer, tmp_path, monkeypatch):
+    path = tmp_path / "map.png"
+    path.write_bytes(b"former")
+    monkeypatch.setattr(Image.Image, "save", lambda self, to, format: to.write_bytes(b"half") and 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        exports.save_label_map(answer, path)
+    assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == {"map.png": b"former"}
+
+
 def test_supervision_detections(answer, nothing):
     found = exports.to_detections([answer, nothing])
     assert len(found) == 1
@@ -159,6 +175,8 @@ def test_supervision_detections(answer, nothing):
     assert found.confidence[0] == pytest.approx(0.9)
     assert found["class_name"].tolist() == ["person"]
     assert len(exports.to_detections(nothing)) == 0
+    with pytest.raises(UserError, match="detections: needs answers about one picture"):
+        exports.to_detections([answer, replace(answer, size_wh=(81, 70))])
 
 
 def test_supervision_parts(answer, nothing):
@@ -196,6 +214,10 @@ def test_a_cutout_has_the_person_alone(answer, nothing):
     assert person.getpixel((0, 20))[3] == 0  # beside the face
     assert int((np.asarray(person)[..., 3] > 0).sum()) == 40 * 10 + 28 * 30
     assert exports.cutout(picture, nothing) is None
+    with pytest.raises(UserError, match="image: is 70 x 80 px, the answer's picture 80 x 70"):
+        exports.cutout(picture.transpose(Image.Transpose.ROTATE_90), answer)
+    with pytest.raises(UserError, match="cutout: needs answers about one picture"):
+        exports.cutout(picture, [answer, replace(answer, size_wh=(81, 70))])
 
 
 # Drawn answers
@@ -272,3 +294,6 @@ def test_the_person_alone(answer, nothing, tmp_path):
     assert only.name == "part_person.png"
     with pytest.raises(UserError, match="ask with parsing=True"):
         exports.save_person(nothing, tmp_path)
+    with pytest.raises(UserError, match="image: is 10 x 10 px"):
+        exports.save_person(answer, tmp_path / "new", image=picture.resize((10, 10)))
+    assert not (tmp_path / "new").exists()

@@ -35,6 +35,13 @@ def test_corners_count_together():
     assert box_mass(shares, torch.tensor([10, 20, 50, 80])) == 0.75
 
 
+def test_a_box_within_a_bin_is_its_own_bins():
+    # as wide as nothing: only the same bins are right
+    shares = spread({10: 1}, {20: 1}, {10: 0.75, 11: 0.25}, {60: 1})
+    assert box_mass(shares, torch.tensor([10, 20, 10, 60])) == 0.75
+    assert box_mass(shares, torch.tensor([10, 20, 10, 59])) == 0
+
+
 def test_what_is_no_bin_is_not_right():
     shares = spread({10: 0.5}, {20: 1}, {50: 1}, {80: 1})  # the other half: eos, say
     assert box_mass(shares, torch.tensor([10, 20, 50, 80])) == 0.5

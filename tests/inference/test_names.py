@@ -39,8 +39,19 @@ def answer(monkeypatch, text):
 def test_a_path_is_left_alone(got, tmp_path):
     assert model_file("weights/model.pt").as_posix() == "weights/model.pt"
     (tmp_path / "here" / "refhcm").mkdir()
-    assert model_file("refhcm").as_posix() == "refhcm"  # a folder of that name
+    (tmp_path / "here" / "refhcm" / "config.json").touch()
+    assert model_file("refhcm").as_posix() == "refhcm"  # a model's folder of that name
+    (tmp_path / "here" / "refhcm-tuned").touch()
+    assert model_file("refhcm-tuned").as_posix() == "refhcm-tuned"  # a file of that name
     assert got == []
+
+
+def test_a_clone_of_that_name_hides_nothing(got, tmp_path):
+    (tmp_path / "here" / "refhcm" / "models").mkdir(parents=True)
+    file = tmp_path / "here" / "checkpoints" / "refhcm.pt"
+    file.parent.mkdir()
+    file.touch()
+    assert model_file("refhcm").resolve() == file
 
 
 @pytest.mark.parametrize("place", ["here", "clone"])

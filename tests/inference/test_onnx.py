@@ -110,6 +110,26 @@ def test_what_onnx_does_not_answer(model, image):
         model.find(image, "everyone")
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"revision": "v9"}, "revision: 'v9' is for a model of the hub, OWNER/NAME, not for "),
+        ({"batch_size": 0}, "batch_size: needs a whole number from 1 on, got 0"),
+        ({"threads": "x"}, "threads: needs a whole number from 1 on, got 'x'"),
+        ({"threads": -5}, "threads: needs a whole number from 1 on, got -5"),
+        ({"providers": ("Nope",)}, "CPUExecutionProvider, got ('Nope',)"),
+        ({"providers": "CPUExecutionProvider"}, "providers: needs a list of some of "),
+        ({"providers": ()}, "providers: needs a list of some of "),
+        ({"folder": 5}, "folder: needs a path, got int"),
+        ({"folder": None}, "folder: needs a path, got NoneType"),
+    ],
+)
+def test_arguments_that_are_wrong(exported, given, said):
+    with pytest.raises(UserError) as caught:
+        refhcm.load_onnx(**{"folder": exported} | given)
+    assert said in str(caught.value)
+
+
 def change_config(folder, **changes):
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))

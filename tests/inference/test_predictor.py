@@ -203,6 +203,12 @@ def test_long_expressions_keep_their_first_words(models, image):
     same(model.refer(image, first), model.refer(image, first + " and then much more"))
 
 
+def test_an_empty_path(models):
+    for given, called in (("", "image"), (["a.jpg", ""], r"images\[1\]")):
+        with pytest.raises(UserError, match=rf"^{called}: is an empty path"):
+            models("refcoco").refer(given, ["a man", "a man"])
+
+
 @pytest.mark.parametrize("method", ["instruct", "chain"])
 def test_texts_of_other_methods(method, models, image):
     with pytest.raises(UserError, match="is empty"):
@@ -231,6 +237,7 @@ def test_a_way_to_answer_what_is_not_asked_for(models, image):
         ([1, 2, "x", 4], "box: needs 4 finite numbers"),
         ([30, 2, 3, 40], "box: needs x0 < x1 and y0 < y1"),
         ([3, 2, 3, 40], "box: needs x0 < x1 and y0 < y1"),
+        ([100.00000001, 0, 100.00000002, 10], "box: needs x0 < x1 and y0 < y1 in float32"),
         ([120, 2, 130, 40], "box: 120, 2, 130, 40 is wholly outside the picture of 120 x 90 px"),
         ([[1, 2, 3, 4], [1, 2, 3]], r"boxs\[1\]: needs 4 finite numbers"),
         (np.zeros((2, 2, 2)), r"boxs\[0\]: needs 4 finite numbers"),

@@ -114,6 +114,29 @@ def test_writing_again_keeps_what_people_wrote(written, folder, tmp_path):
     assert {value.dtype for value in load_file(folder / "model.safetensors").values()} == {torch.float16, torch.int64}
 
 
+def test_another_model_in_its_place_leaves_nothing_of_the_former(written, folder, tmp_path, monkeypatch):
+    other = shutil.copyfile(written[0], tmp_path / "other.pt")
+    (tmp_path / "results.json").write_text('{"rec.acc": 0.75, "dataset": "others"}')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("refhcm.inference.loading.ROOT", tmp_path)  # no tokenizer anywhere
+    assert command("export", other, folder, "--bpe-dir", folder / "bpe") == 0
+    left = files_of(written[1]).keys() - {"tokenizer.safetensors", "tokenizer.yaml", "model.calibration.json"}
+    assert files_of(folder).keys() == left
+    assert json.loads((folder / "results.json").read_text())["dataset"] == "others"
+    _, metadata, body = (folder / "README.md").read_text().split("---\n", 2)
+    assert yaml.safe_load(metadata)["model-index"][0]["results"][0]["metrics"][0]["value"] == 0.75
+    assert ("| `rec.acc` | 0.75 |" in body, "| 0.5 |" in body) == (True, False)
+
+
+def test_what_lies_beside_other_weights_stays(written, tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "model.pt").touch()
+    (tmp_path / "out" / "model.calibration.json").write_text("of model.pt")
+    shutil.copyfile(written[0], tmp_path / "other.pt")
+    assert command("export", tmp_path / "other.pt", tmp_path / "out", "--bpe-dir", written[1] / "bpe") == 0
+    assert (tmp_path / "out" / "model.calibration.json").read_text() == "of model.pt"
+
+
 def test_a_file_from_a_folder(written, tmp_path):
     assert command("export", written[1], tmp_path / "small.pt", "--dtype", "float32") == 0
     one, other = read_checkpoint(tmp_path / "small.pt").weights, read_checkpoint(written[0]).weights

@@ -7,15 +7,17 @@ from refhcm.utils.calibration import Curve, auroc, ece, fit, reliability
 
 
 def test_reliability_by_hand():
-    table = reliability([0.1, 0.3, 0.9, 1.0], [0, 1, 1, 1], bins=2)
-    assert table[0] == pytest.approx([2, 0.2, 0.5])
-    assert table[1] == pytest.approx([2, 0.95, 1])
-    assert np.isnan(reliability([0.1], [1], bins=2)[1, 1:]).all()
+    # of 15 bins, 0.1 and 0.12 are in the second, 0.9 and 0.92 in the last but one
+    table = reliability([0.1, 0.12, 0.9, 0.92, 1.0], [0, 1, 1, 1, 0])
+    assert table[1] == pytest.approx([2, 0.11, 0.5])
+    assert table[13] == pytest.approx([2, 0.91, 1])
+    assert table[14] == pytest.approx([1, 1, 0])
+    assert np.isnan(table[2, 1:]).all()
 
 
 def test_ece_by_hand():
-    # |.2 - .5| and |.95 - 1|, two of four each
-    assert ece([0.1, 0.3, 0.9, 1.0], [0, 1, 1, 1], bins=2) == pytest.approx(0.5 * 0.3 + 0.5 * 0.05)
+    # |.11 - .5| and |.91 - 1|, two of four each
+    assert ece([0.1, 0.12, 0.9, 0.92], [0, 1, 1, 1]) == pytest.approx(0.5 * 0.39 + 0.5 * 0.09)
     assert ece([0.75] * 4, [1, 1, 1, 0]) == pytest.approx(0)
     assert ece([], []) == 0
 

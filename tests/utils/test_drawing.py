@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from refhcm.utils import drawing
-from refhcm.utils.drawing import INK, OUTLINE, PAPER, PART_COLOURS, PEOPLE, PREDICTION, SIDES, TRUTH, Line
+from refhcm.utils.drawing import FILL, INK, OUTLINE, PAPER, PART_COLOURS, PEOPLE, PREDICTION, SIDES, TRUTH, Line
 from refhcm.utils.keypoints import KEYPOINT_NAMES
 from refhcm.utils.parsing import CLASS_NAMES, paste_label_map
 
@@ -61,33 +61,33 @@ def over(background, part, opacity):
     return tuple(round(background + opacity * (value - background)) for value in PART_COLOURS[part])
 
 
-def test_label_map_is_resized_to_its_box_and_outlined():
-    image = Image.new("RGB", (40, 20), (100, 100, 100))
+def test_label_map_is_resized_to_the_picture_and_outlined():
+    image = Image.new("RGB", (20, 12), (100, 100, 100))
     label_map = torch.tensor([[1, 0], [2, 13]])  # hat, background; hair, face
-    drawn = drawing.draw_label_map(image, label_map, [10, 4, 30, 16], alpha=0.5)
-    corners = {"hat": (10, 4, 19, 9), "hair": (10, 10, 19, 15), "face": (20, 10, 29, 15)}
+    drawn = drawing.draw_label_map(image, label_map)
+    corners = {"hat": (0, 0, 9, 5), "hair": (0, 6, 9, 11), "face": (10, 6, 19, 11)}
     for part, (x0, y0, x1, y1) in corners.items():
-        for place in [(x0, y0), (x1, y1), (x0, y1), (x1, y0)]:
-            assert drawn.getpixel(place) == pytest.approx(over(100, part, OUTLINE), abs=1)
-        for place in [(x0 + 1, y0 + 1), (x1 - 1, y1 - 1)]:
-            assert drawn.getpixel(place) == pytest.approx(over(100, part, 0.5), abs=1)
-    for background in [(20, 4), (29, 9), (9, 4), (10, 3), (30, 15), (29, 16)]:
+        inside, outline = ((x0 + x1) // 2, (y0 + y1) // 2), {"hat": (x1, y1), "hair": (x1, y0), "face": (x0, y1)}[part]
+        assert drawn.getpixel(outline) == pytest.approx(over(100, part, OUTLINE), abs=1)
+        assert drawn.getpixel(inside) == pytest.approx(over(100, part, FILL), abs=1)
+    for background in [(10, 0), (19, 5)]:
         assert drawn.getpixel(background) == (100, 100, 100)
 
 
-def test_label_map_without_a_box_covers_the_picture():
+def test_label_map_covers_the_picture():
     image = Image.new("RGB", (40, 20), WHITE)
-    drawn = drawing.draw_label_map(image, np.array([[0, 5]], np.uint8), alpha=1.0)
+    drawn = drawing.draw_label_map(image, np.array([[0, 5]], np.uint8))
     assert drawn.getpixel((19, 19)) == WHITE
-    assert drawn.getpixel((30, 10)) == drawn.getpixel((38, 10)) == PART_COLOURS["upper-clothes"]
+    assert drawn.getpixel((30, 10)) == drawn.getpixel((38, 10))
+    assert drawn.getpixel((30, 10)) == pytest.approx(over(255, "upper-clothes", FILL), abs=1)
 
 
 def test_the_steps_of_a_coarse_map_are_rounded_on_a_large_picture():
     label_map = np.zeros((10, 10), np.uint8)
     label_map[5:, 5:] = 2
-    drawn = drawing.draw_label_map(Image.new("RGB", (500, 500), WHITE), label_map, alpha=1.0)
+    drawn = drawing.draw_label_map(Image.new("RGB", (500, 500), WHITE), label_map)
     assert drawn.getpixel((250, 250)) == WHITE  # the corner
-    assert drawn.getpixel((262, 262)) == PART_COLOURS["hair"]
+    assert drawn.getpixel((270, 270)) == pytest.approx(over(255, "hair", FILL), abs=1)
     for on_an_edge in [(400, 249), (249, 400)]:
         assert drawn.getpixel(on_an_edge) == WHITE
 

@@ -61,3 +61,7 @@ def test_id_pair():
     for text in ("", "6", "6,x", "6,7,8"):
         with pytest.raises(UserError, match=r"^--range must be two ids a,b, got"):
             id_pair(text, "--range")
+    for text in ("9,5", "5,5", "-5,-2", "-1,9", "0,2", "0,4"):
+        with pytest.raises(UserError, match=r"^--range must be two ids a,b with 0 <= a < b, and b above 4, .*, got"):
+            id_pair(text, "--range")
+    assert id_pair("0,5", "--range") == (0, 5)

@@ -72,7 +72,7 @@ def fetch(
                     kept = "; run the same command again to resume" if part.tell() else ""
                     raise FetchError(f"{url}: no connection ({reason}){kept}") from error
                 time.sleep(PAUSE_S * attempt)
-    _finish(path, sha256, source=url)
+        _finish(part, path, sha256, source=url)
 
 
 def copy(source: Path, path: Path, *, sha256: str | None = None) -> None:
@@ -85,7 +85,7 @@ def copy(source: Path, path: Path, *, sha256: str | None = None) -> None:
             _pour(content, part, end=size, source=str(source), name=path.name)
         except ConnectionError as error:
             raise FetchError(f"{source}: {error}; it changes while it is copied") from error
-    _finish(path, sha256, source=str(source))
+        _finish(part, path, sha256, source=str(source))
 
 
 def require_space(folder: Path, size: int) -> None:
@@ -135,10 +135,12 @@ def _writing(path: Path) -> Iterator[BinaryIO]:
             raise FetchError(f"{place}: is no regular file; move it away")
         with open(place, "ab", opener=_no_link) as part:
             lock(part)
+            if not _is_at(place, part):
+                raise BlockingIOError  # another download has finished it between opening and locking
             try:
                 yield part
             except BaseException:
-                if not part.seek(0, 2):
+                if not part.closed and not part.seek(0, 2) and _is_at(place, part):
                     _keep_tag(path, "")
                     place.unlink()
                 raise
@@ -148,6 +150,14 @@ def _writing(path: Path) -> Iterator[BinaryIO]:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         hint = "; make room and run the same command again to resume" if full else ""
         raise FetchError(f"{_part(path)}: cannot be written: {error.strerror or error}{hint}") from error
+
+
+def _is_at(place: Path, part: BinaryIO) -> bool:
+    """Whether a path means an open file, which another process may have renamed or deleted."""
+    try:
+        return os.path.samestat(os.stat(place), os.fstat(part.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def _no_link(name: str, flags: int) -> int:
@@ -246,14 +256,14 @@ def _pour(
         raise ConnectionError(f"broken at {readable(part.tell())} of {readable(end)}")
 
 
-def _finish(path: Path, sha256: str | None, *, source: str) -> None:
-    """Checks the part and gives it its final name."""
-    part = _part(path)
-    found = digest(part) if sha256 is not None else None
-    if found == sha256:
-        part.replace(path)
-    else:
-        part.unlink()
+def _finish(part: BinaryIO, path: Path, sha256: str | None, *, source: str) -> None:
+    """Checks the part and gives it its final name, while it is locked: nobody writes to what has been checked."""
+    place = _part(path)
+    found = digest(place) if sha256 is not None else None
     _etag(path).unlink(missing_ok=True)
+    if os.name == "nt":
+        part.close()  # Windows renames no open file, and has no lock to keep
     if found != sha256:
+        place.unlink()
         raise FetchError(f"{source}: has sha256 {found}, expected {sha256}; deleted")
+    place.replace(path)

@@ -1,5 +1,6 @@
 """`refhcm calibrate`, and what evaluation says of confidences."""
 
+import contextlib
 import json
 import shutil
 
@@ -8,6 +9,7 @@ from commands import refhcm
 from PIL import Image
 
 import refhcm as package
+from refhcm.apps.cli.calibrate import PAUSE_S, _alone
 from refhcm.inference import calibration
 from refhcm.inference.calibration import calibration_of, calibration_path
 
@@ -58,6 +60,32 @@ def test_each_task_adds_its_curves(calibrate, checkpoint, easy, bpe_dir):
     answer = model.refer(Image.new("RGB", (60, 80)), "a man", keypoints=True)
     top = max(found["rkpt"]["box"].curve.probability)
     assert answer.confidence.box is None or answer.confidence.box <= top
+
+
+def test_what_another_run_adds_meanwhile_is_kept(calibrate, checkpoint, easy, monkeypatch):
+    assert calibrate("refcoco", "--rows", 6, "--selected-cols", "0,5,2,3")[0] == 0
+    first = calibration_of(checkpoint)
+    calibration_path(checkpoint).unlink()
+    fit = calibration.fit_fields
+
+    def slow(judged, *, where):
+        calibration.write_calibration(first, checkpoint)
+        return fit(judged, where=where)
+
+    monkeypatch.setattr(calibration, "fit_fields", slow)
+    assert calibrate("rkpt", "--rows", 6)[0] == 0
+    found = calibration_of(checkpoint).tasks
+    assert set(found) == {"refcoco", "rkpt"}
+    assert found["refcoco"] == first.tasks["refcoco"]
+
+
+def test_two_runs_write_one_after_the_other(checkpoint, monkeypatch):
+    path, waits = calibration_path(checkpoint), []
+    with contextlib.ExitStack() as other:
+        other.enter_context(_alone(path))
+        monkeypatch.setattr("time.sleep", lambda seconds: (waits.append(seconds), other.close()))
+        with _alone(path):
+            assert waits == [PAUSE_S]
 
 
 def test_a_single_class_is_refused(calibrate, checkpoint):

@@ -130,3 +130,12 @@ def test_a_calibration_goes_with_its_weights(golden_checkpoint, tmp_path, caplog
     assert refhcm("export", tmp_path / "model.pt", tmp_path / "other.pt") == 0
     assert not (tmp_path / "other.calibration.json").exists()
     assert "belongs to other weights" in caplog.text
+
+
+def test_a_model_in_onnx_is_not_replaced(golden_checkpoint, bpe_dir, tmp_path, capsys):
+    before = {"decoder.onnx": b"a model", "config.json": b"{}"}
+    for name, content in before.items():
+        (tmp_path / name).write_bytes(content)
+    assert refhcm("export", golden_checkpoint("rkpt"), tmp_path, "--bpe-dir", bpe_dir) == 2
+    assert "is a model's folder in ONNX; name another one" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -151,6 +151,37 @@ def test_two_runs_do_not_write_one_part(server, tmp_path):
             fetch(f"{server.url}/a.bin", tmp_path / "a.bin")
 
 
+def test_nobody_writes_to_a_part_that_is_being_checked(server, tmp_path, monkeypatch):
+    real, seen = module.digest, []
+
+    def slow(place):
+        with pytest.raises(FetchError, match="another download is writing it"):
+            fetch(f"{server.url}/a.bin", tmp_path / "a.bin")
+        seen.append(place.name)
+        return real(place)
+
+    monkeypatch.setattr(module, "digest", slow)
+    fetch(f"{server.url}/a.bin", tmp_path / "a.bin", sha256=SHA256)
+    copy(_write(tmp_path / "source"), tmp_path / "a.bin", sha256=SHA256)
+    assert seen == ["a.bin.part"] * 2
+    assert (tmp_path / "a.bin").read_bytes() == CONTENT
+    assert names(tmp_path) == ["a.bin", "source"]
+
+
+def test_a_part_that_got_its_final_name_before_the_lock_is_not_written(server, tmp_path, monkeypatch):
+    real = module.lock
+
+    def late(part):
+        (tmp_path / "a.bin.part").write_bytes(CONTENT)
+        (tmp_path / "a.bin.part").replace(tmp_path / "a.bin")
+        real(part)
+
+    monkeypatch.setattr(module, "lock", late)
+    with pytest.raises(FetchError, match="another download is writing it"):
+        fetch(f"{server.url}/a.bin", tmp_path / "a.bin")
+    assert (tmp_path / "a.bin").read_bytes() == CONTENT
+
+
 def _write(path):
     path.write_bytes(CONTENT)
     return path
