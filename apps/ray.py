@@ -12,16 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from ..data.pictures import open_picture
 from ..inference.loading import load
-from ..utils.errors import DataError, UserError
-from .cli.ask.answering import answer_opened
-from .cli.ask.questions import Job
+from ..utils.errors import UserError
+from .cli.ask.answering import answer_batch, batches, check_model
+from .cli.ask.questions import PARTS, Job, check_parts
 from .cli.ask.records import fields_of
-
-WANTED = ("keypoints", "parsing", "parallel", "caption")
 
 
 class Ask:
@@ -46,9 +42,11 @@ class Ask:
 
         image, text: the columns' names. options: as for `refhcm.load`. UserError for what the model cannot do.
         """
-        if unknown := [name for name in wanted if name not in WANTED]:
-            raise UserError(f"wanted: expected some of {', '.join(WANTED)}, got {unknown[0]!r}")
+        if unknown := [name for name in wanted if name not in PARTS]:
+            raise UserError(f"wanted: expected some of {', '.join(PARTS)}, got {unknown[0]!r}")
+        check_parts(wanted, everyone="everyone" * everyone)
         self.model = load(checkpoint, **options)
+        check_model(self.model, wanted, everyone=everyone)
         self._columns = image, text
         self._question = "find" if everyone else "refer"
         self._wanted = dict.fromkeys(wanted, True)
@@ -58,19 +56,17 @@ class Ask:
         if missing := [name for name in self._columns if name not in batch]:
             raise UserError(f"the batch has no column {missing[0]!r}; it has {', '.join(batch)}")
         pictures, texts = (batch[name] for name in self._columns)
-        jobs = [Job("", {self._question: "" if text is None else str(text)} | self._wanted) for text in texts]
+        jobs = [Job("", {self._question: _text(text)} | self._wanted) for text in texts]
         rows: list[dict[str, Any]] = []
-        for start in range(0, len(jobs), self.model.batch_size):
-            few = slice(start, start + self.model.batch_size)
-            found = answer_opened(self.model, jobs[few], [_open(picture) for picture in pictures[few]])
+        for images in batches(pictures, self.model.batch_size):
+            found = answer_batch(self.model, jobs[len(rows) : len(rows) + len(images)], images)
+            del images  # before the next are opened
             rows += [fields_of(one, self.model.notes) for one in found]
         errors = [str(row.get("error", "")) for row in rows]
         answers = ["" if error else json.dumps(row) for row, error in zip(rows, errors, strict=True)]
         return {**batch, "answer": np.array(answers, object), "error": np.array(errors, object)}
 
 
-def _open(source: Any) -> Image.Image | str:
-    try:
-        return open_picture(source)
-    except DataError as error:
-        return str(error)
+def _text(text: Any) -> str:
+    """Empty where it is missing: None, or NaN, which differs from itself."""
+    return "" if text is None or text != text else str(text)

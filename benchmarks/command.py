@@ -18,6 +18,7 @@ from tqdm import tqdm
 from ..utils.devices import pick_device
 from ..utils.errors import UserError
 from ..utils.files import check_writable
+from ..utils.flags import positive
 from .cases import CASES
 from .report import table
 
@@ -55,12 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--threads",
-        type=int,
+        type=positive,
         default=os.cpu_count(),
         help="Give torch this many threads on the CPU (default: one a core).",
     )
     parser.add_argument(
-        "--runs", type=int, default=5, help="Time each path this many times, and report the median (default: 5)."
+        "--runs", type=positive, default=5, help="Time each path this many times, and report the median (default: 5)."
     )
     parser.add_argument("--checkpoint", help="Time this network; give its --symbols, too (default: random weights).")
     parser.add_argument(
@@ -71,11 +72,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--batch",
-        type=int,
+        type=positive,
         default=1,
         help="Ask this many questions together, each about its own picture (default: 1).",
     )
-    parser.add_argument("--beam", type=int, default=5, help="Follow this many answers at once (default: 5).")
+    parser.add_argument("--beam", type=positive, default=5, help="Follow this many answers at once (default: 5).")
 
 
 def run_child(order: dict[str, Any]) -> dict[str, Any]:
@@ -94,8 +95,6 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     names = args.cases or known
     if unknown := set(names) - {*known}:
         raise UserError(f"unknown path {', '.join(sorted(unknown))}; choose from {', '.join(known)}")
-    if args.batch < 1:
-        raise UserError(f"--batch must be at least 1, got {args.batch}")
     device = args.device or str(pick_device())
     with tempfile.TemporaryDirectory() as folder:
         order = {

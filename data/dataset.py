@@ -3,7 +3,7 @@
 import logging
 import zlib
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -54,9 +54,12 @@ class ReferringDataset(Dataset[Sample | BadRow]):
             return BadRow(i, str(error))
         return sample | {"row": i, "where": where}
 
-    def order(self, epoch: int, *, seed: int, shuffle: bool) -> np.ndarray:
-        """Row numbers in the order of this epoch, int64 [len]; the same on every rank."""
-        if not shuffle:
+    def order(self, epoch: int, *, seed: int, shuffle_after: float) -> np.ndarray:
+        """Row numbers in the order of this epoch, int64 [len]; the same on every rank.
+
+        shuffle_after: the first so many epochs keep the file's order.
+        """
+        if epoch <= shuffle_after:
             return np.arange(len(self))
         random = np.random.default_rng((seed, epoch))
         if self.together == 1:
@@ -86,7 +89,7 @@ class BadRowCounter:
     def __init__(self, limit: int) -> None:
         """limit: how many bad rows a run may skip."""
         self.limit = limit
-        self._bad: set[str] = set()
+        self._bad: dict[str, None] = {}  # in the order in which they came
         self._clipped: dict[str, set[str]] = defaultdict(set)
         self._reported: set[str] = set()
         self._remarks: set[tuple[str, str]] = set()
@@ -107,12 +110,22 @@ class BadRowCounter:
         for message in batch.pop("bad_rows", []):
             if message in self._bad:
                 continue
-            self._bad.add(message)
-            if self.limit == 0:
-                raise DataError(message)
-            if len(self._bad) > self.limit:
-                raise DataError(f"{message}: bad row {len(self._bad)}, --skip-bad-rows allows {self.limit}")
+            self._bad[message] = None
+            if (excess := self.excess(self.bad)) is not None:
+                raise excess
             logger.warning("skipped bad row %d of at most %d: %s", len(self._bad), self.limit, message)
+
+    @property
+    def bad(self) -> list[str]:
+        """What is wrong with each bad row so far."""
+        return list(self._bad)
+
+    def excess(self, bad: Sequence[str]) -> DataError | None:
+        """The error of bad rows, such as all ranks', that are more than allowed."""
+        if len(bad) <= self.limit:
+            return None
+        more = f": bad row {len(bad)}, --skip-bad-rows allows {self.limit}" if self.limit else ""
+        return DataError(f"{bad[-1]}{more}")
 
     def report_clipped(self) -> None:
         """After a pass: warn once for each file how many of its rows were clipped."""

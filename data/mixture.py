@@ -1,5 +1,6 @@
 """Rows of several files side by side, for multitask training (docs/data.md, "Multitask mixing")."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,7 +30,7 @@ class Mixture(Dataset[list[Sample | BadRow]]):
         self.parts, self.length, self.weights = list(parts), length, weights
         self.rows = [1] * len(self.parts) if rows is None else list(rows)
         self._passes: list[dict[int, np.ndarray]] = [{} for _ in parts]
-        self._first, self._seed, self._shuffle = 0, 0, False
+        self._first, self._seed, self._shuffle_after = 0, 0, math.inf
 
     def __len__(self) -> int:
         return self.length
@@ -39,9 +40,12 @@ class Mixture(Dataset[list[Sample | BadRow]]):
         places = [(number, (self._first + i) * rows + k) for number, rows in enumerate(self.rows) for k in range(rows)]
         return [self._row(number, place) for number, place in places]
 
-    def order(self, epoch: int, *, seed: int, shuffle: bool) -> np.ndarray:
-        """Item numbers in order, int64 [len]. From here on, items are those of this epoch."""
-        self._first, self._seed, self._shuffle = (epoch - 1) * self.length, seed, shuffle
+    def order(self, epoch: int, *, seed: int, shuffle_after: float) -> np.ndarray:
+        """Item numbers in order, int64 [len]. From here on, items are those of this epoch.
+
+        shuffle_after: passes that begin in the first so many epochs keep the files' order.
+        """
+        self._first, self._seed, self._shuffle_after = (epoch - 1) * self.length, seed, shuffle_after
         self._passes = [{} for _ in self.parts]
         return np.arange(self.length)
 
@@ -49,7 +53,11 @@ class Mixture(Dataset[list[Sample | BadRow]]):
         part, passes = self.parts[number], self._passes[number]
         turn, place = divmod(place, len(part))
         if turn not in passes:
-            passes[turn] = part.order(turn + 1, seed=self._seed, shuffle=self._shuffle)
+            begins = (
+                turn * len(part) // self.rows[number] // self.length + 1
+            )  # the epoch, in which the pass ends or not
+            kept = turn + 1 if begins <= self._shuffle_after else 0
+            passes[turn] = part.order(turn + 1, seed=self._seed, shuffle_after=kept)
         sample = part[int(passes[turn][place])]
         if self.weights is None or isinstance(sample, BadRow):
             return sample

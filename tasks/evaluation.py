@@ -17,6 +17,7 @@ from ..models.generated import Generated
 from ..models.generation_settings import GenerationSettings
 from ..models.refhcm.network import Network
 from ..utils.devices import gather, move
+from ..utils.errors import UserError
 from ..utils.files import atomic_write
 from .base import Batch, Task
 
@@ -76,7 +77,8 @@ def evaluate(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Metrics and result records of a whole file; each rank answers its share of the rows.
 
-    rows: only so many, the first; observe: is shown each answer of this rank.
+    rows: only so many, the first; observe: is shown each answer of this rank. DataError for more bad rows than the
+    settings allow, on a rank that has them; the other ranks then end with status 2 without a word.
     """
     weight = network.decoder.output_projection.weight
     share = Subset(dataset, range(len(dataset))[:rows][rank::world])
@@ -84,11 +86,20 @@ def evaluate(
     task.prepare_scores()
     counter = BadRowCounter(task.settings.skip_bad_rows)
     answers: list[ScoredRow] = []
-    for batch in tqdm(loader, desc="evaluate", unit="batch", disable=rank != 0):
-        counter.check(batch)
-        if batch:
-            batch["net_input"] = move(batch["net_input"], weight.device, weight.dtype)
-            answers += answer(task, network, batch, settings, observe=observe)
+    problem: UserError | None = None
+    try:
+        for batch in tqdm(loader, desc="evaluate", unit="batch", disable=rank != 0):
+            counter.check(batch)
+            if batch:
+                batch["net_input"] = move(batch["net_input"], weight.device, weight.dtype)
+                answers += answer(task, network, batch, settings, observe=observe)
+    except UserError as error:  # the other ranks wait for this one: it is raised when they know
+        problem = error
+    bad = gather(counter.bad)
+    if rank == 0 and problem is None:
+        problem = counter.excess(bad)
+    if any(gather([problem is not None])):
+        raise SystemExit(2) if problem is None else problem
     counter.report_clipped()
     return summarize(task, answers)
 

@@ -63,7 +63,7 @@ class Rows(FairseqDataset):
 
     def ordered_indices(self) -> np.ndarray:
         """A new permutation for each epoch, the same on every rank."""
-        return self.dataset.order(self.epoch, seed=self.seed, shuffle=self.epoch > self.shuffle_after)
+        return self.dataset.order(self.epoch, seed=self.seed, shuffle_after=self.shuffle_after)
 
     def set_epoch(self, epoch: int) -> None:
         """Called by fairseq before `ordered_indices`."""

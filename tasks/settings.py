@@ -52,7 +52,7 @@ class TaskSettings:
     annotation_root: str = option("../../dataset/rpar/annos", "folder of imgs/ and gts/, where TSVs name files")
     share_pictures: bool = option(False, "run the backbone once for each picture of a batch, not for each row")
     rows_together: int = option(1, "how many rows about one picture stay neighbours when rows are shuffled")
-    skip_bad_rows: int = option(0, "how many bad rows a run may skip")
+    skip_bad_rows: int = option(0, "how many bad rows a run may skip; in training, each of its processes")
     eval_acc: bool = option(False, "answer the validation set and score the answers")
     eval_args: str = option("{}", 'generation settings of validation as JSON, such as {"beam": 5, "max_len_b": 4}')
     eval_print_samples: bool = option(False, "log an answer of each validation batch")

@@ -12,11 +12,9 @@ from pathlib import Path
 
 from ...data.pictures import open_picture
 from ...inference.drawing import answer_card
-from ...utils.errors import UserError
 from ...utils.files import check_output
 from .model_flags import add_model_flags, load_model
-
-FORMATS = (".png", ".jpg", ".jpeg")
+from .pictures import check_format, save_picture
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,8 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Asks, prints and draws."""
-    if args.out.suffix.lower() not in FORMATS:
-        raise UserError(f"--out {args.out}: expected a name that ends in {', '.join(FORMATS)}")
+    check_format(args.out, where="--out")
     check_output(args.out)
     image = open_picture(args.image_path, where="--image_path")
     answer = load_model(args).chain(image, args.text, keypoints=args.kpt, parsing=args.par)
@@ -46,5 +43,5 @@ def run(args: argparse.Namespace) -> None:
         print(json.dumps({"valid": answer.valid, "box": answer.to_dict()["box"], "parts": list(answer.parts)}))
     for note in answer.notes:
         print(f"note: {note}", file=sys.stderr)
-    answer_card(image, answer, question=args.text).save(args.out)
+    save_picture(answer_card(image, answer, question=args.text), args.out)
     print(f"{args.out}: drawn", file=sys.stderr)

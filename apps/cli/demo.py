@@ -24,9 +24,10 @@ from ...inference.drawing import answer_card
 from ...inference.predictor import Predictor
 from ...utils.drawing import contact_sheet, draw_box
 from ...utils.errors import UserError
-from ...utils.files import check_writable
+from ...utils.files import atomic_write, check_writable
 from ...utils.flags import positive
 from .model_flags import add_model_flags, load_model
+from .pictures import save_picture
 
 SPLIT = "test"
 TILE_PX = 520  # width of a card on the sheet
@@ -83,16 +84,17 @@ def run(args: argparse.Namespace) -> None:
     tiles = []
     for name, image, text in tqdm(questions or [*drawn_pictures(args.seed, args.pictures)], desc="demo"):
         if not own:
-            image.save(args.out / f"{name}.jpg", quality=92)
+            save_picture(image, args.out / f"{name}.jpg", quality=92)
         row = []
         for question, picture, answer in answers(model, image, text):
-            stem = args.out / f"{name}_{question.partition(':')[0].replace(' ', '_')}"
+            stem = f"{name}_{question.partition(':')[0].replace(' ', '_')}"
             card = answer_card(picture, answer, question=question)
-            card.save(f"{stem}.png")
-            Path(f"{stem}.json").write_text(answer.to_json(indent=2) + "\n", encoding="utf-8")
+            save_picture(card, args.out / f"{stem}.png")
+            with atomic_write(args.out / f"{stem}.json") as part:
+                part.write_text(answer.to_json(indent=2) + "\n", encoding="utf-8")
             row.append(card.resize((TILE_PX, round(card.height * TILE_PX / card.width)), Image.Resampling.LANCZOS))
         tiles += [*row, *[Image.new("RGB", (1, 1))] * (KINDS - len(row))]
-    contact_sheet(tiles, KINDS).save(args.out / "contact_sheet.png")
+    save_picture(contact_sheet(tiles, KINDS), args.out / "contact_sheet.png")
     print(f"{args.out}/contact_sheet.png: all answers on one sheet ({time.monotonic() - began:.0f} s)")
     print(f"{args.out}/*.png, *.json: each answer, drawn and as data\n")
     print('Next: refhcm ask PICTURE --text "the woman in red", refhcm web, or refhcm download photos')

@@ -44,16 +44,15 @@ from ...utils.drawing import (
     draw_person,
     part_colours,
 )
-from ...utils.errors import DataError, UserError
-from ...utils.files import atomic_write
+from ...utils.errors import DataError
 from ...utils.flags import from_namespace, positive
 from ...utils.generalized import Matched, match
 from ...utils.keypoints import NUM_KEYPOINTS, oks
 from ...utils.parsing import confusion_matrix, paste_label_map, segmentation_scores, without_ignored
+from .pictures import check_format, save_picture
 
 PICTURE_WH = (360, 330)  # px of a tile's picture, at most
 PAIRED_WH = (280, 330)  # px of each of two pictures, labels and answer
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 NO_CODES = ",".join(["0"] * NUM_CODES)  # stands for the codes that a table may still lack: they are not drawn
 
 
@@ -236,13 +235,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Draws the sheet."""
-    kind = FORMATS.get(args.out.suffix.lower())
-    if kind is None:
-        raise UserError(f"--out {args.out}: expected a name that ends in {', '.join(FORMATS)}")
+    check_format(args.out, where="--out")
     task = reading_task(args.task, from_namespace(TaskSettings, args))
     rows = read_rows(task, args.data, rows=args.rows, results=args.results)
     image = sheet(rows, args.columns)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(args.out) as part:
-        image.save(part, format=kind)
+    save_picture(image, args.out)
     print(f"{args.out}: {len(rows)} rows")

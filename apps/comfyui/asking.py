@@ -1,6 +1,6 @@
 """The nodes that ask a model about people."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +25,7 @@ from .values import (
     expressions_of,
     mask_of,
     need_pictures,
+    never_empty,
     pose_of,
     read_boxes,
     read_images,
@@ -198,9 +199,9 @@ class FindRefHCM:
         "one mask a person: the person with parts, else the box; a single empty mask for nobody",
         "OpenPose keypoints of everyone, one object a picture",
         "boxes, one list a picture: x, y, width, height in px, for SAM3, SDPose and cropping",
-        "how sure the model is of each box, 0 to 1",
+        "how sure the model is of each box, 0 to 1; a single 0 for nobody",
         "how many people were found in all pictures",
-        "what each person looks like",
+        "what each person looks like; a single empty text for nobody",
         "the whole answers in pixels, one list a picture",
         "for the node “Parts of a person”",
     )
@@ -242,13 +243,10 @@ class FindRefHCM:
         masks = as_masks([mask_of(one) if parts else box_mask(one) for one in everyone], sizes_wh[0])
         poses = [pose_of(*row) for row in zip(found, sizes_wh, strict=True)]
         boxes, sure = [bounding_boxes(some) for some in found], [confidence(one) for one in everyone]
+        captions = [one.caption or "" for one in everyone]
         texts = ["[" + ", ".join(one.to_json() for one in some) + "]" for some in found]
-        return drawn, masks, poses, boxes, sure, len(everyone), captions_of(everyone), texts, people
-
-
-def captions_of(people: Sequence[Answer]) -> list[str]:
-    """A text for each of them."""
-    return [one.caption or "" for one in people]
+        listed = (never_empty(sure, 0.0), len(everyone), never_empty(captions, ""))
+        return drawn, masks, poses, boxes, *listed, texts, people
 
 
 class DescribeRefHCM:

@@ -9,7 +9,7 @@ from torchvision.transforms.v2.functional import gaussian_blur
 from ...data.columns import shorten
 from ...inference.answers import Answer
 from ...utils.errors import UserError
-from .values import PARTS, People, as_masks, mask_of, union
+from .values import PARTS, People, as_masks, mask_of, never_empty, union
 
 PRESETS = {
     "whole person": PARTS,
@@ -41,8 +41,8 @@ class PickRefHCMParts:
     OUTPUT_TOOLTIPS = (
         "the chosen parts of everyone, one mask a picture",
         "one mask a person",
-        "one mask a person and part that was found",
-        "what each mask of “parts” shows",
+        "one mask a person and part that was found; a single empty mask for none",
+        "what each mask of “parts” shows; a single empty text for none",
     )
     OUTPUT_IS_LIST = (False, False, False, True)
     FUNCTION = "pick"
@@ -92,7 +92,7 @@ class PickRefHCMParts:
         masks = (pictures, [mask_of(one, chosen) for one in everyone], [mask_of(one, [part]) for _, one, part in found])
         mask, people, parts = (shaped(as_masks(some, answer.sizes_wh[0]), grow, blur) for some in masks)
         names = [part if len(everyone) == 1 else f"{number} {part}" for number, _, part in found]
-        return mask, people, parts, names
+        return mask, people, parts, never_empty(names, "")
 
 
 def has(answer: Answer, part: str) -> bool:

@@ -5,8 +5,8 @@ picture, BOUNDING_BOX a list for each picture of {x, y, width, height} in whole 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from ...utils.parsing import CLASS_NAMES, pixel_box
 
 PARTS = CLASS_NAMES[1:]
 FAINTEST = 1 / 255  # what a mask must reach somewhere not to be empty
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -121,11 +122,8 @@ def confidence(answer: Answer) -> float:
 
 def pose_of(people: Sequence[Answer], size_wh: tuple[int, int]) -> dict[str, Any]:
     """One picture's POSE_KEYPOINT. Points that are there have the confidence 1: controlnet_aux draws no others."""
-    pose = openpose(people or Answer(size_wh, False, (), ""))
-    for person in pose["people"]:
-        numbers = person["pose_keypoints_2d"]  # x, y, confidence
-        person["pose_keypoints_2d"] = [float(n > 0) if k % 3 == 2 else n for k, n in enumerate(numbers)]
-    return pose
+    sure = [replace(one, confidence=replace(one.confidence, keypoints=None)) for one in people]
+    return openpose(sure or Answer(size_wh, False, (), ""))
 
 
 def as_images(pictures: Sequence[Image.Image]) -> Tensor:
@@ -137,3 +135,8 @@ def as_masks(masks: Sequence[np.ndarray], size_wh: tuple[int, int] = (64, 64)) -
     """A MASK: float [B, H, W], 0 or 1. Of nothing it is one empty mask of `size_wh`, because nodes expect one."""
     masks = masks if len(masks) else [np.zeros(size_wh[::-1], bool)]
     return torch.from_numpy(np.stack(masks).astype(np.float32))
+
+
+def never_empty(values: list[T], nothing: T) -> list[T]:
+    """The values of a list output; of none, the one that says so: ComfyUI takes the last of each list."""
+    return values or [nothing]

@@ -12,7 +12,17 @@ from ...utils.errors import UserError
 from . import showing
 from .errors import readable_errors
 from .files import DOWNLOADS, record, write_downloads
-from .given import Given, opened, read_box, read_confidence, read_generation, read_switch, read_text, read_wanted
+from .given import (
+    Given,
+    opened,
+    read_box,
+    read_choice,
+    read_confidence,
+    read_generation,
+    read_switch,
+    read_text,
+    read_wanted,
+)
 from .kinds import WANTED, WAYS
 
 
@@ -43,14 +53,15 @@ class Asking:
         try:
             with readable_errors():
                 progress(0.05, desc="Reading the picture")
-                asked = WAYS.get(way if who == "words" else "box", WAYS["words"])
+                by_box = read_choice("who", who, ("words", "box")) == "box"
+                asked = WAYS["box" if by_box else read_choice("way", way, WAYS)]
                 with opened(path) as picture:
                     given = Given(
                         picture,
                         expression=read_text("expression", expression) if asked.asks == "expression" else "",
                         box=read_box(box) if asked.asks == "box" else (),
                         instruction=read_text("instruction", instruction) if asked.asks == "instruction" else "",
-                        wanted=read_wanted(wanted, WANTED) if asked.asks == "expression" else wanted or (),
+                        wanted=() if by_box else read_wanted(wanted, WANTED, least=asked.asks == "expression"),
                         everyone=asked is WAYS["words"] and read_switch("everyone", everyone),
                         parallel=read_switch("parallel", parallel),
                         generation=read_generation(*settings),

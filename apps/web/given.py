@@ -93,9 +93,12 @@ def read_box(box: Any) -> list[float]:
 
 def read_generation(min_len: Any, max_len: Any, beam: Any, temperature: Any) -> GenerationSettings:
     """The generation settings, within the server's limits."""
+    shortest, longest = int(_number("min_len", min_len, 0, LONGEST)), int(_number("max_len", max_len, 1, LONGEST))
+    if shortest > longest:
+        raise UserError(f"min_len: the shortest answer, {shortest} symbols, is longer than the longest, {longest}")
     return GenerationSettings(
-        min_len=int(_number("min_len", min_len, 0, LONGEST)),
-        max_len_b=int(_number("max_len", max_len, 1, LONGEST)),
+        min_len=shortest,
+        max_len_b=longest,
         beam=int(_number("beam", beam, 1, WIDEST)),
         temperature=_number("temperature", temperature, 0.1, HOTTEST, whole=False),
     )
@@ -109,11 +112,19 @@ def _number(name: str, value: Any, low: float, high: float, *, whole: bool = Tru
     return float(value)
 
 
-def read_wanted(wanted: Any, known: Collection[str]) -> list[str]:
-    """Some of the known names, at least one."""
+def read_choice(name: str, value: Any, known: Collection[str]) -> str:
+    """One of the known names."""
+    if not isinstance(value, str) or value not in known:
+        raise UserError(f"{name}: needs one of {', '.join(known)}, got {shorten(str(value))}")
+    return value
+
+
+def read_wanted(wanted: Any, known: Collection[str], *, least: int = 1) -> list[str]:
+    """Some of the known names, at least so many; None counts as none."""
+    wanted = [] if wanted is None else wanted
     if not isinstance(wanted, list) or not all(isinstance(name, str) and name in known for name in wanted):
         raise UserError(f"what you want to know: needs some of {', '.join(known)}, got {shorten(str(wanted))}")
-    if not wanted:
+    if len(wanted) < least:
         raise UserError("Tick what you want to know.")
     return wanted
 

@@ -11,10 +11,9 @@ from .asking import Asking
 from .components import Page, forbid_downloads
 from .endpoints import PROGRAM, add_endpoints
 from .examples import QUESTIONS
-from .question import Question, question_fields, region
+from .question import QUIET, Question, question_fields, region
 
 TITLE = "RefHCM: ask about the person you describe"
-QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 # gradio's pink, with shades that white text can be read on. The browser's own fonts: nothing is fetched from elsewhere.
 PINK = gr.themes.Color(
     *("#fdf2f8", "#fce7f3", "#fbcfe8", "#f9a8d4", "#f472b6", "#c3206b", "#b01a5e", "#9d174d", "#831843", "#6e1a3d"),

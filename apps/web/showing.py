@@ -12,9 +12,9 @@ from ...inference.answers import Answer, Keypoints, NoKeypoints
 from ...inference.drawing import CARD_PX, draw_answers, person_colour
 from ...utils.drawing import PART_COLOURS, PREDICTION, SIDES, Colour
 from ...utils.parsing import CLASS_NAMES, resize_label_map
+from ..cli.ask.summary import DOUBTFUL, counted
 
 BOX, KEYPOINTS = "box", f"keypoints ({', '.join(SIDES)})"
-UNLIKELY = 0.5  # below this probability that anyone fits, the sentence says that it may be nobody
 
 Row = tuple[str, str, float | None]  # what, value, confidence
 
@@ -122,7 +122,7 @@ def sentence(people: Sequence[Answer], *, expression: str = "", everyone: bool =
         count = sum(one.box_xyxy is not None for one in people)
         lines += [f"<p><strong>{count} people fit.</strong></p>"] * (count > 1)
         lines += ["<p><strong>One person fits.</strong></p>"] * (count == 1)
-    elif people[0].found is not None and people[0].found < UNLIKELY:
+    elif people[0].found is not None and people[0].found < DOUBTFUL:
         lines.append(
             f"<p><strong>Probably nobody here fits “{html.escape(expression)}”</strong> "
             f"({_percent(people[0].found)} sure that someone does). This is the closest match.</p>"
@@ -140,9 +140,9 @@ def _of_person(answer: Answer, number: str) -> list[str]:
         own = answer.confidence.box
         found.append("a box" if own is None else f"a box ({_percent(own)} sure)")
     if answer.keypoints:
-        found.append(_count(int(answer.keypoints.visible.sum()), "keypoint"))
+        found.append(counted(int(answer.keypoints.visible.sum()), "keypoint"))
     if answer.label_map is not None:
-        found.append(_count(len(answer.parts), "part"))
+        found.append(counted(len(answer.parts), "part"))
     if found:
         lines.append(f"<p>{number or 'Found: '}{', '.join(found)}.</p>")
     if not answer.valid:
@@ -195,10 +195,6 @@ def _person_rows(answer: Answer) -> Iterable[Row]:
 
 def _percent(confidence: float) -> str:
     return f"{100 * confidence:.0f} %"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + "s" * (number != 1)
 
 
 def _numbers(values: Iterable[float]) -> str:

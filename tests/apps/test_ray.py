@@ -11,6 +11,7 @@ from asking import Model
 from PIL import Image
 
 from refhcm.apps import ray as door
+from refhcm.apps.cli.ask import answering
 from refhcm.utils.errors import UserError
 
 
@@ -58,6 +59,41 @@ def test_mistakes(model):
         door.Ask(wanted=["pose"])
     with pytest.raises(UserError, match="the batch has no column 'image'; it has picture, text"):
         door.Ask()({"picture": column(b""), "text": column("a")})
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"wanted": ["parallel"]}, "parallel needs parsing"),
+        (
+            {"wanted": ["parsing", "parallel"], "everyone": True},
+            "parallel: with everyone, parts are asked by each one's",
+        ),
+        ({"wanted": ["parsing"]}, "parsing needs the parsing-map tokenizer; name its folder as tokenizer, or run: "),
+        ({"everyone": True, "wanted": ["keypoints"]}, "has not learned keypoints by box"),
+    ],
+)
+def test_what_the_model_cannot_do_is_said_when_it_is_made(model, asked, message):
+    model.tokenizer, model.learned = None, ("grec",)
+    with pytest.raises(UserError, match=message):
+        door.Ask(**asked)
+    model.learned = ()
+    with pytest.raises(UserError, match="has not learned to give everyone"):
+        door.Ask(everyone=True)
+
+
+def test_a_missing_text_is_no_word(model):
+    found = door.Ask()({"image": column(png(5), png(5), png(6)), "text": column(None, float("nan"), "a man")})
+    assert model.calls[0][1] == ["", "", "a man"]
+    assert found["error"].tolist() == ["", "", ""]  # of this model, which takes all
+
+
+def test_a_batch_ends_where_its_pictures_are_large(model, monkeypatch):
+    monkeypatch.setattr(answering, "HELD_BYTES", 3 * 30 * 12)
+    pictures = column(png(5), np.zeros((30, 7, 3), np.uint8), b"no picture", png(9))
+    found = door.Ask()({"image": pictures, "text": column(*"abcd")})
+    assert [asked for _, asked in model.calls] == [["a", "b"], ["d"]]
+    assert [bool(error) for error in found["error"]] == [False, False, True, False]
 
 
 class DiesOnce:

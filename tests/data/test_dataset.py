@@ -72,12 +72,12 @@ def test_bad_rows_cross_processes_as_data(make_dataset, workers):
 
 def test_order(make_dataset):
     dataset = make_dataset(*["fine"] * 20)
-    assert dataset.order(1, seed=7, shuffle=False).tolist() == list(range(20))
-    first = dataset.order(1, seed=7, shuffle=True)
+    assert dataset.order(1, seed=7, shuffle_after=1).tolist() == list(range(20))
+    first = dataset.order(1, seed=7, shuffle_after=0)
     assert sorted(first) == list(range(20))
-    assert first.tolist() == dataset.order(1, seed=7, shuffle=True).tolist()
-    assert first.tolist() != dataset.order(2, seed=7, shuffle=True).tolist()
-    assert first.tolist() != dataset.order(1, seed=8, shuffle=True).tolist()
+    assert first.tolist() == dataset.order(1, seed=7, shuffle_after=0).tolist()
+    assert first.tolist() != dataset.order(2, seed=7, shuffle_after=0).tolist()
+    assert first.tolist() != dataset.order(1, seed=8, shuffle_after=0).tolist()
 
 
 def test_the_first_bad_row_stops_by_default():

@@ -1,18 +1,32 @@
 """Asks a model all questions of `refhcm ask`, batch by batch. A question that fails becomes an error line."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 
 import torch
 from PIL import Image
 from tqdm import tqdm
 
-from ....data.pictures import open_picture
+from ....data.pictures import PictureSource, open_picture
 from ....inference.joining import sure_enough
+from ....inference.learned import check_learned
 from ....inference.predictor import Predictor
 from ....utils.errors import DataError, UserError
 from .questions import Job
 from .records import Found, Records
+
+HELD_BYTES = 2**28  # of the decoded pictures that are held at once; one more may go beyond
+
+
+def check_model(model: Predictor, parts: Collection[str], *, everyone: bool, dashes: str = "") -> None:
+    """UserError for some of `PARTS`, or everyone, that a model cannot answer. dashes: as in `check_parts`."""
+    if everyone:
+        check_learned(model.learned, keypoints="keypoints" in parts)
+    if "parsing" in parts and model.tokenizer is None:
+        raise UserError(
+            f"{dashes}parsing needs the parsing-map tokenizer; name its folder as {dashes}tokenizer, or run: "
+            "refhcm download tokenizer"
+        )
 
 
 def ask(model: Predictor, jobs: Sequence[Job], images: Sequence[Image.Image]) -> Sequence[Found]:
@@ -31,14 +45,8 @@ def ask(model: Predictor, jobs: Sequence[Job], images: Sequence[Image.Image]) ->
     return [sure_enough(answer, least) for answer in answers]
 
 
-def answer_batch(model: Predictor, jobs: Sequence[Job]) -> list[Found | str]:
-    """An answer to each question, or why there is none. A picture with several questions is opened once."""
-    opened = {image: _open(image) for image in {job.image for job in jobs}}
-    return answer_opened(model, jobs, [opened[job.image] for job in jobs])
-
-
-def answer_opened(model: Predictor, jobs: Sequence[Job], images: Sequence[Image.Image | str]) -> list[Found | str]:
-    """The same with opened pictures. images: each job's; a text says why there is none."""
+def answer_batch(model: Predictor, jobs: Sequence[Job], images: Sequence[Image.Image | str]) -> list[Found | str]:
+    """An answer to each question, or why there is none. images: each job's, of `batches`."""
     found: dict[int, Found | str] = {}  # by the question's place in the batch
     kinds: dict[str, list[int]] = {}
     for k, (job, image) in enumerate(zip(jobs, images, strict=True)):
@@ -52,9 +60,34 @@ def answer_opened(model: Predictor, jobs: Sequence[Job], images: Sequence[Image.
     return [found[k] for k in range(len(jobs))]
 
 
-def _open(path: str) -> Image.Image | str:
+def batches(sources: Iterable[PictureSource], size: int) -> Iterator[list[Image.Image | str]]:
+    """Opened pictures, up to `size` together, and fewer where they hold `HELD_BYTES`; a text says why there is none.
+
+    A path that comes several times in a batch is opened once.
+    """
+    batch: list[Image.Image | str] = []
+    opened: dict[str | int, Image.Image | str] = {}
+    held = 0
+    for k, source in enumerate(sources):
+        key = source if isinstance(source, str) else k
+        if len(batch) == size or (held >= HELD_BYTES and key not in opened):
+            yield batch
+            batch, opened, held = [], {}, 0
+        if key not in opened:
+            opened[key] = _open(source)
+            held += _bytes(opened[key])
+        batch.append(opened[key])
+    if batch:
+        yield batch
+
+
+def _bytes(image: Image.Image | str) -> int:
+    return 0 if isinstance(image, str) else 3 * image.width * image.height
+
+
+def _open(source: PictureSource) -> Image.Image | str:
     try:
-        return open_picture(path)
+        return open_picture(source)
     except DataError as error:
         return str(error)
 
@@ -73,11 +106,18 @@ def answer_all(model: Predictor, records: Records, jobs: Sequence[Job], *, name:
     """Writes a line for each question, with `name` as the model's; the number of errors. done: answered before."""
     errors, rest = 0, iter(jobs)
     with tqdm(total=done + len(jobs), initial=done, desc="ask", unit="question") as bar:
-        while batch := list(islice(rest, model.batch_size)):
-            for job in batch:
-                records.mark(job.image)  # before the picture is opened, as another one may take its place
-            for job, found in zip(batch, answer_batch(model, batch), strict=True):
+        for images in batches(_marked(jobs, records), model.batch_size):
+            batch = list(islice(rest, len(images)))
+            answers = answer_batch(model, batch, images)
+            del images  # before the next are opened
+            for job, found in zip(batch, answers, strict=True):
                 records.add(job, name, found, notes=model.notes)
                 errors += isinstance(found, str)
             bar.update(len(batch))
     return errors
+
+
+def _marked(jobs: Iterable[Job], records: Records) -> Iterator[str]:
+    for job in jobs:
+        records.mark(job.image)  # before the picture is opened, as another one may take its place
+        yield job.image

@@ -20,13 +20,13 @@ from ....inference.following import Follower
 from ....inference.predictor import Predictor
 from ....inference.video import Clip, batches, clip_at, frames, write_clip
 from ....utils.errors import UserError, printable
+from .answering import HELD_BYTES
 from .lines import Record, answer_of
-from .questions import Job
+from .questions import PARTS, Job
 from .records import Records, clip_of, content_mark
 
-FRAMES, FRAME_BYTES = 32, 2**28  # of the frames that are held at once, at most
+FRAMES = 32  # that are held at once, at most
 FRAME = re.compile(r"_[0-9]{6,9}$")  # at the end of a frame's name
-PARTS = ("keypoints", "parsing", "parallel", "caption")
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Clips:
         followers = [self._follower(question) for question in asked]
         done = 0
         with tqdm(total=clip.frames or None, desc=printable(clip.path.name), unit="frame") as bar:
-            for batch in batches(clip, most=FRAMES, most_bytes=FRAME_BYTES):
+            for batch in batches(clip, most=FRAMES, most_bytes=HELD_BYTES):
                 names = [f"{clip.path}/{clip.path.stem}_{k:06d}" for k in range(done, done + len(batch))]
                 for follower, question in zip(followers, asked, strict=True):
                     self._batch(follower, [Job(name, question) for name in names], batch)

@@ -11,7 +11,8 @@
 
 To resume, run the same command again: questions that are answered in --out are not asked again, unless the model or
 the picture has changed. A picture that cannot be read, or a question that cannot be asked, becomes a line with
-`error`. The files for other programs are made from all answers of this model in --out.
+`error`. The files for other programs are made from all answers of this model in --out, but for those about pictures
+that have changed.
 Exit status 0: everything is answered; 1: there were errors; 2: a mistake on the command line.
 """
 
@@ -24,17 +25,16 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ....utils.errors import UserError
+from ....utils.errors import UserError, printable
 from ....utils.flags import positive, share
 from ....utils.words import is_punctuation
 from ..model_flags import add_model_flags, load_model
-from .questions import PICTURE_COLUMNS, TEXT_COLUMNS, Job, pictures, read_pairs
+from .questions import PARTS, PICTURE_COLUMNS, TEXT_COLUMNS, Job, check_parts, pictures, read_pairs
 from .shards import Shard, finished, own_shard, shard, unfinished
 
 if TYPE_CHECKING:  # imported when something is asked, so that a mistake on the command line is reported at once
     from ....inference.predictor import Predictor
 
-PARTS = ("keypoints", "parsing", "parallel", "caption")  # what can be asked for besides the box
 EXPORTS = {
     "coco": ("FILE", "Write COCO results: FILE.bbox.json, FILE.keypoints.json and FILE.segm.json."),
     "openpose": ("DIR", "Write OpenPose JSON for each picture, with all its people."),
@@ -65,11 +65,15 @@ def _asked(args: argparse.Namespace, text: str) -> dict[str, Any]:
     if args.instruct:
         return {"instruct": text}
     least = {} if args.min_confidence is None else {"min_confidence": args.min_confidence}
-    return {"find" if args.all else "refer": text} | {name: True for name in PARTS if getattr(args, name)} | least
+    return {"find" if args.all else "refer": text} | dict.fromkeys(_parts(args), True) | least
+
+
+def _parts(args: argparse.Namespace) -> list[str]:
+    return [name for name in PARTS if getattr(args, name)]
 
 
 def _check(args: argparse.Namespace) -> None:
-    parts = [f"--{name}" for name in (*PARTS, "all") if getattr(args, name)]
+    parts = [f"--{name}" for name in _parts(args)] + ["--all"] * args.all
     parts += ["--min-confidence"] * (args.min_confidence is not None)
     if bool(args.image) + (args.pairs is not None) + bool(args.video) != 1:
         raise UserError("name pictures or folders, or a table with --pairs, or a clip with --video")
@@ -81,10 +85,7 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError("nothing is asked; add --text or --box")
     if parts and (args.instruct or (args.box and not args.text)):
         raise UserError(f"{', '.join(parts)}: needs a --text that describes a person, not --instruct or --box")
-    if args.parallel and not args.parsing:
-        raise UserError("--parallel needs --parsing")
-    if args.parallel and args.all:
-        raise UserError("--parallel: with --all, parts are asked by each one's box, which it cannot; leave it out")
+    check_parts(_parts(args), everyone="--all" * args.all, dashes="--")
     if args.coco is not None and (not args.coco.name or args.coco.is_dir()):
         raise UserError(f"--coco {args.coco}: expected the name of a file, not a folder")
     if args.coco_ids is not None and args.coco is None:
@@ -195,7 +196,7 @@ def run(args: argparse.Namespace) -> int:
         id_of = ids_in(args.coco_ids)
     from .answering import answer_all
     from .clips import Clips
-    from .exports import exporters
+    from .exports import and_others, exporters
     from .records import open_records
     from .summary import sentences
 
@@ -218,17 +219,19 @@ def run(args: argparse.Namespace) -> int:
             answered, said = len(left) - errors, sentences([records.of(job, name) for job in jobs])
         if file is not None and out is not None and file != out:
             os.replace(file, out)  # whole, or not there
-        answers = records.answered(name)
+        places = {flag: place for flag in EXPORTS if (place := getattr(args, flag)) is not None}
+        answers, outdated = (records.answered(name), records.outdated(name)) if places else ([], [])
     print("\n".join(said), file=sys.stderr)
     where = "" if out is None else f"{out}: "
     print(f"{where}{answered} answered, {done} skipped (already done), {errors} failed", file=sys.stderr)
-    problems = []
-    for flag, export in exporters(id_of=id_of).items():
-        if (place := getattr(args, flag)) is not None:
-            try:
-                print(f"{place}: {len(export(answers, place))} files", file=sys.stderr)
-            except (UserError, OSError) as error:  # the other exports are still written
-                problems.append(str(error))
+    if outdated:
+        print(f"left out of the files, as it has changed: {printable(and_others(outdated))}", file=sys.stderr)
+    problems, export = [], exporters(id_of=id_of)
+    for flag, place in places.items():
+        try:
+            print(f"{place}: {len(export[flag](answers, place))} files", file=sys.stderr)
+        except (UserError, OSError) as error:  # the other exports are still written
+            problems.append(str(error))
     if problems:
         raise UserError("; ".join(problems))
     return 1 if errors else 0
@@ -246,13 +249,8 @@ def model_name(args: argparse.Namespace) -> str:
 
 
 def _model(args: argparse.Namespace) -> "Predictor":
-    model = load_model(args, batch_size=args.batch_size)
-    if args.all:
-        from ....inference.learned import check_learned
+    from .answering import check_model
 
-        check_learned(model.learned, keypoints=args.keypoints)
-    if args.parsing and model.tokenizer is None:
-        raise UserError(
-            "--parsing needs the parsing-map tokenizer; name a folder, --tokenizer DIR. Run: refhcm download tokenizer"
-        )
+    model = load_model(args, batch_size=args.batch_size)
+    check_model(model, _parts(args), everyone=args.all, dashes="--")
     return model

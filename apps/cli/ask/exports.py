@@ -21,6 +21,7 @@ from ....utils.drawing import Line, captioned
 from ....utils.errors import DataError, UserError
 from ....utils.files import atomic_write
 from ....utils.parsing import CLASS_NAMES
+from ..pictures import save_picture
 from .clips import draw_clips, is_frame
 from .lines import Record, answer_of
 from .records import content_mark, people_of
@@ -68,8 +69,11 @@ def coco_rows(records: Sequence[Record], *, id_of: IdOf | None = None) -> dict[s
 
 
 def export_openpose(records: Sequence[Record], folder: Path) -> list[Path]:
-    """One file for each picture with answered keypoints, NAME_keypoints.json, with all its people."""
-    written, people = [], dict[str, list[Record]]()
+    """One file for each picture with answered keypoints, NAME_keypoints.json, with all its people.
+
+    UserError, after the others are written, if one could not be.
+    """
+    written, people, problems = list[Path](), dict[str, list[Record]](), list[str]()
     for record in records:
         if _asks_for("keypoints", record):
             with_points = [person for person in people_of(record) if person["keypoints"] is not None]
@@ -77,33 +81,56 @@ def export_openpose(records: Sequence[Record], folder: Path) -> list[Path]:
     stem_of = stems(records)
     for image, found in people.items():
         file = folder / f"{stem_of[image]}_keypoints.json"
-        if found:
+        if not found:
+            file.unlink(missing_ok=True)
+            continue
+        try:
             _write_json(openpose([answer_of(record) for record in found]), file)
             written.append(file)
-        else:
-            file.unlink(missing_ok=True)
+        except UserError as error:  # for example answers about two pictures of one name
+            problems.append(f"{image}: no file {file.name} ({error})")
+    return _without(problems, written, folder)
+
+
+def _without(problems: Sequence[str], written: list[Path], folder: Path) -> list[Path]:
+    """The files written. UserError if there were problems with others."""
+    if problems:
+        raise UserError(f"{and_others(problems)}; {folder}: {len(written)} files")
     return written
+
+
+def and_others(names: Sequence[str]) -> str:
+    """The first one, and how many more there are."""
+    more = len(names) - 1
+    return names[0] + (f", and {more} other{'s' * (more > 1)}" if more else "")
 
 
 def export_masks(records: Sequence[Record], folder: Path) -> list[Path]:
     """For each person with parts the label map, NAME.png, masks, NAME_hair.png and of all parts NAME_person.png, and,
     where the picture is still there, the person cut out, NAME_cutout.png.
 
-    Of everyone, the third is NAME_3: no name of a question ends like that.
+    Of everyone, the third is NAME_3: no name of a question ends like that. UserError, after the others are written, if
+    a person's parts cannot be read.
     """
-    written = []
+    written, problems = list[Path](), list[str]()
     for name, record in named(records):
         if _asks_for("parsing", record):
             stems = [f"{name}_{k}" for k in range(1, MOST_BOXES + 1)] if "people" in record else [name]
             for file in (f"{stem}{part}.png" for stem in stems for part in ENDS):
                 (folder / file).unlink(missing_ok=True)
         for person in people_of(record):
-            if person["parts"] is not None:
-                answer, stem = answer_of(person), f"{name}_{person['person']}" if "person" in person else name
-                save_label_map(answer, folder / f"{stem}.png")
-                written += [folder / f"{stem}.png", *save_parts(answer, folder, stem=stem).values()]
-                written += save_person(answer, folder, stem=stem, image=_still_there(record))
-    return written
+            if person["parts"] is None:
+                continue
+            stem = f"{name}_{person['person']}" if "person" in person else name
+            try:
+                answer = answer_of(person)
+            except DataError as error:
+                problems.append(str(error))
+                continue
+            save_label_map(answer, folder / f"{stem}.png")
+            written += [folder / f"{stem}.png", *save_parts(answer, folder, stem=stem).values()]
+            written += save_person(answer, folder, stem=stem, image=_still_there(record))
+    return _without(problems, written, folder)
 
 
 def _still_there(record: Record) -> Image.Image | None:
@@ -135,13 +162,9 @@ def export_drawn(records: Sequence[Record], folder: Path) -> list[Path]:
             problems.append(f"{record['image']}: not drawn ({error})")
             continue
         folder.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as part:
-            drawn.save(part, "JPEG", quality=92)
+        save_picture(drawn, path, quality=92)
         written.append(path)
-    if problems:
-        others = f", and {len(problems) - 1} others" if len(problems) > 1 else ""
-        raise UserError(f"{problems[0]}{others}; {folder}: {len(written)} files")
-    return written
+    return _without(problems, written, folder)
 
 
 def _drawn(record: Record) -> Image.Image:

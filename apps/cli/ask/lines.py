@@ -124,13 +124,8 @@ def answer_of(record: Record) -> Answer:
     label_map, keypoints = None, None
     if record["parts"] is not None:
         label_map = np.zeros((height, width), np.uint8)
-        for name, mask in record["parts"].items():
-            try:
-                label_map[coco.decode(mask).astype(bool)] = CLASS_NAMES.index(name)
-            except ValueError as error:
-                raise DataError(
-                    f"{record['image']}: {name} in its line of --out is no mask; remove the line"
-                ) from error
+        for name in record["parts"]:
+            label_map[_decoded(record, name)] = CLASS_NAMES.index(name)
     if record["keypoints"] is not None:
         points = record["keypoints"]
         xy = np.array([[point["x"], point["y"]] for point in points], np.float32)
@@ -150,3 +145,16 @@ def answer_of(record: Record) -> Answer:
         found=record.get("found"),
         notes=tuple(record["notes"]),
     )
+
+
+def _decoded(record: Record, part: str) -> np.ndarray:
+    """bool [H, W]: the inverse of `encode_mask`. DataError for anything else."""
+    mask, problem = record["parts"][part], None
+    try:
+        found = coco.decode(mask)
+        # pycocotools leaves pixels after the last run as they were in memory
+        if coco.encode(found)["counts"] == mask["counts"].encode():
+            return found.astype(bool)
+    except ValueError as error:
+        problem = error
+    raise DataError(f"{record['image']}: {part} in its line of --out is no mask; remove the line") from problem

@@ -3,7 +3,7 @@
 import csv
 import json
 import os
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from ....utils.files import check_small, files_below
 # A table's first line is its header if it has one of these words.
 PICTURE_COLUMNS = ("image", "picture", "file", "path")
 TEXT_COLUMNS = ("expression", "text", "instruction")
+PARTS = ("keypoints", "parsing", "parallel", "caption")  # what can be asked for besides the box
 MAX_TABLE_BYTES = 2**28
 
 
@@ -35,6 +36,18 @@ class Job:
     def key(self, model: str) -> str:
         """Equal for the same question to the same model."""
         return json.dumps([self.image, self.asked, model], sort_keys=True)
+
+
+def check_parts(parts: Collection[str], *, everyone: str = "", dashes: str = "") -> None:
+    """UserError for some of `PARTS` that do not go together.
+
+    everyone: what asks for all who fit, if it does. dashes: what stands before a part's name where users write it.
+    """
+    if "parallel" in parts and "parsing" not in parts:
+        raise UserError(f"{dashes}parallel needs {dashes}parsing")
+    if "parallel" in parts and everyone:
+        why = "parts are asked by each one's box, which it cannot"
+        raise UserError(f"{dashes}parallel: with {everyone}, {why}; leave it out")
 
 
 def pictures(names: Iterable[str]) -> list[str]:

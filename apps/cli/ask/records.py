@@ -71,14 +71,24 @@ class Records:
     def has_answer(self, job: Job, model: str) -> bool:
         """Whether the question is answered: not with an error, and not about a picture that has changed since."""
         record = self._by_key.get(job.key(model))
-        if record is None or "error" in record:
-            return False
-        mark = self.mark(job.image)
-        return mark is None or record.get("picture", mark) == mark
+        return record is not None and "error" not in record and self._is_current(record)
 
     def answered(self, model: str) -> list[Record]:
-        """All answers of a model."""
-        return [record for record in self._by_key.values() if "error" not in record and record["model"] == model]
+        """All answers of a model, but for those about pictures that have changed since."""
+        return [record for record in self._answers(model) if self._is_current(record)]
+
+    def outdated(self, model: str) -> list[str]:
+        """The pictures that have changed since a model answered about them."""
+        changed = (record["image"] for record in self._answers(model) if not self._is_current(record))
+        return list(dict.fromkeys(changed))
+
+    def _answers(self, model: str) -> Iterator[Record]:
+        known = self._by_key.values()
+        return (record for record in known if "error" not in record and record["model"] == model)
+
+    def _is_current(self, record: Record) -> bool:
+        mark = self.mark(record["image"])
+        return mark is None or record.get("picture", mark) == mark
 
     def of(self, job: Job, model: str) -> Record:
         """The line of a question that has been asked."""

@@ -7,7 +7,7 @@ from .lines import Record
 from .records import people_of
 
 SHOWN = 10  # sentences; beyond them, their number
-DOUBTFUL = 0.5  # `found` below which probably nobody fits
+DOUBTFUL = 0.5  # `found` below which it is said that probably nobody fits
 
 
 def sentences(records: Sequence[Record]) -> list[str]:
@@ -53,12 +53,13 @@ def _where(answer: Record, question: Record) -> str:
 
 def _with(answer: Record) -> str:
     points, parts = answer["keypoints"], answer["parts"]
-    found = [] if points is None else [_count(sum(point["visible"] for point in points), "keypoint")]
-    found += [] if parts is None else [_count(len(parts), "part")]
+    found = [] if points is None else [counted(sum(point["visible"] for point in points), "keypoint")]
+    found += [] if parts is None else [counted(len(parts), "part")]
     return f", with {' and '.join(found)}" if found else ""
 
 
-def _count(number: int, word: str) -> str:
+def counted(number: int, word: str) -> str:
+    """Such as "1 part" and "2 parts"."""
     return f"{number} {word}{'s' * (number != 1)}"
 
 

@@ -5,7 +5,7 @@ import os
 import unicodedata
 
 import pytest
-from asking import failed, lines, run
+from asking import Model, failed, lines, run
 from PIL import Image
 
 from refhcm.apps.cli.ask.exports import named, stems
@@ -82,6 +82,40 @@ def test_an_export_that_fails_does_not_end_the_others(model, photos, tmp_path, c
     assert all(os.listdir(place) for flag, place in places.items() if flag != broken)
 
 
+def test_files_hold_no_answer_about_a_picture_that_has_changed(model, photos, tmp_path, capsys):
+    out, poses, masks = tmp_path / "a.jsonl", tmp_path / "poses", tmp_path / "masks"
+    parts = ("--keypoints", "--parsing", "--out", out)
+    assert run(photos / "a.png", photos / "b.jpg", "--text", "a man", *parts) == 0
+    Image.new("RGB", (50, 10), "blue").save(photos / "a.png")
+    places = ("--coco", tmp_path / "c.json", "--openpose", poses, "--masks", masks)
+    assert run(photos / "b.jpg", "--text", "a man", *parts, *places) == 0
+    assert f"left out of the files, as it has changed: {photos / 'a.png'}\n" in capsys.readouterr().err
+    assert len(json.loads((tmp_path / "c.bbox.json").read_text())) == 1
+    assert os.listdir(poses) == ["b_keypoints.json"]
+    assert all(name.startswith("b-0-a-man") for name in os.listdir(masks))
+    assert run(photos / "a.png", "--text", "a woman", *parts, *places) == 0  # of another size than the old answer
+    assert json.loads((poses / "a_keypoints.json").read_text())["canvas_width"] == 50
+    assert len(json.loads((tmp_path / "c.bbox.json").read_text())) == 2
+
+
+def test_exports_hold_nothing_of_an_earlier_answer(model, photos, tmp_path, monkeypatch):
+    """A part, or a kind of answer, that the new one lacks."""
+    out, masks, poses, coco = (tmp_path / name for name in ("a.jsonl", "masks", "poses", "c.json"))
+    places = ("--out", out, "--masks", masks, "--openpose", poses, "--coco", coco)
+    asked = (photos / "a.png", "--text", "a man")
+    assert run(*asked, "--parsing", "--keypoints", *places) == 0
+    made = {path.name for path in (*masks.iterdir(), *poses.iterdir())}
+    ends = ("", "_hair", "_person", "_cutout")
+    assert made == {*(f"a-0-a-man{end}.png" for end in ends), "a_keypoints.json"}
+    (masks / "mine.png").touch()
+    assert run(*asked, "--checkpoint", "b.pt", *places) == 0  # asks for a box only: it leaves other files alone
+    assert {path.name for path in (*masks.iterdir(), *poses.iterdir())} == made | {"mine.png"}
+    monkeypatch.setattr(model, "person", lambda image, **_: Model.person(image))
+    assert run(*asked, "--parsing", "--keypoints", "--checkpoint", "c.pt", *places) == 0
+    assert {path.name for path in (*masks.iterdir(), *poses.iterdir())} == {"mine.png"}
+    assert sorted(path.name for path in tmp_path.glob("c.*")) == ["c.bbox.json"]
+
+
 @pytest.fixture
 def line(model, photos, tmp_path):
     """A whole line of --out."""
@@ -151,12 +185,32 @@ def test_a_line_without_a_field(line, photos, tmp_path, capsys, missing):
     refused(photos, tmp_path / "a.jsonl", json.dumps(line), json.dumps(bad), capsys)
 
 
-def test_a_mask_that_cannot_be_decoded(line, photos, tmp_path, capsys):
-    line["parts"]["hair"]["counts"] = "o" * 13
+@pytest.mark.parametrize("counts", ["", "1", "o" * 13, "\ud800"])
+def test_a_mask_that_cannot_be_decoded(line, photos, tmp_path, capsys, counts):
+    """Of no pixels, of fewer than the picture has, and of none that is a run; files of other pictures are written."""
+    line["parts"]["hair"]["counts"] = counts
     (tmp_path / "a.jsonl").write_text(json.dumps(line) + "\n")
-    asked = (photos / "a.png", "--text", "a man", "--keypoints", "--parsing", "--out", tmp_path / "a.jsonl")
-    assert run(*asked, "--masks", tmp_path / "masks", "--save-images", tmp_path / "drawn") == 2
-    assert "a.png: hair in its line of --out is no mask" in failed(capsys)
+    folders = [tmp_path / name for name in ("masks", "openpose", "save-images")]
+    given = [part for folder in folders for part in (f"--{folder.name}", folder)]
+    asked = (photos / "a.png", photos / "b.jpg", "--text", "a man", "--keypoints", "--parsing")
+    assert run(*asked, "--out", tmp_path / "a.jsonl", *given) == 2
+    assert failed(capsys).count("a.png: hair in its line of --out is no mask; remove the line") == 3
+    for folder in folders:
+        names = os.listdir(folder)
+        assert names
+        assert all(name.startswith("b") for name in names)
+
+
+def test_answers_about_two_pictures_of_one_name_do_not_stop_the_others(model, photos, tmp_path, capsys):
+    """Both are gone, so it cannot be told which answer is out of date."""
+    out, poses = tmp_path / "a.jsonl", tmp_path / "poses"
+    for width, text in ((20, "a man"), (30, "a woman")):
+        Image.new("RGB", (width, 30)).save(photos / "a.png")
+        assert run(photos / "a.png", "--text", text, "--keypoints", "--out", out) == 0
+    (photos / "a.png").unlink()
+    assert run(photos / "b.jpg", "--text", "a man", "--keypoints", "--out", out, "--openpose", poses) == 2
+    assert "a.png: no file a_keypoints.json (openpose: needs answers about one picture" in failed(capsys)
+    assert os.listdir(poses) == ["b_keypoints.json"]
 
 
 def test_lines_of_other_programs_are_kept(line, photos, tmp_path, model):

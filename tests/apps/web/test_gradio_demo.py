@@ -167,7 +167,15 @@ def test_a_broken_picture_is_a_sentence(name, asking, upload):
         ("words", {"everyone": "yes"}, "everyone: needs true or false"),
         ("words", {"everyone": True}, "this model has not learned"),
         ("words", {"parallel": 1}, "parallel: needs true or false"),
-        ("chain", {"settings": (4, 2, 5, 1.0)}, "min-len"),
+        ("instruction", {"wanted": 5}, "what you want to know: needs some of"),
+        ({}, {}, "way: needs one of words, chain, instruction, box, got "),
+        (["words"], {}, "way: needs one of"),
+        ("nonsense", {}, "way: needs one of"),
+        (
+            "chain",
+            {"settings": (4, 2, 5, 1.0)},
+            "min_len: the shortest answer, 4 symbols, is longer than the longest, 2",
+        ),
         ("chain", {"settings": (4, 200, 0, 1.0)}, "beam: needs a whole number from 1 to 20"),
         ("chain", {"settings": (4, 200, 2.5, 1.0)}, "beam: needs a whole number"),
         ("chain", {"settings": (4, 10**9, 5, 1.0)}, "max_len: needs a whole number from 1 to 500"),
@@ -178,10 +186,16 @@ def test_a_broken_picture_is_a_sentence(name, asking, upload):
         ("chain", {"settings": (10**400, 200, 5, 1)}, "min_len: needs a whole number"),
     ],
 )
-def test_a_mistake_is_a_sentence(way, given, sentence, asking, upload):
+def test_a_mistake_is_a_sentence(way, given, sentence, asking, upload, caplog):
     answer = ask(asking, upload(encoded()), way, **given)
     assert sentence in answer["sentence"]
-    assert "Traceback" not in answer["sentence"]
+    assert "Traceback" not in answer["sentence"] + caplog.text
+
+
+@pytest.mark.parametrize("who", [None, {}, "somebody"])
+def test_who_is_asked_about_is_known(who, asking, upload):
+    values = asking.ask(who, "words", upload(encoded()), "a man", "", ["box"], False, False, "", *SHORT)
+    assert "who: needs one of words, box, got " in values[0]
 
 
 def test_odd_text_is_answered(asking, upload):
