@@ -1,5 +1,6 @@
 """Where the work runs: device, number format, and the ranks that `torchrun` started."""
 
+import atexit
 import os
 from collections.abc import Mapping
 from datetime import timedelta
@@ -46,6 +47,7 @@ def start_ranks(device: torch.device) -> tuple[int, int]:
     rank, world = ranks()
     if world > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+        atexit.register(dist.destroy_process_group)  # gloo's threads may abort a process that ends without
     return rank, world
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from refhcm.utils import devices
 from refhcm.utils.devices import choose_kernels, gather, move, pick_device, pick_dtype, ranks, start_ranks
 from refhcm.utils.errors import UserError
 
@@ -32,6 +33,16 @@ def test_ranks_come_from_torchrun(monkeypatch):
     monkeypatch.setenv("RANK", "2")
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert ranks() == (2, 4)
+
+
+def test_ranks_part_before_their_process_ends(monkeypatch):
+    """A process that gloo's threads outlive is aborted now and then."""
+    at_exit = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(devices.dist, "init_process_group", lambda *_, **__: None)
+    monkeypatch.setattr(devices.atexit, "register", at_exit.append)
+    start_ranks(torch.device("cpu"))
+    assert at_exit == [devices.dist.destroy_process_group]
 
 
 def test_one_rank_gathers_its_own():
