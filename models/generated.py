@@ -58,6 +58,8 @@ class History:
         from torch.nn.utils.rnn import pad_sequence
 
         origins = pad_sequence([one["origins"] for one in hypotheses])  # [T, N]
-        found = torch.stack([step[rows] for step, rows in zip(self._steps, origins, strict=False)], dim=1)
+        found = torch.stack(
+            [step[rows] for step, rows in zip(self._steps[: len(origins)], origins, strict=True)], dim=1
+        )
         for one, distributions in zip(hypotheses, found, strict=True):
             one["distributions"] = distributions[: len(one["tokens"])]

@@ -17,7 +17,6 @@ from ..models.generated import Generated
 from ..models.generation_settings import GenerationSettings
 from ..models.refhcm.network import Network
 from ..utils.devices import gather, move
-from ..utils.errors import UserError
 from ..utils.files import atomic_write
 from .base import Batch, Task
 
@@ -78,7 +77,7 @@ def evaluate(
     """Metrics and result records of a whole file; each rank answers its share of the rows.
 
     rows: only so many, the first; observe: is shown each answer of this rank. DataError for more bad rows than the
-    settings allow, on a rank that has them; the other ranks then end with status 2 without a word.
+    settings allow; where only all ranks' together are, the first says so, and the others end with status 2.
     """
     weight = network.decoder.output_projection.weight
     share = Subset(dataset, range(len(dataset))[:rows][rank::world])
@@ -86,21 +85,14 @@ def evaluate(
     task.prepare_scores()
     counter = BadRowCounter(task.settings.skip_bad_rows)
     answers: list[ScoredRow] = []
-    problem: UserError | None = None
-    try:
-        for batch in tqdm(loader, desc="evaluate", unit="batch", disable=rank != 0):
-            counter.check(batch)
-            if batch:
-                batch["net_input"] = move(batch["net_input"], weight.device, weight.dtype)
-                answers += answer(task, network, batch, settings, observe=observe)
-    except UserError as error:  # the other ranks wait for this one: it is raised when they know
-        problem = error
-    bad = gather(counter.bad)
-    if rank == 0 and problem is None:
-        problem = counter.excess(bad)
-    if any(gather([problem is not None])):
-        raise SystemExit(2) if problem is None else problem
+    for batch in tqdm(loader, desc="evaluate", unit="batch", disable=rank != 0):
+        counter.check(batch)
+        if batch:
+            batch["net_input"] = move(batch["net_input"], weight.device, weight.dtype)
+            answers += answer(task, network, batch, settings, observe=observe)
     counter.report_clipped()
+    if (excess := counter.excess(gather(counter.bad))) is not None:
+        raise excess if rank == 0 else SystemExit(2)
     return summarize(task, answers)
 
 

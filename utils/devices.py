@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from .errors import UserError
+from .errors import UserError, reason_of
 
 PATIENCE = timedelta(days=1)  # for the slowest rank; if one fails, torchrun ends them all
 
@@ -52,11 +52,14 @@ def start_ranks(device: torch.device) -> tuple[int, int]:
 
 
 def gather(items: list[Any]) -> list[Any]:
-    """The items of all ranks, in rank order, on every rank."""
+    """The items of all ranks, in rank order, on every rank. UserError if another rank has ended."""
     if not (dist.is_available() and dist.is_initialized()):
         return items
     parts: list[list[Any]] = [[] for _ in range(dist.get_world_size())]
-    dist.all_gather_object(parts, items)
+    try:
+        dist.all_gather_object(parts, items)
+    except RuntimeError as error:  # a library's, of a connection that was closed
+        raise UserError(f"another rank has ended, see its error ({reason_of(error)})") from error
     return [item for part in parts for item in part]
 
 

@@ -211,5 +211,5 @@ def _advanced(beams: _Beams, candidates: _Candidates, beam: int) -> tuple[_Beams
 
 
 def _with_distributions(one: Hypothesis, history: list[np.ndarray]) -> Hypothesis:
-    found = np.stack([step[row] for step, row in zip(history, one.origins, strict=False)])
+    found = np.stack([step[row] for step, row in zip(history[: len(one.origins)], one.origins, strict=True)])
     return Hypothesis(one.tokens, one.score, one.log_probs, one.origins, found)

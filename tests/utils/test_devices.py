@@ -35,6 +35,17 @@ def test_ranks_come_from_torchrun(monkeypatch):
     assert ranks() == (2, 4)
 
 
+def test_a_rank_that_waits_for_one_that_has_ended(monkeypatch):
+    def closed(*_):
+        raise RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer")
+
+    monkeypatch.setattr(devices.dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(devices.dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(devices.dist, "all_gather_object", closed)
+    with pytest.raises(UserError, match=r"another rank has ended, see its error .*Connection closed by peer"):
+        gather([1])
+
+
 def test_ranks_part_before_their_process_ends(monkeypatch):
     """A process that gloo's threads outlive is aborted now and then."""
     at_exit = []

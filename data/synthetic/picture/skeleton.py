@@ -15,7 +15,7 @@ from .wardrobe import Person
 JOINTS = KEYPOINT_NAMES
 SIDES = ("left", "right")
 # Head radii towards the camera; a joint of the face with less is on the far side of the head.
-_FACE_DEPTHS = dict(zip(JOINTS, (-0.2, 0.2, 0.2, -0.42, -0.42), strict=False))
+_FACE_DEPTHS = dict(zip(JOINTS[:5], (-0.2, 0.2, 0.2, -0.42, -0.42), strict=True))
 PITCH = np.deg2rad(9.0)  # the camera looks down a little
 
 Vector = tuple[float, float, float]

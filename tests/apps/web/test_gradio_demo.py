@@ -30,7 +30,7 @@ def ask(
     fields = (*who, path, expression, box, wanted, everyone, parallel, instruction)
     values = asking.ask(*fields, *settings, progress=lambda *_, **__: None)
     names = ["sentence", "all", "drawn", "legend", "least", "describe", "table", "json", "shown"]
-    return dict(zip(names, values, strict=False)) | {"files": values[len(names) :]}
+    return dict(zip(names, values[: len(names)], strict=True)) | {"files": values[len(names) :]}
 
 
 IN_PYTHON = {
