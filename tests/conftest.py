@@ -4,6 +4,7 @@ import json
 import lzma
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +29,16 @@ SMALL = {"num_bins": 100, "code_dict_size": 96, "patch_image_size": 64}
 # There are as many test processes as cores (-n auto): more threads would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the scripts that tests start
 torch.set_num_threads(1)
+
+NEEDED = 3  # GB: what one run holds in temporary folders at its fullest, and some more
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Without room on the disk, tests fail at random and pytest itself breaks: said before the first one runs."""
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free / 1e9
+    if free < NEEDED:
+        pytest.exit(f"{folder} has {free:.1f} GB free, and the tests need {NEEDED} GB: free some, or set TMPDIR")
 
 
 @pytest.fixture(scope="session")

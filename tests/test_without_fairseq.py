@@ -82,8 +82,8 @@ def bare(tmp_path_factory):
 
 def modules():
     """All modules of the packages, and the scripts at the root."""
-    packages = ("apps", "benchmarks", "criterions", "data", "inference", "models", "tasks", "training", "utils")
-    files = [path for package in packages for path in (ROOT / package).rglob("*.py")] + list(ROOT.glob("*.py"))
+    rooms = [path.parent for path in ROOT.glob("*/__init__.py")]
+    files = [path for room in rooms for path in room.rglob("*.py")] + list(ROOT.glob("*.py"))
     names = [".".join(("refhcm", *path.relative_to(ROOT).with_suffix("").parts)) for path in files]
     return {name.removesuffix(".__init__") for name in names if not name.endswith(".__main__")}
 
