@@ -4,15 +4,14 @@ The hub's own settings hold: HF_ENDPOINT names a mirror, HF_TOKEN opens a privat
 are kept, and HF_HUB_OFFLINE, like REFHCM_OFFLINE, asks nobody.
 """
 
-import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..utils.download.hub import endpoint, hub_errors
 from ..utils.download.published import is_offline
-from ..utils.errors import CheckpointError, UserError, reason_of, shown
+from ..utils.errors import CheckpointError, UserError, shown
 from ..utils.model_files import CONFIG, TOKENIZER, WEIGHTS, read_settings
 
 _NAME = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(?:@(?P<revision>.+))?")
@@ -44,8 +43,8 @@ def download(repo: str, revision: str | None = None, *, files: Sequence[str] = F
 
     offline = constants.HF_HUB_OFFLINE or is_offline()
     where = f"{repo} at {revision}" if revision else repo
-    at: dict[str, Any] = {"revision": revision, "local_files_only": bool(offline), "endpoint": _endpoint()}
-    with _one_line(where, offline=offline):
+    at: dict[str, Any] = {"revision": revision, "local_files_only": bool(offline), "endpoint": endpoint()}
+    with hub_errors(where, offline=offline, besides="no such file or folder, and "):
         try:
             config = Path(hf_hub_download(repo, CONFIG, **at))
         except errors.LocalEntryNotFoundError:
@@ -64,43 +63,10 @@ def upload(folder: Path, repo: str, *, revision: str | None, private: bool, mess
     """Makes the repository unless it exists, and commits the folder's files to it; the commit's address."""
     from huggingface_hub import HfApi
 
-    with _one_line(repo, offline=False):
-        api = HfApi(endpoint=_endpoint())
+    with hub_errors(repo):
+        api = HfApi(endpoint=endpoint())
         api.create_repo(repo, private=private, exist_ok=True)
         if revision:
             api.create_branch(repo, branch=revision, exist_ok=True)
         done = api.upload_folder(repo_id=repo, folder_path=folder, revision=revision, commit_message=message)
     return str(done.commit_url)
-
-
-def _endpoint() -> str:
-    from huggingface_hub import constants
-
-    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or constants.ENDPOINT
-
-
-@contextmanager
-def _one_line(where: str, *, offline: bool) -> Iterator[None]:
-    """The hub's errors as a UserError of one line."""
-    from huggingface_hub import errors
-
-    try:
-        yield
-    except UserError:
-        raise
-    except errors.RevisionNotFoundError as error:
-        raise UserError(f"{where}: the hub has no such revision") from error
-    except errors.GatedRepoError as error:
-        raise UserError(f"{where}: needs an account with access; run `hf auth login`") from error
-    except errors.RepositoryNotFoundError as error:
-        raise UserError(f"{where}: no such file or folder, and the hub has no such model, or it is private") from error
-    except errors.HFValidationError as error:
-        raise UserError(f"{where}: no such file or folder, nor the name of a repository, OWNER/NAME") from error
-    except errors.LocalEntryNotFoundError as error:
-        why = "is not among the downloads, and asking the hub is off" if offline else "the hub cannot be reached"
-        raise UserError(f"{where}: no such file or folder, and {why} ({_endpoint()})") from error
-    except (errors.HTTPError, OSError) as error:  # type: ignore[attr-defined]  # of requests or httpx, by hub version
-        raise UserError(f"{where}: {_endpoint()} did not do it ({reason_of(error)})") from error
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:  # a page instead of an answer
-        why = f"{type(error).__name__}: {reason_of(error)}"
-        raise UserError(f"{where}: {_endpoint()} did not answer as a hub does ({why})") from error

@@ -3,7 +3,6 @@
 The hub's own settings hold: `HF_ENDPOINT` names a mirror, `HF_TOKEN` opens a private repository.
 """
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +11,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from ..errors import UserError, reason_of, shown
+from ..errors import UserError, shown
 from ..files import files_below
-from .answers import TIMEOUT_S, FetchError, check_address
+from .answers import TIMEOUT_S, check_address
 from .fetch import copy, fetch
+from .hub import endpoint, hub_errors
 
 GPT2_BPE = "https://dl.fbaipublicfiles.com/fairseq/gpt2_bpe"
 OFA = "https://ofa-beijing.oss-cn-beijing.aliyuncs.com/checkpoints"  # from OFA's list of checkpoints
@@ -94,32 +94,15 @@ def _refuse(error: OSError) -> None:
 
 def on_the_hub(repo: str, *, kind: str, revision: str | None = None) -> list[File]:
     """All files of a repository. FetchError: no connection, no such repository or revision, no listing."""
-    from huggingface_hub import HfApi, errors, get_token, hf_hub_url
+    from huggingface_hub import HfApi, get_token, hf_hub_url
 
-    endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
-    name = f"{repo} at {revision}" if revision else repo
-    hub = endpoint or "huggingface.co"
-    if endpoint:
-        check_address(endpoint)
-    try:
-        api = HfApi(endpoint=endpoint)
+    hub = endpoint()
+    with hub_errors(f"{repo} at {revision}" if revision else repo, kind=kind):
+        api = HfApi(endpoint=hub)
         about = api.dataset_info if kind == "dataset" else api.model_info
         found = about(repo, revision=revision, files_metadata=True, timeout=TIMEOUT_S).siblings or []
-        address = partial(hf_hub_url, repo, repo_type=kind, revision=revision, endpoint=endpoint)
+        address = partial(hf_hub_url, repo, repo_type=kind, revision=revision, endpoint=hub)
         return [_described(file, address(file.rfilename), get_token()) for file in found]
-    except errors.RevisionNotFoundError as error:
-        raise FetchError(f"{name}: the hub has no such revision") from error
-    except errors.GatedRepoError as error:
-        raise FetchError(f"{name}: needs an account with access; run `hf auth login`") from error
-    except errors.RepositoryNotFoundError as error:
-        raise FetchError(f"{name}: the hub has no such {kind}, or it is private (404)") from error
-    except errors.HFValidationError as error:
-        raise FetchError(f"{name}: not the name of a repository, expected OWNER/NAME") from error
-    except (errors.HTTPError, OSError) as error:  # type: ignore[attr-defined]  # of requests or httpx, by hub version
-        raise FetchError(f"{name}: cannot be listed on {hub} ({reason_of(error)})") from error
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:  # a page, bad or deep JSON
-        why = f"{type(error).__name__}: {reason_of(error)}"
-        raise FetchError(f"{name}: {hub} did not answer with a list of files ({why})") from error
 
 
 def _described(file: Any, address: str, token: str | None) -> File:
