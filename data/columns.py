@@ -66,11 +66,6 @@ def kind_of(row_id: str) -> str:
     return next((kind for kind in NOBODY_KINDS if row_id.endswith(f"_{kind}")), "")
 
 
-def has_word(expression: str) -> bool:
-    """Whether an expression has a letter or a digit, as one of `grec` must."""
-    return any(letter.isalnum() for letter in expression)
-
-
 def check_box_in_picture(box_xyxy: np.ndarray, size_wh: tuple[int, int], *, where: str, column: str = "box") -> bool:
     """Whether a box in image px lies partly outside its picture; a DataError if it lies wholly outside."""
     x0, y0, x1, y1 = box_xyxy.tolist()

@@ -11,7 +11,7 @@ from ..data.cleaning import pre_caption
 from ..data.columns import LARGEST_PX, shorten
 from ..data.pictures import PictureSource
 from ..utils.errors import UserError
-from ..utils.words import is_punctuation
+from ..utils.words import has_word
 
 MAX_CHARACTERS = 10_000  # of an expression or instruction; the prompt keeps `max_src_length` words of an expression
 
@@ -90,9 +90,9 @@ def check_text(text: Any, where: str) -> dict[str, Any]:
 
 
 def check_expression(text: Any, where: str) -> dict[str, Any]:
-    """A text of which the prompt keeps more than punctuation. Raises UserError."""
+    """A text of which the prompt keeps a letter or a digit. Raises UserError."""
     given = check_text(text, where)
-    if is_punctuation(pre_caption(text)):
+    if not has_word(pre_caption(text)):
         raise UserError(f"{where}: needs some words, got {shorten(text)}")
     return given
 

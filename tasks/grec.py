@@ -11,7 +11,7 @@ import numpy as np
 
 from ..data.annotation import LOWEST_SCORE, Annotation, Labels, Prediction, given
 from ..data.canvas import Placed
-from ..data.columns import MOST_BOXES, check_box_in_picture, has_word, kind_of, parse_boxes, shorten
+from ..data.columns import MOST_BOXES, check_box_in_picture, kind_of, parse_boxes, shorten
 from ..data.tables import TABLES
 from ..data.text import Ids, plain_ids
 from ..models.generated import Generated
@@ -19,6 +19,7 @@ from ..models.generation_settings import GenerationSettings
 from ..utils.errors import DataError
 from ..utils.generalized import Matched, generalized_scores, match
 from ..utils.symbols import BOX_SYMBOLS
+from ..utils.words import has_word
 from .base import Task, mean_of
 
 if TYPE_CHECKING:

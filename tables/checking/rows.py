@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
-from ...data.columns import box_cells, has_word, kind_of, shorten
+from ...data.columns import box_cells, kind_of, shorten
 from ...data.images import read_picture
 from ...data.tables import TABLES
 from ...data.tsv import TsvFile
 from ...utils.errors import DataError
+from ...utils.words import has_word
 from .boxes import BoxCounts, box_faults, boxes_faults, count_boxes, read_box
 from .findings import Fault
 from .keypoints import PointCounts, count_points, keypoint_faults, read_points

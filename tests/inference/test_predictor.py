@@ -181,11 +181,12 @@ def test_threads_take_turns(models, image, other):
         ("", "expression: is empty, needs some words"),
         (" \n", "expression: is empty"),
         ("...", "expression: needs some words, got '...'"),
+        ("★ 👍", "expression: needs some words, got '★ 👍'"),
         (None, "expression: needs text, got NoneType"),
         (b"a man", "expression: needs text, got bytes"),
         ({"a": "man"}, "expression: needs text, got dict"),
         ("a" * (MAX_CHARACTERS + 1), f"expression: has {MAX_CHARACTERS + 1} characters, needs"),
-        ("\U0001f600" * 2000, "expression: is .* symbols long with its prompt, the model reads"),
+        ("a man " + "\U0001f600" * 2000, "expression: is .* symbols long with its prompt, the model reads"),
         ("\ud800", "expression: is not valid Unicode"),
         (["a man", ""], r"expressions\[1\]: is empty"),
         (["a man", 3], r"expressions\[1\]: needs text, got int"),
@@ -214,7 +215,7 @@ def test_texts_of_other_methods(method, models, image):
     with pytest.raises(UserError, match="is empty"):
         getattr(models("multitask"), method)(image, "")
     with pytest.raises(UserError, match="symbols long"):
-        getattr(models("multitask"), method)(image, "\U0001f600" * 2000)
+        getattr(models("multitask"), method)(image, "a man " + "\U0001f600" * 2000)
     for text, symbol in (("in <bin_5000>", "<bin_5000>"), ("at <bin_1> <bin_99 please", "<bin_99")):
         with pytest.raises(UserError, match=f"this model has no symbol {symbol}"):
             getattr(models("multitask"), method)(image, text)

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from ....utils.errors import UserError, printable
 from ....utils.flags import positive, share
-from ....utils.words import is_punctuation
+from ....utils.words import has_word
 from ..model_flags import add_model_flags, load_model
 from .questions import PARTS, PICTURE_COLUMNS, TEXT_COLUMNS, Job, check_parts, pictures, read_pairs
 from .shards import Shard, finished, own_shard, shard, unfinished
@@ -92,7 +92,7 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError("--coco-ids: needs --coco")
     if any(not text.strip() for text in args.text):
         raise UserError("--text is empty; say whom you mean")
-    if not args.instruct and (bare := next(filter(is_punctuation, args.text), None)):
+    if not args.instruct and (bare := next((text for text in args.text if not has_word(text)), None)):
         raise UserError(f"--text {bare!r} has no words; say whom you mean")
 
 
