@@ -25,6 +25,8 @@ PictureSource = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 
 MAX_BYTES = 64 * 2**20  # of a file
 MAX_PIXELS = 80_000_000  # below the number from which Pillow warns of decompression bombs
+ADDRESSES = ("http://", "https://")
+NO_ADDRESS = "is an address; download the picture, and give its file"
 STRIP_PIXELS = 2**20  # of a transparent picture, put on white at once
 MAX_SIDE = 65_535  # px, JPEG's own limit; resizing the width of a thinner picture would need too much memory
 
@@ -98,6 +100,8 @@ def open_picture(source: PictureSource, *, where: str = "image") -> Image.Image:
     Raises DataError, naming `where`, for anything else, for a broken picture, and for one of more than `MAX_BYTES`,
     `MAX_PIXELS` or `MAX_SIDE`.
     """
+    if isinstance(source, str) and source.startswith(ADDRESSES):
+        raise DataError(f"{where}: {source}: {NO_ADDRESS}")
     if isinstance(source, str | os.PathLike):
         where = f"{where}: {Path(source)}"
     with reading(where):
@@ -224,5 +228,5 @@ def _opaque(image: Image.Image) -> Image.Image:
 def _check_size(size_wh: tuple[int, int]) -> None:
     width, height = size_wh
     if not (0 < width * height <= MAX_PIXELS and max(width, height) <= MAX_SIDE):
-        limits = f"1 to {MAX_PIXELS} pixels, and sides of at most {MAX_SIDE}"
+        limits = f"at most {MAX_PIXELS / 10**6:g} megapixels, and sides of 1 to {MAX_SIDE} px"
         raise DataError(f"is {width} x {height} px, needs {limits}")

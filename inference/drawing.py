@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 
 from PIL import Image
 
+from ..data.pictures import PictureSource, open_picture
 from ..utils import drawing
 from ..utils.errors import UserError
 from .answers import FIELDS, Answer
@@ -12,17 +13,17 @@ DRAWN = ("box", "keypoints", "parsing")
 CARD_PX = (640, 1280)  # limits of the longest side of a card's picture, so that the text below it is readable
 
 
-def draw_answer(image: Image.Image, answer: Answer, *, parts: Collection[str] | None = None) -> Image.Image:
+def draw_answer(image: PictureSource, answer: Answer, *, parts: Collection[str] | None = None) -> Image.Image:
     """The picture with an answer's box, keypoints with their skeleton, and parts with their outlines.
 
-    image: the upright picture (`refhcm.open_picture`), at any scale. parts: some of `DRAWN`; None: all.
-    Raises UserError for an unknown part or a picture of another shape.
+    image: what was asked about, at any scale. parts: some of `DRAWN`; None: all.
+    Raises UserError for an unknown part, and for a picture that cannot be read or has another shape.
     """
     return draw_answers(image, [answer], parts=parts, numbers=False)
 
 
 def draw_answers(
-    image: Image.Image, answers: Sequence[Answer], *, parts: Collection[str] | None = None, numbers: bool = True
+    image: PictureSource, answers: Sequence[Answer], *, parts: Collection[str] | None = None, numbers: bool = True
 ) -> Image.Image:
     """`draw_answer` for several people in one picture, each in a colour of its own, and with its number from 1 on.
 
@@ -32,7 +33,8 @@ def draw_answers(
     unknown = sorted(set(parts) - set(DRAWN))
     if unknown:
         raise UserError(f"parts: needs some of {', '.join(DRAWN)}, got {', '.join(unknown)}")
-    drawn = image.convert("RGB")
+    image = open_picture(image)
+    drawn = image
     colours = [person_colour(k) if numbers else drawing.PREDICTION for k in range(len(answers))]
     for answer, colour in zip(answers, colours, strict=True):
         drawn = drawing.draw_person(
@@ -59,7 +61,7 @@ def _scale(image: Image.Image, answer: Answer) -> float:
     scale = image.width / answer.size_wh[0]
     if abs(image.height - answer.size_wh[1] * scale) > 1:
         got, of = (f"{width} x {height}" for width, height in (image.size, answer.size_wh))
-        raise UserError(f"image: is {got} px, the answer's picture {of}: open that one with refhcm.open_picture")
+        raise UserError(f"image: is {got} px, the answer's picture {of}")
     return scale
 
 

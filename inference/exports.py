@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from ..data.pictures import PictureSource, open_picture
 from ..utils.errors import UserError
 from ..utils.files import atomic_write
 from ..utils.parsing import CLASS_NAMES, PALETTE, encode_mask
@@ -131,7 +132,7 @@ def save_parts(answer: Answer, folder: str | Path, *, stem: str = "part") -> dic
 
 
 def save_person(
-    answer: Answer, folder: str | Path, *, stem: str = "part", image: Image.Image | None = None
+    answer: Answer, folder: str | Path, *, stem: str = "part", image: PictureSource | None = None
 ) -> list[Path]:
     """Writes `STEM_person.png`, 255 on any part and 0 elsewhere, and with the picture `STEM_cutout.png`, see `cutout`.
 
@@ -148,22 +149,23 @@ def save_person(
     return list(paths.values())
 
 
-def cutout(image: Image.Image, answers: Answer | Sequence[Answer]) -> Image.Image | None:
+def cutout(image: PictureSource, answers: Answer | Sequence[Answer]) -> Image.Image | None:
     """The people alone, RGBA, cut to the edges of their parts, with alpha 255 on a part and 0 elsewhere.
 
-    image: the upright picture that was asked about. None where no answer has parts. Raises UserError for answers about
-    another picture.
+    image: what was asked about. None where no answer has parts. Raises UserError for answers about another picture.
     """
     found = [answer for answer in _listed(answers) if answer.label_map is not None]
-    if found and image.size != (size := _size_of(found, where="cutout")):
-        got, of = (f"{width} x {height}" for width, height in (image.size, size))
-        raise UserError(f"image: is {got} px, the answer's picture {of}: open that one with refhcm.open_picture")
-    masks = [answer.label_map > 0 for answer in found if answer.label_map is not None]
-    alpha = Image.fromarray(np.any(masks, axis=0).astype(np.uint8) * 255) if masks else None
-    edges = alpha.getbbox() if alpha else None
-    if alpha is None or edges is None:
+    if not found:
         return None
-    person = image.crop(edges).convert("RGB")
+    image = open_picture(image)
+    if image.size != (size := _size_of(found, where="cutout")):
+        got, of = (f"{width} x {height}" for width, height in (image.size, size))
+        raise UserError(f"image: is {got} px, the answer's picture {of}")
+    masks = [answer.label_map > 0 for answer in found if answer.label_map is not None]
+    alpha = Image.fromarray(np.any(masks, axis=0).astype(np.uint8) * 255)
+    if (edges := alpha.getbbox()) is None:
+        return None
+    person = image.crop(edges)
     person.putalpha(alpha.crop(edges))
     return person
 

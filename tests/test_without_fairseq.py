@@ -51,7 +51,7 @@ both = model.refer(picture, [words, "a woman"])
 caption = model.describe(picture, [1, 2, 200, 240]).caption
 written = model.instruct(picture, "what is it?", generation=few)
 chained = model.chain(picture, words, keypoints=True, parsing=True)
-refhcm.draw_answer(refhcm.open_picture(picture), whole).save("drawn.png")
+refhcm.draw_answer(picture, whole).save("drawn.png")
 label_map_image(whole).save("parts.png")
 print(json.dumps({
     "answers": [json.loads(answer.to_json()) for answer in (whole, *both, written, chained)],

@@ -126,7 +126,8 @@ def draw_number(image: Image.Image, number: int, box_xyxy: ArrayLike, *, colour:
     height = round(1.3 * size)
     width = max(height, round(font.getlength(str(number)) + 0.7 * size))
     x, y = np.asarray(box_xyxy, float)[:2]
-    left, top = max(0, min(round(x), image.width - width)), max(0, min(round(y), image.height - height))
+    left = max(0, min(round(x), image.width - 1 - width))  # the badge's last pixel is left + width
+    top = max(0, min(round(y), image.height - 1 - height))
     draw = ImageDraw.Draw(image)
     draw.rounded_rectangle((left, top, left + width, top + height), radius=height // 4, fill=colour)
     draw.text((left + width / 2, top + height / 2), str(number), fill=PAPER, font=font, anchor="mm")

@@ -96,6 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if arguments[:1] == ["train"]:
             sys.argv[0] = "refhcm train"  # what fairseq's help calls the program
             _module("train").main_and_exit(arguments[1:])
+        if not arguments:
+            make_parser(arguments).print_help(sys.stderr)
+            return 2
         args = make_parser(arguments).parse_args(arguments)
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
         logging.getLogger("refhcm").setLevel(logging.INFO)

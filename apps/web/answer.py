@@ -12,10 +12,11 @@ from .folder import KEPT_SECONDS
 NOTHING = "<p>Nothing asked yet. Say whom you mean and press “Ask”, or click an example.</p>"
 # What the browser does when the question changes: the old answer goes.
 CLEAR = "() => ['', {__type__: 'update', visible: false}]"
-# Before a question is asked: on a narrow screen the answer is below the question, out of sight.
+# Before a question is asked: where the answer will be may be out of sight, below the question or above the examples.
 TO_ANSWER = """(...asked) => {
   const status = document.querySelector("#status");
-  if (window.innerWidth < 760 && status) status.scrollIntoView({ behavior: "smooth", block: "start" });
+  const { top, bottom } = status.getBoundingClientRect();
+  if (top < 0 || bottom > window.innerHeight) status.scrollIntoView({ behavior: "smooth", block: "start" });
   return asked;
 }"""
 

@@ -23,7 +23,7 @@ from .given import (
     read_text,
     read_wanted,
 )
-from .kinds import WANTED, WAYS
+from .kinds import LABELS, WANTED, WAYS
 
 
 class Asking:
@@ -71,7 +71,8 @@ class Asking:
                     progress(0.9, desc="Drawing")
                     return self._shown(given, people, Path(path).name)
         except gr.Error as error:
-            return nothing_shown(showing.problem(error.message))
+            where, colon, what = error.message.partition(": ")
+            return nothing_shown(showing.problem(LABELS.get(where, where) + colon + what))
 
     def _shown(self, given: Given, people: Sequence[Answer], name: str) -> tuple[Any, ...]:
         everyone = given.everyone

@@ -1,6 +1,7 @@
 // Press, drag and release to draw a box, in px of the picture. Its numbers are text, so they can also be typed.
 const part = (name) => element.querySelector(name);
 let start = null;
+let unknown = null; // address of a picture that this browser cannot show, such as a TIFF
 
 function numbers(text) {
   const found = String(text ?? "").split(/[\s,;]+/).filter(Boolean).map(Number);
@@ -24,12 +25,18 @@ function place(box) {
 function show() {
   const { url, box } = props.value || {};
   const image = part("img");
-  part(".stage").classList.toggle("ready", Boolean(url));
-  part(".hint").textContent = url
-    ? "Press, drag and release to draw a box around one person."
-    : "Upload a picture first, then draw a box on it here.";
+  part(".stage").classList.toggle("ready", Boolean(url) && url !== unknown);
+  part(".hint").textContent = !url
+    ? "Upload a picture first, then draw a box on it here."
+    : url === unknown
+      ? "Your browser cannot show this picture. Type the box below, or upload the picture as PNG or JPEG."
+      : "Press, drag and release to draw a box around one person.";
   if (url && image.getAttribute("src") !== url) {
     image.onload = show;
+    image.onerror = () => {
+      unknown = url;
+      show();
+    };
     image.src = url;
   }
   place(numbers(box));

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,8 +86,10 @@ def read_box(box: Any) -> list[float]:
     """x0, y0, x1, y1 in image px, from four numbers or a text such as "10, 20, 200, 400"."""
     if box is None or (isinstance(box, str) and not box.strip()):
         raise UserError("box: no box yet; draw one on the picture or type x0, y0, x1, y1")
-    if isinstance(box, str):
-        box = box.replace(",", " ").replace(";", " ").split()
+    numbers = box.replace(",", " ").replace(";", " ").split() if isinstance(box, str) else ()
+    if len(numbers) == 4:
+        with suppress(ValueError):  # not numbers: the text is refused as it was typed
+            box = [float(number) for number in numbers]
     return check_box(box, "box")["box_xyxy"].tolist()
 
 

@@ -4,16 +4,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...inference.answers import Answer
+from ...inference.instruction import Instruction
 from ...inference.joining import merge
 from ...inference.predictor import Predictor
-from ...models.generation_settings import GenerationSettings
 from ...tasks import TASKS
 from ...tasks.chain import chain_instruction
 from .given import Given
 
 # Checkboxes in the words of visitors: what an answer is to hold.
 WANTED = {"box": "Box", "keypoints": "Pose", "parts": "Parts", "caption": "Caption"}
-DEFAULTS = GenerationSettings(min_len=4)  # the demos' settings (docs/generation.md)
+# The fields, by the names with which messages begin.
+LABELS = {
+    "image": "Picture",
+    "expression": "Describe the person",
+    "box": "Box around one person",
+    "instruction": "Instruction",
+    "min_len": "Shortest answer",
+}
+DEFAULTS = Instruction.generation  # the demos' settings (docs/generation.md)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from ...inference.learned import EVERYONE
 from ...inference.predictor import Predictor
 from .components import Picture, Setting, Text, box_drawer
 from .given import HOTTEST, LONGEST, WIDEST
-from .kinds import DEFAULTS, TEMPLATES, WANTED, WAYS
+from .kinds import DEFAULTS, LABELS, TEMPLATES, WANTED, WAYS
 
 SOMEONE = "the woman in the red coat"
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
@@ -38,7 +38,7 @@ def question_fields(model: Predictor) -> Question:
     picture = Picture(
         type="filepath",
         image_mode=None,
-        label="1 · Picture",
+        label=f"1 · {LABELS['image']}",
         height=300,
         sources=["upload", "clipboard", "webcam"],
         elem_id="picture",
@@ -46,7 +46,7 @@ def question_fields(model: Predictor) -> Question:
     )
     with gr.Group():
         who = gr.Radio([("In words", "words"), ("With a box", "box")], value="words", label="2 · Who?", elem_id="who")
-        expression = Text(label="Describe the person", placeholder=SOMEONE, elem_id="expression")
+        expression = Text(label=LABELS["expression"], placeholder=SOMEONE, elem_id="expression")
         everyone = gr.Checkbox(
             label="Everyone who fits", info="None to many people", visible=everyone_known, elem_id="everyone"
         )
@@ -54,7 +54,7 @@ def question_fields(model: Predictor) -> Question:
     known = [(label, name) for name, label in WANTED.items() if name != "parts" or model.tokenizer is not None]
     wanted = gr.CheckboxGroup(known, value=["box"], label="3 · What do you want to know?", elem_id="wanted")
     button = gr.Button("Ask", variant="primary", elem_id="ask")
-    with gr.Accordion("Advanced", open=False, elem_id="advanced"):
+    with gr.Accordion("Advanced", open=False, elem_id="advanced") as advanced:
         choices = [(way.label, name) for name, way in WAYS.items() if way.asks != "box"]
         way = gr.Radio(choices, value="words", label="Way of asking", elem_id="way")
         parallel = gr.Checkbox(
@@ -74,10 +74,11 @@ def question_fields(model: Predictor) -> Question:
             gr.update(visible=by_words and everyone_known),
             gr.update(visible=who == "box"),
             gr.update(visible=who == "words"),
+            gr.update(visible=who == "words"),
             gr.update(visible=who == "words" and way == "instruction"),
         ]
 
-    shown = [expression, everyone, box_group, wanted, instruction_group]
+    shown = [expression, everyone, box_group, wanted, advanced, instruction_group]
     gr.on([who.change, way.change], show_fields, [who, way], shown, **QUIET)
     fields = {
         "who": who,
@@ -103,7 +104,7 @@ def _box(picture: Picture) -> tuple[gr.Group, Text, gr.HTML]:
     with gr.Group(visible=False) as group:
         drawer = box_drawer(elem_id="drawer", padding=True)
         box = Text(
-            label="Box around one person",
+            label=LABELS["box"],
             info="x0, y0, x1, y1 in pixels: draw it or type it",
             placeholder="10, 20, 200, 400",
             elem_id="box",
@@ -120,7 +121,7 @@ def _own_instruction(bins: int, expression: Text) -> tuple[gr.Group, Text]:
     with gr.Group(visible=False) as group:
         template = gr.Dropdown(list(TEMPLATES), value=None, label="Start from a template", elem_id="template")
         instruction = Text(
-            label="Instruction",
+            label=LABELS["instruction"],
             lines=3,
             info=f"Read as it is. Bins are written <bin_0> to <bin_{bins - 1}>",
             placeholder=TEMPLATES["Box"].text.format(SOMEONE),
@@ -141,7 +142,7 @@ def _settings() -> list[gr.Slider]:
     with gr.Accordion("Generation settings", open=False, elem_id="settings"):
         gr.Markdown("For the last two ways of asking; the others have fixed settings.")
         return [
-            Setting(0, LONGEST, DEFAULTS.min_len, step=1, label="Shortest answer", info="symbols"),
+            Setting(0, LONGEST, DEFAULTS.min_len, step=1, label=LABELS["min_len"], info="symbols"),
             Setting(1, LONGEST, DEFAULTS.max_len_b, step=1, label="Longest answer", info="symbols"),
             Setting(1, WIDEST, DEFAULTS.beam, step=1, label="Beams", info="answers followed at once"),
             Setting(0.1, HOTTEST, DEFAULTS.temperature, step=0.1, label="Temperature", info="1: as trained"),

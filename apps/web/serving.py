@@ -1,5 +1,6 @@
 """Serves the page with gradio, behind the gate, until the first signal."""
 
+import logging
 import time
 from pathlib import Path
 
@@ -40,7 +41,9 @@ def serve(
                 footer_links=["api"],
                 enable_monitoring=False,
                 state_session_capacity=200,
+                quiet=True,  # gradio's lines are for those who write a page
             )
+            print(f"Open {page.local_url} in a browser. Ctrl-C ends the page.", flush=True)
             while True:
                 time.sleep(1)
         finally:
@@ -48,8 +51,11 @@ def serve(
 
 
 def _close(page: gr.Blocks) -> None:
-    page.close(verbose=False)
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # no traceback for each browser that is cut off
     server = getattr(page, "server", None)
+    if server is not None:  # an open page keeps its connection: only questions are worth waiting for
+        server.force_exit = not any(page._queue.active_jobs)
+    page.close(verbose=False)
     if server is not None and server.thread.is_alive():  # it waits for visitors that stay connected
         server.force_exit = True
         server.thread.join(CLOSE_SECONDS)

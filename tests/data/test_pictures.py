@@ -78,8 +78,9 @@ def test_exif_turns_the_picture(orientation, corner, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF:UserWarning")
-def test_corrupt_exif_does_not_spoil_the_picture(array):
-    data = encoded(Image.fromarray(array), exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x09\x01\x12")
+@pytest.mark.parametrize("exif", [b"Exif\0\0MM\0*\0\0\0\x08\0\x09\x01\x12", b"Exif\0\0MM\0*", b"junk"])
+def test_corrupt_exif_does_not_spoil_the_picture(array, exif):
+    data = encoded(Image.fromarray(array), exif=exif)
     assert (np.asarray(open_picture(data)) == array).all()
 
 
@@ -141,12 +142,13 @@ WHOLE = encoded(Image.fromarray(np.random.default_rng(1).integers(0, 256, (64, 6
         (bomb(), "cannot be read as a picture"),
         ("/no/such/file.png", "/no/such/file.png: cannot be read"),
         ("\0", "cannot be read"),
+        ("https://example.org/a.jpg", "https://example.org/a.jpg: is an address; download the picture"),
         ("/", "cannot be read"),
         (np.zeros((4, 4), np.uint8), r"uint8 \[H, W, 3\], got uint8 \[4, 4\]"),
         (np.zeros((4, 4, 4), np.uint8), "got uint8"),
         (np.zeros((4, 4, 3)), "got float64"),
         (np.zeros((0, 4, 3), np.uint8), "got uint8"),
-        (Image.new("RGB", (70_000, 1)), "sides of at most 65535"),
+        (Image.new("RGB", (70_000, 1)), "sides of 1 to 65535 px"),
         (Image.new("RGB", (0, 5)), "0 x 5 px"),
     ],
 )
@@ -169,7 +171,7 @@ def test_limits():
 
 def test_large_files_and_pictures_are_refused(array, monkeypatch, tmp_path):
     monkeypatch.setattr(pictures, "MAX_PIXELS", 1199)
-    with pytest.raises(UserError, match="is 40 x 30 px, needs 1 to 1199 pixels"):
+    with pytest.raises(UserError, match=r"is 40 x 30 px, needs at most 0\.001199 megapixels"):
         open_picture(array)
     monkeypatch.setattr(pictures, "MAX_BYTES", 100)
     path = tmp_path / "large.png"
@@ -177,3 +179,18 @@ def test_large_files_and_pictures_are_refused(array, monkeypatch, tmp_path):
     for source in (path, path.read_bytes()):
         with pytest.raises(UserError, match="more than 100 bytes"):
             open_picture(source)
+
+
+def test_what_is_just_small_enough(array, monkeypatch, tmp_path):
+    path = tmp_path / "picture.png"
+    Image.fromarray(array).save(path)
+    limits = {"MAX_BYTES": path.stat().st_size, "MAX_PIXELS": 40 * 30, "MAX_SIDE": 40}
+    for name, limit in limits.items():
+        monkeypatch.setattr(pictures, name, limit)
+    for source in (path, path.read_bytes()):
+        assert (np.asarray(open_picture(source)) == array).all()
+    for name, limit in limits.items():
+        monkeypatch.setattr(pictures, name, limit - 1)
+        with pytest.raises(UserError):
+            open_picture(path)
+        monkeypatch.setattr(pictures, name, limit)

@@ -12,9 +12,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from refhcm.inference import exports
-from refhcm.inference.answers import Answer, Confidence, Keypoints
-from refhcm.inference.drawing import answer_card, answer_colours, draw_answer, draw_answers
-from refhcm.utils.drawing import FILL, PART_COLOURS, PEOPLE, PREDICTION, SIDES
+from refhcm.inference.answers import Answer, Confidence
 from refhcm.utils.errors import UserError
 from refhcm.utils.keypoints import KEYPOINT_NAMES
 from refhcm.utils.parsing import CLASS_NAMES, PALETTE
@@ -24,30 +22,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 BOX = [10.0, 20.0, 50.5, 60.0]
 HAIR, FACE = CLASS_NAMES.index("hair"), CLASS_NAMES.index("face")
-
-
-def points(**named):
-    xy = np.zeros((17, 2), np.float32)
-    for name, point in named.items():
-        xy[KEYPOINT_NAMES.index(name)] = point
-    return Keypoints(xy, xy.max(-1) > 0)
-
-
-@pytest.fixture
-def answer():
-    """A person of 80 x 70 px with three keypoints, hair above a face."""
-    label_map = np.zeros((70, 80), np.uint8)
-    label_map[20:30, 10:50], label_map[30:60, 12:40] = HAIR, FACE
-    keypoints = points(nose=(30, 40), left_shoulder=(40, 50), right_shoulder=(20, 56))
-    named = {"nose": 0.9, "left_shoulder": 0.8, "right_shoulder": 0.4}
-    sure = Confidence(box=0.9, keypoints=named, parts={"hair": 0.7, "face": 0.6})
-    return Answer((80, 70), True, (), "", np.array(BOX, np.float32), keypoints, label_map, confidence=sure)
-
-
-@pytest.fixture
-def nothing():
-    """An answer that could not be read."""
-    return Answer((80, 70), False, (), "")
 
 
 def read_by_coco(results, categories=({"id": 1, "name": "person"},)):
@@ -102,7 +76,7 @@ def test_openpose_by_hand(answer, nothing):
     assert person["hand_left_keypoints_2d"] == person["hand_right_keypoints_2d"] == [0] * 63
 
 
-def test_openpose_holds_every_keypoint_once():
+def test_openpose_holds_every_keypoint_once(points):
     every = points(**{name: (k + 1, 2 * k + 1) for k, name in enumerate(KEYPOINT_NAMES)})
     body = exports.openpose(Answer((80, 70), True, (), "", keypoints=every))["people"][0]["pose_keypoints_2d"]
     found = np.array(body).reshape(18, 3)
@@ -112,7 +86,7 @@ def test_openpose_holds_every_keypoint_once():
     assert (found[:, 2] == 1).all()
 
 
-def test_a_neck_needs_both_shoulders():
+def test_a_neck_needs_both_shoulders(points):
     one = Answer((80, 70), True, (), "", keypoints=points(left_shoulder=(3, 4)))
     assert exports.openpose(one)["people"][0]["pose_keypoints_2d"][3:6] == [0, 0, 0]
 
@@ -208,75 +182,17 @@ def test_run_lengths_are_coco_s(answer):
 
 def test_a_cutout_has_the_person_alone(answer, nothing):
     picture = Image.new("RGB", (80, 70), (1, 2, 3))
-    person = exports.cutout(picture, [answer, nothing])
+    person = exports.cutout(picture, [answer, replace(nothing, size_wh=(8, 7))])  # who has no parts is not looked at
     assert person.size == (40, 40)  # hair 10..50 by 20..30 above a face 12..40 by 30..60
     assert person.getpixel((0, 0)) == (1, 2, 3, 255)
     assert person.getpixel((0, 20))[3] == 0  # beside the face
     assert int((np.asarray(person)[..., 3] > 0).sum()) == 40 * 10 + 28 * 30
+    assert exports.cutout(np.asarray(picture), answer).tobytes() == person.tobytes()
     assert exports.cutout(picture, nothing) is None
     with pytest.raises(UserError, match="image: is 70 x 80 px, the answer's picture 80 x 70"):
         exports.cutout(picture.transpose(Image.Transpose.ROTATE_90), answer)
     with pytest.raises(UserError, match="cutout: needs answers about one picture"):
         exports.cutout(picture, [answer, replace(answer, size_wh=(81, 70))])
-
-
-# Drawn answers
-
-
-@pytest.fixture
-def picture():
-    return Image.new("RGB", (80, 70), (255, 255, 255))
-
-
-def test_every_part_is_drawn_and_can_be_left_out(answer, picture):
-    hair = (15, 25)
-    drawn = draw_answer(picture, answer)
-    assert drawn.size == picture.size
-    assert drawn.getpixel((70, 5)) == (255, 255, 255)
-    assert drawn.getpixel((30, 40)) == SIDES["middle"]
-    assert drawn.getpixel(hair) == tuple(round(255 + FILL * (c - 255)) for c in PART_COLOURS["hair"])
-    only_box = draw_answer(picture, answer, parts=["box"])
-    assert only_box.getpixel((10, 40)) == PREDICTION
-    assert only_box.getpixel((30, 40)) == only_box.getpixel(hair) == (255, 255, 255)
-    assert draw_answer(picture, answer, parts=()).tobytes() == picture.tobytes()
-
-
-def test_several_people_are_numbered_in_colours_of_their_own(answer, nothing, picture):
-    other = replace(answer, box_xyxy=np.array([50, 30, 75, 60], np.float32), keypoints=None, label_map=None)
-    drawn = np.asarray(draw_answers(picture.resize((240, 210)), [answer, nothing, other], parts=["box"]))
-    first, none, third = ((drawn == colour).all(-1) for colour in PEOPLE[:3])
-    assert first.any()
-    assert not none.any()
-    assert np.flatnonzero(third.any(0))[0] == pytest.approx(150, abs=3)
-    assert third[92:105, 152:160].sum() > 50  # the number's badge, inside the box's corner
-    alone = draw_answers(picture, [answer], numbers=False)
-    assert alone.tobytes() == draw_answer(picture, answer).tobytes()
-
-
-def test_a_larger_picture_is_drawn_to_scale(answer):
-    drawn = draw_answer(Image.new("RGB", (240, 210), (255, 255, 255)), answer, parts=("box", "keypoints"))
-    assert drawn.getpixel((30, 120)) == PREDICTION
-    assert drawn.getpixel((90, 120)) == SIDES["middle"]
-
-
-def test_drawing_mistakes(answer, picture):
-    with pytest.raises(UserError, match="parts: needs some of box, keypoints, parsing, got hat"):
-        draw_answer(picture, answer, parts=["hat"])
-    with pytest.raises(UserError, match="image: is 70 x 80 px, the answer's picture 80 x 70"):
-        draw_answer(picture.transpose(Image.Transpose.ROTATE_90), answer)
-
-
-@pytest.mark.parametrize("size_wh", [(10, 20000), (21, 20000), (20000, 3), (1, 1)])
-def test_card_of_a_thin_picture(size_wh):
-    answer = Answer(size_wh, True, (), "", np.array([0, 0, 1, 1], np.float32))
-    assert answer_card(Image.new("RGB", size_wh), answer).width >= 640
-
-
-def test_card(answer, nothing, picture):
-    assert list(answer_colours(answer)) == ["left", "right", "middle", "hair", "face"]
-    whole, empty = answer_card(picture, answer, question="the man"), answer_card(picture, nothing)
-    assert whole.height > empty.height > 560
-    assert (np.asarray(whole) == PART_COLOURS["face"]).all(-1).any()  # in the legend
 
 
 def test_the_person_alone(answer, nothing, tmp_path):

@@ -28,6 +28,35 @@ def test_box_outline(paper):
     assert np.asarray(paper).min() == 255  # the argument is unchanged
 
 
+def test_lines_are_as_wide_as_the_picture_asks_and_have_a_dark_edge():
+    """1/150 of its shorter side: 6 px of 900; beside them 1 px of `HALO`."""
+    edge = tuple(round(255 + drawing.HALO * (ink - 255)) for ink in INK)
+    image = Image.new("RGB", (1000, 900), WHITE)
+    points = keypoints(left_elbow=(500, 300), left_wrist=(500, 700))
+    for drawn, colour in (
+        (drawing.draw_box(image, [500, 300, 900, 700], colour=TRUTH), TRUTH),
+        (drawing.draw_keypoints(image, points), SIDES["left"]),
+    ):
+        row = [drawn.getpixel((x, 500)) for x in range(480, 520)]
+        assert row.count(colour) == 6
+        assert row[row.index(colour) - 2] == WHITE
+        assert row[row.index(colour) - 1] == pytest.approx(edge, abs=1)
+    drawn = drawing.draw_keypoints(Image.new("RGB", (1000, 900)), keypoints(nose=(500, 300)))
+    ring = [drawn.getpixel((x, 300)) for x in (491, 492, 493, 500)]  # a point's radius is 7 px, and its light edge 1
+    assert ring == [(0, 0, 0), PAPER, SIDES["middle"], SIDES["middle"]]
+
+
+def test_a_person_is_drawn_at_the_scale_of_the_picture(paper):
+    points = keypoints(nose=(40, 20), left_elbow=(60, 15), left_wrist=(60, 40))
+    drawn = drawing.draw_person(paper, box_xyxy=np.array([10, 15, 70, 45]), keypoints=points, scale=2, colour=TRUTH)
+    assert drawn.getpixel((20, 60)) == drawn.getpixel((140, 60)) == drawn.getpixel((80, 90)) == TRUTH
+    assert drawn.getpixel((80, 40)) == SIDES["middle"]
+    assert drawn.getpixel((120, 55)) == SIDES["left"]
+    assert drawn.getpixel((60, 25)) == drawn.getpixel((40, 20)) == WHITE
+    empty = drawing.draw_person(paper, box_xyxy=np.array([10, 15, 10, 45]), scale=2)
+    assert empty.tobytes() == paper.tobytes()
+
+
 def test_a_box_outside_the_picture_is_drawn_on_its_edge(paper):
     drawn = drawing.draw_box(paper, [-50, 30, 1000, 80])
     assert drawn.getpixel((0, 50)) == PREDICTION
@@ -98,12 +127,21 @@ def test_colours_differ_and_numbers_can_be_read(paper):
     for colour in PEOPLE:
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in np.array(colour) / 255]
         assert 1.05 / (np.dot(linear, [0.2126, 0.7152, 0.0722]) + 0.05) >= 4.5  # WCAG's contrast with white
+    sizes = set()
     for corner in [(20, 30), (-5, -5), (400, 400)]:
         pixels = np.asarray(drawing.draw_number(paper, 7, [*corner, 500, 500], colour=TRUTH))
         badge = (pixels == TRUTH).all(-1)
         assert badge.sum() > 200
+        sizes.add(badge.sum())
         x, y = np.flatnonzero(badge.any(0)), np.flatnonzero(badge.any(1))
         assert (pixels[y[0] : y[-1], x[0] : x[-1]] == 255).all(-1).sum() > 10  # the figure
+    assert len(sizes) == 1  # wholly inside the picture
+    for number in (7, 1000):  # beside it, 1/3 of its height
+        badge = (np.asarray(drawing.draw_number(paper, number, [20, 30, 500, 500], colour=TRUTH)) != 255).any(-1)
+        width = round(drawing._font().getlength(str(number)) + 0.7 * drawing.FONT_SIZE)
+        height = round(1.3 * drawing.FONT_SIZE)
+        assert np.ptp(np.flatnonzero(badge.any(1))) == height
+        assert np.ptp(np.flatnonzero(badge.any(0))) == max(width, height)
     assert np.asarray(paper).min() == 255
 
 
@@ -137,6 +175,9 @@ def test_long_text_ends_in_an_ellipsis():
     rows = drawing.wrap("word " * 100, 120, max_rows=3)
     assert len(rows) == 3
     assert rows[-1].endswith("…")
+    assert all(drawing._font().getlength(row) <= 120 for row in rows)
+    (letters,) = drawing.wrap("i" * 400, 120, max_rows=1)  # fills its row, so that the ellipsis takes a letter's place
+    assert drawing._font().getlength(letters) <= 120
     assert drawing.wrap("", 120, max_rows=3) == [""]
 
 
@@ -156,6 +197,7 @@ def test_contact_sheet_puts_tiles_in_reading_order():
     assert sheet.size == (2 * 50 + 3 * gap, 2 * 40 + 3 * gap)
     assert sheet.getpixel((gap, gap)) == (255, 0, 0)
     assert sheet.getpixel((gap + 50 + gap, gap)) == (0, 128, 0)
+    assert sheet.getpixel((gap + 50 + gap - 1, gap)) == PAPER
     assert sheet.getpixel((gap, gap + 40 + gap)) == (0, 0, 255)
     assert sheet.getpixel((gap + 50 + gap, gap + 40 + gap)) == PAPER
     assert drawing.contact_sheet([red], 2, colours={"truth": TRUTH}).height > 40 + 2 * gap
@@ -169,6 +211,13 @@ def test_a_sheet_of_nothing_is_an_error():
 def test_points_far_outside_do_no_harm(paper):
     points = keypoints(left_elbow=(-70000, 50), left_wrist=(70000, 50), right_wrist=(30, 1e6))
     assert drawing.draw_keypoints(paper, points).getpixel((80, 50)) == SIDES["left"]
+
+
+@pytest.mark.parametrize(("side", "scale"), [(100, 4), (1000, 3), (1600, 1), (4000, 1)])
+def test_lines_are_drawn_at_a_scale_that_keeps_large_pictures_as_they_are(side, scale):
+    scales = []
+    drawing._inked(Image.new("RGB", (side, 2)), lambda scene, k: scales.append(k) or scene, colour=TRUTH)
+    assert scales == [scale]
 
 
 def test_large_pictures_are_drawn_on_too():

@@ -105,7 +105,8 @@ def _answers(model: Predictor, jobs: Sequence[Job], images: Sequence[Image.Image
 def answer_all(model: Predictor, records: Records, jobs: Sequence[Job], *, name: str, done: int) -> int:
     """Writes a line for each question, with `name` as the model's; the number of errors. done: answered before."""
     errors, rest = 0, iter(jobs)
-    with tqdm(total=done + len(jobs), initial=done, desc="ask", unit="question") as bar:
+    total = done + len(jobs)
+    with tqdm(total=total, initial=done, desc="ask", unit="question", disable=records.on_terminal) as bar:
         for images in batches(_marked(jobs, records), model.batch_size):
             batch = list(islice(rest, len(images)))
             answers = answer_batch(model, batch, images)

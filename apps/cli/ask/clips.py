@@ -51,7 +51,8 @@ class Clips:
     def _clip(self, clip: Clip, asked: Sequence[Mapping[str, object]]) -> None:
         followers = [self._follower(question) for question in asked]
         done = 0
-        with tqdm(total=clip.frames or None, desc=printable(clip.path.name), unit="frame") as bar:
+        name, hidden = printable(clip.path.name), self.records.on_terminal
+        with tqdm(total=clip.frames or None, desc=name, unit="frame", disable=hidden) as bar:
             for batch in batches(clip, most=FRAMES, most_bytes=HELD_BYTES):
                 names = [f"{clip.path}/{clip.path.stem}_{k:06d}" for k in range(done, done + len(batch))]
                 for follower, question in zip(followers, asked, strict=True):

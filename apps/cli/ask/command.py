@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ....utils.errors import UserError, printable
+from ....utils.files import check_output, check_writable
 from ....utils.flags import positive, share
 from ....utils.words import has_word
 from ..model_flags import add_model_flags, load_model
@@ -200,6 +201,9 @@ def run(args: argparse.Namespace) -> int:
     from .records import open_records
     from .summary import sentences
 
+    places = {flag: place for flag in EXPORTS if (place := getattr(args, flag)) is not None}
+    for flag, place in places.items():
+        (check_output if flag == "coco" else check_writable)(place)
     name = model_name(args)
     jobs = list({job.key(name): job for job in asked}.values())
     out = args.out if part is None or args.out is None else part.file(args.out)
@@ -219,7 +223,6 @@ def run(args: argparse.Namespace) -> int:
             answered, said = len(left) - errors, sentences([records.of(job, name) for job in jobs])
         if file is not None and out is not None and file != out:
             os.replace(file, out)  # whole, or not there
-        places = {flag: place for flag in EXPORTS if (place := getattr(args, flag)) is not None}
         answers, outdated = (records.answered(name), records.outdated(name)) if places else ([], [])
     print("\n".join(said), file=sys.stderr)
     where = "" if out is None else f"{out}: "

@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from ....data import archives
-from ....data.pictures import AVIF_SUFFIXES, HEIC_SUFFIXES, picture_formats
+from ....data.pictures import ADDRESSES, AVIF_SUFFIXES, HEIC_SUFFIXES, NO_ADDRESS, picture_formats
 from ....utils.errors import DataError, UserError
 from ....utils.files import check_small, files_below
 
@@ -72,7 +72,7 @@ def pictures(names: Iterable[str]) -> list[str]:
         elif os.path.exists(name):
             found.append(name)
         else:
-            raise UserError(f"{name}: no such file or folder")
+            raise UserError(f"{name}: {NO_ADDRESS if name.startswith(ADDRESSES) else 'no such file or folder'}")
     return list(dict.fromkeys(found))
 
 
@@ -124,7 +124,8 @@ def read_pairs(path: Path) -> list[tuple[str, str]]:
             raise DataError(f"{found}: the {'text' if image else 'picture'} is missing")
         beside = str(path.parent / image)
         # os.path: False for a name that is too long for a file, where Path.is_file would raise
-        pairs.append((image if os.path.isfile(image) and not os.path.isfile(beside) else beside, asked))
+        as_given = image.startswith(ADDRESSES) or (os.path.isfile(image) and not os.path.isfile(beside))
+        pairs.append((image if as_given else beside, asked))
     return pairs
 
 

@@ -64,6 +64,11 @@ class Records:
         self._by_key = {_key(record): record for record in known}
         self._mark = cache(content_mark)  # as it was at the first call
 
+    @property
+    def on_terminal(self) -> bool:
+        """Whether the lines are printed where somebody reads them: a progress bar would stand between them."""
+        return self._file.isatty()
+
     def mark(self, image: str) -> str | None:
         """A picture's mark, and of a frame its clip's."""
         return self._mark(clip_of(image) or image)

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -128,7 +129,19 @@ def test_captions_boxes_and_instructions(model, photos, tmp_path):
 
 def test_answers_are_printed_without_a_file(model, photos, capfdbinary):
     assert run(photos / "a.png", "--text", "a man") == 0
-    assert json.loads(capfdbinary.readouterr().out)["box"] == [0, 0, 21, 30]
+    out, err = capfdbinary.readouterr()
+    assert json.loads(out)["box"] == [0, 0, 21, 30]
+    assert b"1/1" in err  # the progress
+
+
+def test_nothing_stands_between_lines_on_a_terminal(model, photos, monkeypatch, capsys):
+    shown, terminal = os.openpty()
+    with open(terminal, "w") as stdout, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stdout)
+        assert run(photos / "a.png", "--text", "a man") == 0
+    assert json.loads(os.read(shown, 10_000).splitlines()[0])["box"] == [0, 0, 21, 30]
+    os.close(shown)
+    assert "1/1" not in capsys.readouterr().err
 
 
 def test_exports_are_of_all_answers(model, photos, tmp_path, capsys):

@@ -59,18 +59,34 @@ def test_a_line_for_each_frame(model, clip, tmp_path, capsys):
     assert (first.max(-1) - first.min(-1)).max() > 60  # something is drawn in colour
 
 
-def test_a_run_that_was_stopped_goes_on_where_the_person_was(model, clip, tmp_path):
-    out = tmp_path / "a.jsonl"
+def test_a_run_that_was_stopped_goes_on_where_the_person_was(model, clip, tmp_path, monkeypatch, capsys):
+    """In the last two, lighter frames the words fit somebody else, on the right: the person is lost in both."""
+    refer, out = model.refer, tmp_path / "a.jsonl"
+
+    def of_the_left(images, texts, **parts):
+        left, right = (np.array([x, 0, x + 10, 40], np.float32) for x in (0, 20))
+        boxes = [right if np.asarray(image).mean() > 70 else left for image in images]
+        return [
+            replace(one, box_xyxy=box if image.width == 32 else None, valid=image.width == 32)  # else a window
+            for one, box, image in zip(refer(images, texts, **parts), boxes, images, strict=True)
+        ]
+
+    monkeypatch.setattr(model, "refer", of_the_left)
     asked = ("--video", clip, "--text", "the dancer", "--out", out)
     assert run(*asked) == 0
     whole = out.read_bytes()
+    assert [line["box"] is None for line in lines(out)] == [False] * 4 + [True] * 2
     out.write_bytes(b"".join(whole.splitlines(keepends=True)[:4]))
     model.calls.clear()
     assert run(*asked) == 0
     assert out.read_bytes() == whole
-    assert [len(texts) for _, texts in model.calls] == [2]
+    assert [len(texts) for _, texts in model.calls] == [2, 1, 1]  # the frames, and a window of each
+    capsys.readouterr()
     assert run(*asked) == 0
-    assert len(model.calls) == 1
+    assert len(model.calls) == 3
+    said = capsys.readouterr().err
+    assert "through 4 of 6 frames" in said
+    assert "0 answered, 6 skipped (already done), 0 failed" in said
 
 
 def test_who_jumps_is_lost_and_has_no_pose(model, clip, tmp_path, monkeypatch, capsys):
@@ -88,6 +104,15 @@ def test_who_jumps_is_lost_and_has_no_pose(model, clip, tmp_path, monkeypatch, c
     assert [line["box"] is not None for line in lines(out)] == [True] * 3 + [False] * 3
     assert lines(out)[4]["keypoints"] is None
     assert "is followed through 3 of 6 frames" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("least", "found"), [("0.5", True), ("0.51", False)])
+def test_frames_that_are_not_sure_enough(model, clip, tmp_path, least, found):
+    """The stub's boxes have a confidence of one half."""
+    out = tmp_path / "a.jsonl"
+    assert run("--video", clip, "--text", "the dancer", "--min-confidence", least, "--out", out) == 0
+    assert [line["box"] is not None for line in lines(out)] == [found] * 6
+    assert {line["question"]["min_confidence"] for line in lines(out)} == {float(least)}
 
 
 def test_several_clips_and_texts(model, clip, tmp_path):

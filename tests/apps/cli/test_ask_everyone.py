@@ -9,8 +9,9 @@ import pytest
 from asking import Model, failed, lines, run
 from PIL import Image
 
-from refhcm.apps.cli.ask.summary import outcome, sentences
+from refhcm.apps.cli.ask.summary import is_plain, outcome, sentences
 from refhcm.apps.cli.model_flags import add_model_flags, load_model
+from refhcm.data.columns import MOST_BOXES
 from refhcm.inference import loading
 from refhcm.inference.answers import Confidence
 
@@ -87,6 +88,7 @@ def test_files_hold_nobody_of_an_earlier_answer(model, photos, tmp_path, monkeyp
     assert run(*asked, "--out", out) == 0
     out.unlink()
     (masks / "mine_1.png").touch()
+    (masks / f"a-0-3-men_{MOST_BOXES}.png").touch()
     monkeypatch.setattr(model, "find", lambda images, texts, **_: [[Model.person(images[0], parsing=True)]])
     assert run(*asked, "--out", out) == 0
     ends = (".png", "_cutout.png", "_hair.png", "_person.png")
@@ -167,12 +169,23 @@ def test_sentences():
     assert unlikely.endswith("found 0.03: probably nobody here fits")
     note = "parsing map: left out"
     assert outcome(record({"refer": "a man"}, replace(whole, valid=False, notes=(note,)))).endswith(f"({note})")
+    for odd in ({"notes": (note,)}, {"valid": False}):  # a note about what is right, and nothing to say
+        assert outcome(record({"refer": "a man"}, replace(whole, **odd))).endswith(sure)
     unread = replace(whole, valid=False, notes=("box 1: torn",), box_xyxy=None).to_dict()
     everyone = {"image": "a.png", "question": {"find": "men"}, "people": [unread], "notes": []}
     assert outcome(everyone) == "the answer cannot be read (box 1: torn)"
     assert outcome(record({"describe": [1, 2, 3, 4]}, replace(whole, caption="a man in red"))) == "a man in red"
+    assert outcome(record({"instruct": "which region?"}, whole)) == "a box"
     assert outcome({"image": "a", "question": {"refer": "x"}, "error": "is bad"}) == "not answered: is bad"
     assert sentences([everyone] * 12)[-1] == "... and 2 more"
+
+
+def test_words_are_drawn_where_anybody_is_in_doubt():
+    person = Model.person(Image.new("RGB", (20, 30)))
+    for other, plain in (({}, True), ({"valid": False}, False), ({"found": 0.49}, False), ({"found": 0.5}, True)):
+        people = [person.to_dict(), replace(person, **other).to_dict()]
+        assert is_plain({"image": "a.png", "question": {"find": "men"}, "people": people}) == plain
+    assert not is_plain({"image": "a.png", "question": {"find": "men"}, "people": []})
 
 
 def test_drawn_demos_are_not_told_that_the_model_knows_drawings(monkeypatch):

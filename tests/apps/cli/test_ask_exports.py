@@ -8,7 +8,10 @@ import pytest
 from asking import Model, failed, lines, run
 from PIL import Image
 
+from refhcm.apps.cli.ask import command
 from refhcm.apps.cli.ask.exports import named, stems
+from refhcm.apps.cli.ask.lines import parsed
+from refhcm.data.pictures import MAX_PIXELS
 
 # pycocotools' decoder with numpy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -69,8 +72,22 @@ def test_two_pictures_are_drawn_into_two_files(model, tmp_path):
     assert len(os.listdir(tmp_path / "drawn")) == 2
 
 
-@pytest.mark.parametrize("broken", ["--masks", "--openpose", "--coco", "--save-images"])
-def test_an_export_that_fails_does_not_end_the_others(model, photos, tmp_path, capsys, broken):
+PLACES = ["--masks", "--openpose", "--coco", "--save-images"]
+
+
+@pytest.mark.parametrize("flag", PLACES)
+def test_a_place_that_cannot_be_written_is_named_before_anything_is_asked(model, photos, tmp_path, capsys, flag):
+    place, out = photos / "b.jpg" / "x", tmp_path / "a.jsonl"
+    assert run(photos, "--text", "a man", "--keypoints", "--parsing", "--out", out, flag, place) == 2
+    assert "b.jpg" in failed(capsys)
+    assert model.calls == []
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("broken", PLACES)
+def test_an_export_that_fails_does_not_end_the_others(model, photos, tmp_path, capsys, monkeypatch, broken):
+    for check in ("check_output", "check_writable"):  # the place is lost after they have seen it
+        monkeypatch.setattr(command, check, lambda place: None)
     places = {flag: tmp_path / flag[2:] for flag in ("--masks", "--openpose", "--save-images")}
     places["--coco"] = tmp_path / "coco" / "c.json"
     places[broken] = photos / "b.jpg" / "x"
@@ -164,6 +181,16 @@ WRONG = {
 @pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in WRONG.items() for value in values])
 def test_a_line_that_is_no_answer_is_named(line, photos, tmp_path, capsys, field, value):
     refused(photos, tmp_path / "a.jsonl", json.dumps(line), json.dumps(line | {field: value}), capsys)
+
+
+@pytest.mark.parametrize("sure", [0, 0.0, 1])
+def test_the_ends_of_a_confidence_are_read(line, sure):
+    line["found"] = line["confidence"]["box"] = line["question"]["min_confidence"] = sure
+    assert parsed(json.dumps(line).encode() + b"\n") == line
+    line |= {"size": [MAX_PIXELS // 8000, 8000], "parts": None}  # as large as a picture may be
+    assert parsed(json.dumps(line).encode() + b"\n") == line
+    for size in ([0, 3], [3, 0], [-2, -2], [MAX_PIXELS // 8000 + 1, 8000]):
+        assert parsed(json.dumps(line | {"size": size}).encode() + b"\n") is None
 
 
 @pytest.mark.parametrize("text", ["", "[" * 10**5, '{"a":' * 10**5, "null", '"a"', '{"image": "a"}', "1" * 5000])

@@ -205,6 +205,9 @@ def test_a_pictures_path_may_start_at_the_working_folder(photos, tmp_path, monke
     monkeypatch.chdir(photos)
     (tmp_path / "a.csv").write_text("deep/c.JPG,a\n")
     assert read_pairs(tmp_path / "a.csv") == [("deep/c.JPG", "a")]
+    (tmp_path / "deep").mkdir(exist_ok=True)
+    (tmp_path / "deep" / "c.JPG").touch()  # a picture at the table's folder goes first
+    assert read_pairs(tmp_path / "a.csv") == [(str(tmp_path / "deep" / "c.JPG"), "a")]
 
 
 def test_pictures_of_a_folder_are_all_that_can_be_opened(tmp_path):
@@ -219,6 +222,11 @@ def test_places_without_pictures(model, photos, tmp_path, capsys):
     assert "empty: holds no picture" in failed(capsys)
     assert run(tmp_path / "none.jpg", "--text", "a man") == 2
     assert "none.jpg: no such file or folder" in failed(capsys)
+    assert run("https://host/a.jpg", "--text", "a man") == 2
+    assert "https://host/a.jpg: is an address" in failed(capsys)
+    (tmp_path / "t.csv").write_text("https://host/a.jpg,a man\n")
+    assert run("--pairs", tmp_path / "t.csv", "--out", tmp_path / "a.jsonl") == 1
+    assert "https://host/a.jpg: is an address" in lines(tmp_path / "a.jsonl")[0]["error"]
     assert pictures([str(photos), str(photos / "a.png")]) == [
         str(photos / name) for name in ("a.png", "b.jpg", "deep/c.JPG")
     ]
@@ -243,10 +251,8 @@ def test_what_does_not_go_together(model, arguments, message, capsys):
     assert message in failed(capsys)
 
 
-@pytest.mark.parametrize(
-    "option", ["--box=1,2,3", "--box=-1,2,3", "--box=3,0,1,9", "--box=a,b,c,d", "--box=nan,0,1,1", "--batch-size=0"]
-)
-def test_wrong_options(model, option, capsys):
+@pytest.mark.parametrize("box", ["1,2,3", "-1,2,3", "3,0,1,9", "3,0,3,9", "0,9,3,9", "a,b,c,d", "nan,0,1,1", None])
+def test_wrong_options(model, box, capsys):
     with pytest.raises(SystemExit, match="2"):
-        run("a.png", option)
+        run("a.png", "--batch-size=0" if box is None else f"--box={box}")
     assert "needs" in capsys.readouterr().err

@@ -41,6 +41,8 @@ def test_parts_put_together_are_what_one_process_writes(model, folder, capsys):
     sizes = [len(lines(folder.parent / f"answers-0000{k}-of-00002.jsonl")) for k in range(2)]
     assert sizes == [4, 6]  # two questions about each of 2 and of 3 pictures
     asked = len(model.calls)
+    assert ask(folder, "--shard", "0/2") == 0  # it is finished
+    assert f"{folder.parent / 'answers-00000-of-00002.jsonl'}: 0 answered, 4 skipped" in capsys.readouterr().err
     assert ask(folder, "--openpose", folder.parent / "poses") == 0
     assert len(model.calls) == asked
     assert lines(whole) == expected

@@ -20,6 +20,13 @@ def test_help_needs_no_torch(tmp_path, arguments):
     assert done.returncode == (0 if "--help" in arguments else 2)
 
 
+def test_without_a_command_it_says_what_there_is(capsys):
+    assert cli.main([]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert all(f"\n  {name} " in err for name in cli.COMMANDS)
+
+
 def test_the_package_is_the_command(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "refhcm", "--help"], capture_output=True, text=True, timeout=60, cwd=tmp_path, check=True
@@ -71,7 +78,7 @@ def test_the_help_of_training_begins_with_what_is_ours(capsys):
     assert out.index("--save-dir SAVE_DIR") > first[-1]
 
 
-@pytest.mark.parametrize("arguments", [[], ["fly"], ["info"], ["info", "a", "--no-such-flag"]])
+@pytest.mark.parametrize("arguments", [["fly"], ["info"], ["info", "a", "--no-such-flag"]])
 def test_usage(arguments, capsys):
     with pytest.raises(SystemExit, match="2"):
         cli.main(arguments)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -208,7 +209,31 @@ def test_the_person_in_the_box_is_described(model):
 
 def test_what_the_model_does_not_know_is_noted(model):
     model.predictor.notes = ("drawings only",)
-    assert json.loads(ask(model, torch.zeros(1, 4, 6, 3), "a man")["json"][0])["notes"] == ["drawings only"]
+    (text,) = ask(model, torch.zeros(1, 4, 6, 3), "a man")["json"]
+    assert json.loads(text)["notes"] == ["drawings only"]
+    answer = replace(People.person(Image.new("RGB", (6, 4))), notes=("torn", "drawings only"))
+    assert asking.remarked(model.predictor, answer).notes == ("torn", "drawings only")
+
+
+def test_a_box_of_unknown_confidence_counts_as_sure():
+    person = People.person(Image.new("RGB", (6, 4)))
+    for sure, counts in ((None, 1.0), (0.25, 0.25), (0.0, 0.0)):
+        one = replace(person, confidence=replace(person.confidence, box=sure))
+        assert values.confidence(one) == values.bounding_boxes([one])[0]["score"] == counts
+
+
+@pytest.mark.parametrize(
+    ("node", "parts_asked", "questions"),
+    [
+        (ask, {"keypoints": False, "parts": False}, 1), (ask, {"parts": False}, 1), (ask, {}, 2),
+        (ask, {"caption": True}, 3), (find, {"keypoints": False, "parts": False}, 1), (find, {"caption": True}, 4),
+    ],
+)  # fmt: skip
+def test_the_progress_bar_has_a_stretch_for_each_question(model, monkeypatch, node, parts_asked, questions):
+    counted = []
+    monkeypatch.setattr(asking, "progress", lambda network, count: counted.append(count) or nullcontext())
+    node(model, torch.zeros(5, 4, 6, 3), "the people", **parts_asked)
+    assert counted == [2 * questions]  # five pictures are two batches
 
 
 @pytest.mark.parametrize("sure", [0.3, 0.0])
@@ -257,6 +282,12 @@ def test_weights_are_downloaded_when_the_user_agrees(tmp_path, monkeypatch):
     loading.DownloadRefHCM().download("refhcm", True)
     assert got == ["bpe", "vqgan", "."]
     assert path == [(tmp_path / "refhcm.pt", "auto")]
+    for name in ("refhcm.pt", "vqgan/model.yaml"):  # the tokenizer has another file
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    got.clear()
+    loading.DownloadRefHCM().download("refhcm", True)
+    assert got == ["bpe", "vqgan"]
 
 
 def test_an_example():

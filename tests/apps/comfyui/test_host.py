@@ -96,6 +96,9 @@ def test_progress_and_cancelling_at_every_step(comfy):
     assert comfy.bar[-3:] == ["of 200", 0, 1]
     network.decoder.layernorm_embedding(torch.zeros(1, 2))  # the hooks are gone
     assert comfy.bar[-1] == 1
+    comfy.stop_at = len(comfy.bar) + 1
+    with pytest.raises(Stopped):  # before the picture is encoded, which takes longest
+        take_steps(network, 0)
 
 
 def test_a_real_answer_moves_the_bar(comfy):
@@ -121,6 +124,15 @@ def test_freed_memory_is_kept_while_asking_alone(comfy, monkeypatch):
         assert seen == ["keep", "stop"]
     loading.LoadRefHCM().load(loading.DRAWN_PEOPLE)
     assert seen == ["keep", "stop", "stop"]
+
+
+def test_weights_are_tensors_that_may_be_moved_in_any_mode():
+    with torch.inference_mode():
+        with host.ordinary_tensors():
+            weight = torch.ones(2)
+            assert not torch.is_grad_enabled()
+        assert torch.is_inference_mode_enabled()
+    assert not weight.is_inference()
 
 
 def take_steps(network, count):

@@ -46,3 +46,5 @@ def test_grow_and_blur():
     soft = parts.shaped(mask, 0, 1.0)
     assert soft.sum() == pytest.approx(1, abs=1e-3)
     assert soft[0, 4, 4] == soft.max() < 0.2
+    assert soft[0, 4, 0] > 0  # as far as four sigmas
+    assert torch.allclose(parts.shaped(torch.ones(1, 4, 6), 0, 64.0), torch.ones(1, 4, 6))  # wider than the picture

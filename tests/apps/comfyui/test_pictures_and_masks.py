@@ -45,6 +45,13 @@ def test_a_mask_names_the_person(model, kind):
     assert describe(model, torch.zeros(2, 4, 6, 3), mask) == ["at [3.0, 1.0, 6.0, 2.0]"] * 2
 
 
+def test_a_soft_edge_is_inside_from_half_of_the_mask_s_most():
+    """One row of levels .2, .4, .8, .5, .1: half of the most is .4; px of the mask are half a px of the picture."""
+    mask = torch.tensor([[[0.2, 0.4, 0.8, 0.5, 0.1, 0]]])
+    assert values.read_boxes(mask, torch.zeros(1, 2, 12, 3)) == {0: [2.0, 0.0, 8.0, 2.0]}
+    assert values.read_boxes(mask * 0 + values.FAINTEST, torch.zeros(1, 1, 6, 3)) == {0: [0.0, 0.0, 6.0, 1.0]}
+
+
 def test_an_empty_mask_among_others_is_no_person(model):
     mask = torch.ones(3, 4, 6) * torch.tensor([1, 0, 1])[:, None, None]
     captions = describe(model, torch.zeros(3, 4, 6, 3), mask)

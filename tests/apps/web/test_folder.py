@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -84,6 +85,22 @@ def test_the_oldest_go_first_when_the_budget_is_used(folder):
         assert granted
     assert "0/a.jpg" not in names(folder)
     assert "3/a.jpg" in names(folder)
+
+
+def test_more_goes_than_must_so_that_the_next_sweep_has_nothing_to_do(folder):
+    """Eleven files of 1/10 of the budget: two go, which leaves 9/10."""
+    folder.budget = 10 * (FILE_COST + 1000)
+    for k in range(11):
+        put(folder, f"{k}/a.jpg", 1000)
+    folder.sweep()
+    assert len([name for name in names(folder) if name.endswith(".jpg")]) == 9
+    assert folder._taken == 9 * (FILE_COST + 1000)
+
+
+def test_half_of_the_disk_is_left_to_others(tmp_path, monkeypatch):
+    for free, budget in ((1000, 500), (10 * module.BUDGET, module.BUDGET)):
+        monkeypatch.setattr(module.shutil, "disk_usage", lambda path, free=free: SimpleNamespace(free=free))
+        assert Folder(tmp_path).budget == budget
 
 
 def test_uploads_that_arrive_at_once_keep_to_the_budget(folder):

@@ -15,6 +15,7 @@ from refhcm.apps.web import gate as module
 from refhcm.apps.web.folder import Folder
 from refhcm.apps.web.gate import API, HEADERS, MAX_REQUEST, MAX_UPLOAD, Gate
 from refhcm.apps.web.logs import printable
+from refhcm.data.pictures import MAX_BYTES
 
 JOIN, UPLOAD = f"{API}queue/join", f"{API}upload"
 
@@ -134,12 +135,20 @@ def test_what_the_page_does_not_need_is_closed(gate, method, path):
 )
 def test_a_request_is_bounded_whether_it_says_its_size_or_not(gate, path, limit):
     assert gate("POST", path, content_length=str(limit + 1))[0] == 413
+    assert gate("POST", path, content_length=str(limit))[0] == 200
     assert gate("POST", path, content_length="9" * 30)[0] != 413  # no number: counted as it comes
     part = bytes(limit // 4)
     assert gate("POST", path, chunks=[part] * 4)[0] == 200
     before = len(gate.bodies)
     assert gate("POST", path, chunks=[part] * 4 + [b"x"])[0] != 200
     assert len(gate.bodies) == before
+
+
+def test_a_size_that_is_no_number_counts_as_the_most():
+    """Python's int and isdigit know more digits than HTTP has."""
+    for text in ("", "-1", "4_0", "²", "٣", "9" * 20):
+        assert module._content_length({"content-length": text}, 50) == 50
+    assert module._content_length({"content-length": "40"}, 50) == 40
 
 
 def test_a_broken_off_request_ends(gate):
@@ -226,3 +235,8 @@ def test_assistants_reach_their_tools_only_where_they_are_served(mcp, gate):
             assert gate(method, path)[0] == 404
     body = bytes(MAX_REQUEST + 1)
     assert (gate("POST", f"{API}mcp/", chunks=(body,), content_length=str(len(body)))[0] == 200) == mcp
+    largest = str(-(-MAX_BYTES // 3) * 4)  # a picture of the most bytes, as base64
+    assert (gate("POST", f"{API}mcp/", content_length=largest)[0] == 200) == mcp
+    gate.gate.folder.budget = MAX_REQUEST  # a tool's call may hold a picture, which takes room as an upload does
+    refused = gate("POST", f"{API}mcp/", chunks=(body,), content_length=str(len(body)))[0]
+    assert refused == (503 if mcp else 404)

@@ -12,9 +12,12 @@ from web_page import broken_pictures, encoded
 gr = pytest.importorskip("gradio", reason="the page needs the `demo` extra")
 
 
+from refhcm.apps.web import given  # noqa: E402
 from refhcm.apps.web.endpoints import Endpoints  # noqa: E402
 from refhcm.apps.web.kinds import WAYS  # noqa: E402
+from refhcm.data.pictures import MAX_BYTES  # noqa: E402
 from refhcm.inference.answers import Answer, Confidence  # noqa: E402
+from refhcm.utils.drawing import PREDICTION  # noqa: E402
 
 SETTINGS = (4, 200, 5, 1.0)
 SHORT = (1, 8, 2, 1.0)
@@ -59,6 +62,7 @@ def test_each_way_shows_an_answer(way, model, asking, upload):
     assert answer["drawn"]["value"].size == answer["shown"].picture.size
     assert answer["drawn"]["alt_text"]
     if way == "box":
+        assert answer["legend"][0] == {"name": "box", "colours": [f"rgb{PREDICTION}"], "on": True}
         assert answer["json"] == model.describe(path, [10, 20, 60, 80]).to_dict()
     json_file = answer["files"][0]["value"]
     with open(json_file, encoding="utf-8") as file:
@@ -128,7 +132,7 @@ def test_a_turned_photo_is_upright(asking, upload):
 @pytest.mark.parametrize("name", list(broken_pictures()))
 def test_a_broken_picture_is_a_sentence(name, asking, upload):
     answer = ask(asking, upload(broken_pictures()[name], name))
-    assert 'class="problem">image: ' in answer["sentence"]
+    assert 'class="problem">Picture: ' in answer["sentence"]
     assert "object at 0x" not in answer["sentence"]
     assert (answer["drawn"], answer["json"], answer["table"]) == (None, None, [])
     assert not any(part["visible"] for part in (answer["all"], *answer["files"]))
@@ -137,30 +141,34 @@ def test_a_broken_picture_is_a_sentence(name, asking, upload):
 @pytest.mark.parametrize(
     ("way", "given", "sentence"),
     [
-        ("words", {"expression": ""}, "expression: is empty"),
-        ("words", {"expression": " \n"}, "expression: is empty"),
-        ("words", {"expression": None}, "expression: needs text"),
-        ("words", {"expression": 7}, "expression: needs text, got int"),
-        ("words", {"expression": ["a", "b"]}, "expression: needs text, got list"),
-        ("words", {"expression": {"a": 1}}, "expression: needs text, got dict"),
-        ("words", {"expression": "...!"}, "expression: needs some words"),
+        ("words", {"expression": ""}, "Describe the person: is empty"),
+        ("words", {"expression": " \n"}, "Describe the person: is empty"),
+        ("words", {"expression": None}, "Describe the person: needs text"),
+        ("words", {"expression": 7}, "Describe the person: needs text, got int"),
+        ("words", {"expression": ["a", "b"]}, "Describe the person: needs text, got list"),
+        ("words", {"expression": {"a": 1}}, "Describe the person: needs text, got dict"),
+        ("words", {"expression": "...!"}, "Describe the person: needs some words"),
         ("words", {"expression": "word " * 10_001}, "needs 10000 or fewer"),
         ("words", {"expression": "half \ud800"}, "not valid Unicode"),
-        ("chain", {"expression": ""}, "expression: is empty"),
-        ("instruction", {"instruction": ""}, "instruction: is empty"),
-        ("instruction", {"instruction": 1.5}, "instruction: needs text"),
+        ("chain", {"expression": ""}, "Describe the person: is empty"),
+        ("instruction", {"instruction": ""}, "Instruction: is empty"),
+        ("instruction", {"instruction": 1.5}, "Instruction: needs text"),
         ("instruction", {"instruction": "word " * 1999}, "symbols long"),
-        ("box", {"box": ""}, "box: no box yet"),
-        ("box", {"box": None}, "box: no box yet"),
-        ("box", {"box": "nan, 1, 2, 3"}, "box: needs 4 finite numbers"),
-        ("box", {"box": "1, 2, inf, 3"}, "box: needs 4 finite numbers"),
-        ("box", {"box": "1, 2, 3"}, "box: needs 4 finite numbers"),
-        ("box", {"box": "a, b, c, d"}, "box: needs 4 finite numbers"),
-        ("box", {"box": "50, 2, 10, 9"}, "box: needs x0 &lt; x1"),
+        ("box", {"box": ""}, "Box around one person: no box yet"),
+        ("box", {"box": None}, "Box around one person: no box yet"),
+        ("box", {"box": "nan, 1, 2, 3"}, "Box around one person: needs 4 finite numbers"),
+        ("box", {"box": "1, 2, inf, 3"}, "Box around one person: needs 4 finite numbers"),
+        ("box", {"box": "1, 2, 3"}, "Box around one person: needs 4 finite numbers"),
+        (
+            "box",
+            {"box": "a, b, c, d"},
+            "Box around one person: needs 4 finite numbers x0, y0, x1, y1 in image px, got &#x27;a, b, c, d",
+        ),
+        ("box", {"box": "50, 2, 10, 9"}, "Box around one person: needs x0 &lt; x1"),
         ("box", {"box": "500, 500, 600, 600"}, "wholly outside"),
-        ("box", {"box": [1, 2, "x", 4]}, "box: needs 4 finite numbers"),
-        ("box", {"box": {"x": 1}}, "box: needs 4 finite numbers"),
-        ("box", {"box": [[1, 2, 3, 4]]}, "box: needs 4 finite numbers"),
+        ("box", {"box": [1, 2, "x", 4]}, "Box around one person: needs 4 finite numbers"),
+        ("box", {"box": {"x": 1}}, "Box around one person: needs 4 finite numbers"),
+        ("box", {"box": [[1, 2, 3, 4]]}, "Box around one person: needs 4 finite numbers"),
         ("words", {"wanted": []}, "Tick what you want to know"),
         ("chain", {"wanted": ["hat"]}, "what you want to know: needs some of box, keypoints"),
         ("words", {"wanted": "box"}, "what you want to know: needs some of"),
@@ -174,16 +182,16 @@ def test_a_broken_picture_is_a_sentence(name, asking, upload):
         (
             "chain",
             {"settings": (4, 2, 5, 1.0)},
-            "min_len: the shortest answer, 4 symbols, is longer than the longest, 2",
+            "Shortest answer: the shortest answer, 4 symbols, is longer than the longest, 2",
         ),
         ("chain", {"settings": (4, 200, 0, 1.0)}, "beam: needs a whole number from 1 to 20"),
         ("chain", {"settings": (4, 200, 2.5, 1.0)}, "beam: needs a whole number"),
         ("chain", {"settings": (4, 10**9, 5, 1.0)}, "max_len: needs a whole number from 1 to 500"),
         ("chain", {"settings": (4, 200, 5, float("nan"))}, "temperature: needs a number"),
         ("chain", {"settings": (4, 200, 5, 0)}, "temperature: needs a number from 0.1"),
-        ("chain", {"settings": ("4", 200, 5, 1)}, "min_len: needs a whole number"),
-        ("chain", {"settings": (True, 200, 5, 1)}, "min_len: needs a whole number"),
-        ("chain", {"settings": (10**400, 200, 5, 1)}, "min_len: needs a whole number"),
+        ("chain", {"settings": ("4", 200, 5, 1)}, "Shortest answer: needs a whole number"),
+        ("chain", {"settings": (True, 200, 5, 1)}, "Shortest answer: needs a whole number"),
+        ("chain", {"settings": (10**400, 200, 5, 1)}, "Shortest answer: needs a whole number"),
     ],
 )
 def test_a_mistake_is_a_sentence(way, given, sentence, asking, upload, caplog):
@@ -211,10 +219,42 @@ def test_odd_text_is_answered(asking, upload):
         assert ask(asking, path, expression=expression)["json"]["box"] is not None
 
 
+def test_a_file_beyond_the_limit_is_refused_though_it_begins_as_a_picture(asking, upload):
+    path = upload(encoded())
+    for size, refused in ((MAX_BYTES, False), (MAX_BYTES + 1, True)):
+        os.truncate(path, size)  # takes no space
+        assert ('class="problem">Picture: ' in ask(asking, path)["sentence"]) == refused
+
+
+def test_memory_of_large_pictures_goes_back_at_once(upload, monkeypatch):
+    """After decoding, and after the answer."""
+    returned = []
+    monkeypatch.setattr(given, "return_freed_memory", lambda: returned.append(1))
+    for large, times in ((120 * 90, 0), (120 * 90 - 1, 2)):
+        monkeypatch.setattr(given, "LARGE", large)
+        with given.opened(upload(encoded())):
+            pass
+        assert len(returned) == times
+
+
+def test_a_field_that_is_not_asked_for_is_not_read(asking, upload):
+    path = upload(encoded())
+    assert ask(asking, path, box="")["json"]["box"] is not None
+    assert ask(asking, path, "box", expression="", instruction="", wanted=5)["json"]["caption"] is not None
+
+
+def test_whoever_has_a_box_and_no_caption_can_be_described(asking, upload, monkeypatch):
+    for box, caption in ((True, True), (True, False), (False, False)):
+        (one,) = people(1)
+        one = replace(one, box_xyxy=one.box_xyxy if box else None, caption="a man" if caption else None)
+        monkeypatch.setattr(asking.model, "refer", lambda *_, one=one, **__: one)
+        assert ask(asking, upload(encoded()))["describe"]["visible"] == (box and not caption)
+
+
 @pytest.mark.parametrize("path", [None, 3, [], "nowhere.png", "/etc/passwd", "a\0b", "../../etc/passwd", os.sep])
 def test_only_uploads_are_read(path, asking, upload):
     upload(encoded())
-    assert 'class="problem">image: ' in ask(asking, path)["sentence"]
+    assert 'class="problem">Picture: ' in ask(asking, path)["sentence"]
     with pytest.raises(gr.Error, match="image: "):
         Endpoints(asking.model).refer(path, "a man")
 

@@ -223,6 +223,19 @@ ENDINGS = {
 }
 
 
+def test_a_page_that_is_open_in_a_browser_ends_without_a_traceback(tmp_path):
+    server = Server("--device=cpu", log=tmp_path / "log.txt")
+    with socket.create_connection(("127.0.0.1", server.port)) as browser:
+        browser.sendall(f"GET {API}heartbeat/abc HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        assert b"200 OK" in browser.recv(1000)
+        end = time.monotonic() + PATIENCE
+        while f"Open {server.url}" not in server.log.read_text() and time.monotonic() < end:  # what to do next
+            time.sleep(0.1)
+        assert time.monotonic() < end
+        assert server.stop() == 0
+    assert "Traceback" not in server.log.read_text()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", list(ENDINGS))
 def test_nothing_is_left_however_it_ends(ending, tmp_path):

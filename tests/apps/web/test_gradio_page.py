@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,12 +14,12 @@ gr = pytest.importorskip("gradio", reason="the page needs the `demo` extra")
 
 from commands import parsed, refhcm  # noqa: E402
 
-from refhcm.apps.web import command, stopping  # noqa: E402
+from refhcm.apps.web import command, given, serving, stopping  # noqa: E402
 from refhcm.apps.web.components import Picture  # noqa: E402
 from refhcm.apps.web.examples import QUESTIONS  # noqa: E402
 from refhcm.apps.web.kinds import WANTED, WAYS  # noqa: E402
 from refhcm.apps.web.page import make_page  # noqa: E402
-from refhcm.data.pictures import open_picture  # noqa: E402
+from refhcm.data.pictures import MAX_PIXELS, open_picture  # noqa: E402
 from refhcm.inference.loading import load  # noqa: E402
 
 
@@ -123,6 +124,21 @@ sys.exit(main(["web"]))
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert ("went on" in done.stdout) != stopped
     assert not list(tmp_path.rglob("visitor.jpg"))
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_only_questions_are_waited_for(asked):
+    """A browser that merely shows the page stays connected; it is cut off at once when the page ends."""
+    thread = SimpleNamespace(is_alive=lambda: True, join=lambda seconds: cut_off.append(server.force_exit))
+    server, cut_off = SimpleNamespace(force_exit=False, thread=thread), []
+    queue = SimpleNamespace(active_jobs=[None, ["a question"] if asked else None])
+    close = lambda **_: cut_off.append(server.force_exit)  # noqa: E731
+    serving._close(SimpleNamespace(server=server, _queue=queue, close=close))
+    assert cut_off == [not asked, True]
+
+
+def test_one_picture_of_the_largest_size_is_open_at_a_time_beside_small_ones():
+    assert MAX_PIXELS + 10**7 < given.TURNS.limit < 2 * MAX_PIXELS
 
 
 def test_the_page_names_the_model_s_own_symbols(model):

@@ -103,6 +103,15 @@ def test_table_sentence_and_colours():
     )
 
 
+def test_the_drawing_in_words():
+    """For those who cannot see it: how many people, and their captions."""
+    one = Answer((1, 1), True, (), "", caption="a man in red")
+    said = [showing.described(people) for people in ([], [one], [one, replace(one, caption=None)])]
+    assert ["2 people" in words for words in said] == [False, False, True]
+    assert ["a person" in words for words in said] == [False, True, False]
+    assert ["a man in red" in words for words in said] == [False, True, True]
+
+
 def test_downloads(tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     picture = Image.new("RGB", (40, 20), (1, 2, 3))
