@@ -133,7 +133,6 @@ def _load_label_map(path: Path, size_wh: tuple[int, int]) -> np.ndarray:
         raise DataError("is no regular file")
     with path.open("rb") as file:
         start = file.read(len(PNG) + 18)
-        file.seek(0)
         if start.startswith(NUMPY):
             stored = np.load(path, mmap_mode="r", allow_pickle=False)
             return np.array(stored) if stored.shape == size_wh[::-1] else stored  # another shape is not read

@@ -23,7 +23,7 @@ for line in tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"
   rm -rf "$3" && "$1" -m venv "$3" && : > "$3/constraints.txt" || return
   if [ "$2" = oldest ]; then "$1" -c "$floors" > "$3/constraints.txt" || return; fi
   "$3/bin/python" -m pip install -q --upgrade pip &&
-    "$3/bin/python" -m pip install -q -c "$3/constraints.txt" -e '.[train,demo,dev]' && cp pyproject.toml "$3/installed"
+    "$3/bin/python" -m pip install -q -c "$3/constraints.txt" -e '.[train,demo,dev,onnx]' && cp pyproject.toml "$3/installed"
 }
 
 count() { grep -oE "[0-9]+ $1" <<< "$2" | cut -d' ' -f1 | grep . || echo 0; }

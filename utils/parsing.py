@@ -62,7 +62,7 @@ def resize_label_map(label_map: LabelMap, size_hw: tuple[int, int]) -> LabelMap:
 def _floor_nearest(length: int, size: int) -> np.ndarray:
     """The source index of each of `size`, in float32: that is how torch's nearest neighbour rounds."""
     scale = np.float32(length) / np.float32(size)
-    return np.minimum((np.arange(size, dtype=np.float32) * scale).astype(np.int64), length - 1)
+    return (np.arange(size, dtype=np.float32) * scale).astype(np.int64)
 
 
 def zoom_label_map(label_map: np.ndarray, size: int = 512) -> np.ndarray:

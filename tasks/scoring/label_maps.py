@@ -9,7 +9,7 @@ import numpy as np
 
 from ...data.images import read_label_map
 from ...utils.errors import DataError
-from ...utils.parsing import NUM_CLASSES, confusion_matrix, paste_label_map, zoom_label_map
+from ...utils.parsing import confusion_matrix, paste_label_map, without_ignored, zoom_label_map
 from ...utils.processes import processes
 from .answers import Answer
 from .labels import Labels, Size
@@ -82,8 +82,8 @@ def confusion(pair: Pair, *, root: Path, folder: Path, canvas: int) -> np.ndarra
     if answer is None:
         predicted = np.zeros_like(label)
     elif answer.mask is not None:
-        predicted = zoom_label_map(read_label_map(answer.mask, pair.size_wh, root=folder, where=answer.where), canvas)
-        predicted = np.where(predicted < NUM_CLASSES, predicted, 0)
+        found = read_label_map(answer.mask, pair.size_wh, root=folder, where=answer.where)
+        predicted = zoom_label_map(without_ignored(found), canvas)
     else:
         if pair.person is None or answer.boxes is None or not len(answer.boxes):
             raise DataError(f"{answer.where}: codes need a box, `bbox`, in which their label map lies")

@@ -28,14 +28,19 @@ def target():
     return target
 
 
-def loss_of(logits, target, *, net_input=None, fields=None, **options):
+def loss_of(logits, target, **more):
     """(loss, sample size) of a batch whose model answers `logits`."""
+    loss, size, _ = answered(logits, target, **more)
+    return float(loss), size
+
+
+def answered(logits, target, *, net_input=None, fields=None, **options):
+    """What the criterion returns for it."""
     counts = {"nsentences": len(target), "ntokens": int((target != 1).sum())}
     sample = {"net_input": net_input or {}, "target": target, **counts, **(fields or {})}
     ours = criterion(**options).train()
     ours.update_num = 1
-    loss, size, _ = ours(lambda **_: (logits, None), sample)
-    return float(loss), size
+    return ours(lambda **_: (logits, None), sample)
 
 
 def test_rows_are_weighted(logits, target):
@@ -44,6 +49,15 @@ def test_rows_are_weighted(logits, target):
     assert loss_of(logits, target, fields={"conf": torch.tensor([0.5, 5.0])})[0] == pytest.approx(
         first / 2 + 5 * second
     )
+
+
+def test_plain_likelihood_is_weighted_alike(logits, target):
+    first, second = (
+        -float(logits[k].log_softmax(-1)[range(LENGTH - k), target[k, : LENGTH - k]].sum()) for k in (0, 1)
+    )
+    weighted, plain = (answered(logits, target, fields=f)[2] for f in ({"conf": torch.tensor([0.5, 5.0])}, {}))
+    assert float(plain["nll_loss"]) == pytest.approx(first + second)
+    assert float(weighted["nll_loss"]) == pytest.approx(first / 2 + 5 * second)
 
 
 def test_symbols_of_each_position_are_restricted(logits, target):
@@ -66,6 +80,8 @@ def test_divergence_of_the_two_passes_is_added(logits, target):
     p, q = (half[target != 1].log_softmax(-1) for half in (logits, 2 * logits))
     forth, back = kl_div(p, q, reduction="sum", log_target=True), kl_div(q, p, reduction="sum", log_target=True)
     assert added == pytest.approx(3 * float(forth + back) / 2, rel=1e-5)
+    by_default = loss_of(both, target, net_input=model_input, use_rdrop=True)[0] - plain
+    assert by_default == pytest.approx(float(forth + back) / 2, rel=1e-5)
     assert size == 2 * int((target != 1).sum())
 
 

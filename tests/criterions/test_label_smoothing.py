@@ -17,6 +17,17 @@ def test_formula_by_hand():
     assert float(loss) == pytest.approx((1 - 0.2 - epsilon) * -lp[1] + epsilon * -sum(lp))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_float32(dtype):
+    logits = torch.tensor([[8.0, 1.0, 0.5, -4.0]] * 2, dtype=dtype)  # exact in both
+    target = torch.tensor([0, 3])
+    for found, expected in zip(
+        *(position_losses(x, target, smoothing=0.1) for x in (logits, logits.float())), strict=True
+    ):
+        assert found.dtype == torch.float32
+        assert torch.equal(found, expected)
+
+
 def test_constraint_counts_only_its_symbols():
     logits, target = torch.randn(4, 10), torch.tensor([6, 7, 2, 8])
     allowed = range_mask(10, "6,8", logits.device)
@@ -52,15 +63,17 @@ def test_symmetric_kl_of_what_is_allowed():
     assert not gradient[:, ~allowed].any()
 
 
-def test_a_coordinate_is_spread_over_its_neighbours_by_hand():
-    logits = torch.tensor([[0.0, 1.0, 2.0, 0.0, 1.0], [0.0, 1.0, 2.0, 0.0, 1.0]])
-    target = torch.tensor([3, 0])  # bins are the ids 2, 3, 4; the second target is not a bin
-    loss, nll, log_probs = position_losses(logits, target, smoothing=0.0, neighbours=Neighbours(range(2, 5), 1.0))
-    side = math.exp(-0.5)
+@pytest.mark.parametrize("deviation", [1.0, 2.0])
+def test_a_coordinate_is_spread_over_its_neighbours_by_hand(deviation):
+    logits = torch.tensor([[0.0, 1.0, 2.0, 0.0, 1.0, 3.0]] * 4)
+    target = torch.tensor([3, 0, 1, 5])  # bins are the ids 2, 3, 4; the other targets are no bins
+    neighbours = Neighbours(range(2, 5), deviation)
+    loss, nll, log_probs = position_losses(logits, target, smoothing=0.0, neighbours=neighbours)
+    side = math.exp(-0.5 / deviation**2)
     spread = [side / (1 + 2 * side), 1 / (1 + 2 * side), side / (1 + 2 * side)]
     expected = -sum(share * float(log_probs[0, 2 + k]) for k, share in enumerate(spread))
     assert float(loss[0]) == pytest.approx(expected)
-    assert float(loss[1]) == float(nll[1])
+    assert loss[1:].tolist() == nll[1:].tolist()
     plain, _, _ = position_losses(logits, target, smoothing=0.0)
     assert torch.equal(nll, plain)
 

@@ -140,6 +140,15 @@ def test_damaged_tar_files(tmp_path, start, stop, message):
         list(archives.members(path, ENDINGS))
 
 
+def test_folders_and_links_in_a_tar_are_no_pictures(tar):
+    with tarfile.open(tar, "a") as file:
+        for name, kind in (("d.png", tarfile.DIRTYPE), ("s.png", tarfile.SYMTYPE), ("p.png", tarfile.FIFOTYPE)):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, "0/b.png"
+            file.addfile(member)
+    assert [one.name for one in archives.members(tar, ENDINGS)] == [f"{tar}/0/a.PNG", f"{tar}/0/b.png"]
+
+
 def test_half_an_end_of_a_tar_is_enough(tar):
     with tarfile.open(tar) as file:
         end = file.getmembers()[-1].offset_data + tarfile.BLOCKSIZE

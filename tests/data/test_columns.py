@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refhcm.data.columns import check_box_in_picture, parse_box, parse_caption, parse_codes, parse_keypoints
+from refhcm.data.columns import check_box_in_picture, parse_box, parse_caption, parse_codes, parse_keypoints, shorten
 from refhcm.utils.errors import DataError
 
 WHERE = "a.tsv:3"
@@ -81,6 +81,8 @@ def test_caption():
 
 
 def test_message_stays_short():
+    assert shorten("a" * 60) == repr("a" * 60)
+    assert shorten("a" * 61) == f"{'a' * 60!r}... (61 characters)"
     with pytest.raises(DataError) as caught:
         parse_box("A" * 10**6, WHERE)
     assert len(str(caught.value)) < 200

@@ -1,5 +1,6 @@
 import logging
 from functools import partial
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -78,6 +79,19 @@ def test_order(make_dataset):
     assert first.tolist() == dataset.order(1, seed=7, shuffle_after=0).tolist()
     assert first.tolist() != dataset.order(2, seed=7, shuffle_after=0).tolist()
     assert first.tolist() != dataset.order(1, seed=8, shuffle_after=0).tolist()
+
+
+def test_pictures_come_in_any_order(tmp_path):
+    """Of one, three and two rows, in groups of two at most: each of the 4! orders of their 4 groups comes up."""
+    path = tmp_path / "rows.tsv"
+    path.write_text("".join(f"r{k}\t{picture}\n" for k, picture in enumerate("abbbcc")))
+    dataset = ReferringDataset(TsvFile(path, None, names=("id", "image")), make_sample, together=2)
+    orders = [dataset.order(1, seed=seed, shuffle_after=0).tolist() for seed in range(400)]
+    assert all(sorted(order) == list(range(6)) for order in orders)
+    seen = {"".join("abbbcc"[row] for row in order) for order in orders}
+    pairs = {"".join(one) for one in permutations(("a", "bb", "b", "cc"))}
+    assert seen == pairs
+    assert {tuple(row for row in order if row in (4, 5)) for order in orders} == {(4, 5), (5, 4)}
 
 
 def test_the_first_bad_row_stops_by_default():
@@ -184,6 +198,7 @@ def test_optional_fields():
     batch = collate([first, second], pad=PAD)
     assert batch["net_input"]["full_mask_position"] == (6, 53)
     assert batch["conf"].tolist() == [0.5, 0.5]
+    assert collate([first | {"conf": 2}], pad=PAD)["conf"].dtype == torch.float32
     assert batch["constraint_masks"].dtype == torch.bool
     assert batch["constraint_masks"].sum(dim=-1).tolist() == [[4, 0], [4, 4]]
     assert "full_mask_rows" not in batch["net_input"]  # all have it

@@ -29,6 +29,7 @@ def test_label_map(tmp_path):
         (np.zeros((4, 5, 1), np.int64), "needs a 2-D array"),
         (np.full((4, 5), 20), r"needs classes 0\.\.19, or 255 \(ignored\), got 20\.\.20"),
         (np.full((4, 5), -1), r"got -1\.\.-1"),
+        (np.array([[-1, 0, 3, 5, 19]] * 4), r"got -1\.\.19"),
         (np.array([[255] * 4 + [254]] * 4), r"got 254\.\.254"),
         (np.full((4, 5), None), "cannot be read"),  # would be unpickled
     ],
@@ -46,6 +47,10 @@ def test_a_map_of_another_size_is_not_read(tmp_path):
         file.truncate(10**12 + 500)  # on disk it has a few bytes
     with pytest.raises(DataError, match="is 1000000 x 1000000, its picture 5 x 4 px"):
         read_label_map("1.npy", (5, 4), root=tmp_path, where=WHERE)
+    Image.new("L", (5000, 5000)).save(tmp_path / "1.png")
+    (tmp_path / "1.png").write_bytes((tmp_path / "1.png").read_bytes()[:60])  # its pixels cannot be decoded
+    with pytest.raises(DataError, match="is 5000 x 5000, its picture 5 x 4 px"):
+        read_label_map("1.png", (5, 4), root=tmp_path, where=WHERE)
 
 
 def test_a_pipe_does_not_hang(tmp_path):

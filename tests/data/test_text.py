@@ -113,9 +113,15 @@ def test_glued_and_malformed_symbols(encoder, text, same_as):
     assert encoder.encode_words(text).tolist() == ids
 
 
+def test_symbols_that_the_vocabulary_lacks(encoder):
+    """In capitals, too, as instructions are read."""
+    assert encoder.unknown_symbols("at <BIN_1000><bin_1> or <code_8192") == ["<bin_1000>", "<code_8192"]
+
+
 def test_special_symbols_in_a_text_stay_text(encoder):
     specials = range(4)
     assert not set(encoder.encode_words("</s> <pad> <unk> <mask> <s>").tolist()) & {*specials, 50264}
+    assert encoder.encode_words("<binary> <coder").tolist() == encoder.encode(" <binary> <coder").tolist()
 
 
 def test_empty_texts(encoder):
@@ -179,7 +185,18 @@ def test_ids_of_any_size_cost_no_memory(tmp_path, largest):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{}", "[]", "[" * 10**6, '{"a":' * 10**5, '{"a": -1}', '{"a": 0, "b": 0}', " " * 9_000_000]
+    "content",
+    [
+        "",
+        "{}",
+        "[]",
+        "[" * 10**6,
+        '{"a":' * 10**5,
+        '{"a": -1}',
+        '{"a": 0, "b": 0}',
+        '{"a": 4294967296}',
+        " " * 9_000_000,
+    ],
 )
 def test_an_encoder_that_is_none_is_one_short_line(tmp_path, real_vocabulary, content):
     (tmp_path / "encoder.json").write_text(content)

@@ -4,6 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from refhcm.data import vocabulary
 from refhcm.data.vocabulary import Vocabulary, read_pieces
 from refhcm.utils.errors import UserError
 
@@ -23,10 +24,13 @@ def test_tiny_vocabulary_by_hand(tiny_vocabulary):
     assert v.index("8") == v.unk()
 
 
-def test_sizes_of_the_real_vocabulary(real_vocabulary):
+def test_sizes_of_the_real_vocabulary(real_vocabulary, bpe_dir):
     v = real_vocabulary
     assert len(v) == 59457
     assert (v.code_ids, v.bin_ids, v.index("<mask>")) == (range(50265, 58457), range(58457, 59457), 50264)
+    by_default = Vocabulary.load(bpe_dir)
+    assert (by_default.code_ids, by_default.bin_ids) == (v.code_ids, v.bin_ids)
+    assert len(from_pieces([])) == 4 + 1 + 8192 + 1000
 
 
 def test_other_sizes_follow_from_the_dictionary(bpe_dir):
@@ -106,3 +110,12 @@ def test_a_file_that_is_no_dictionary_is_one_short_line(tmp_path, content):
         read_pieces(tmp_path / "dict.txt")
     assert len(str(caught.value)) < 400
     assert str(caught.value).isprintable()
+
+
+def test_a_large_file_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "dict.txt").write_text("11 5\n7 1\n")
+    monkeypatch.setattr(vocabulary, "LARGEST_FILE", 9)
+    assert read_pieces(tmp_path / "dict.txt") == ["11", "7"]
+    monkeypatch.setattr(vocabulary, "LARGEST_FILE", 8)
+    with pytest.raises(UserError, match=r"dict\.txt: cannot be read as a fairseq dictionary"):
+        read_pieces(tmp_path / "dict.txt")

@@ -58,6 +58,36 @@ def test_too_little_to_learn_from_is_said(points, reason):
         fit_fields(points, where="t.tsv")
 
 
+def counted(right, wrong, name=""):
+    return [Judged("keypoints" if name else "box", name, 0.5, k < right, k) for k in range(right + wrong)]
+
+
+@pytest.mark.parametrize(("right", "wrong"), [(5, 45), (45, 5)])
+def test_how_little_is_enough(right, wrong):
+    """50 points, 5 of them right and 5 wrong; 100 of them for a keypoint's own curve."""
+    (fitted,) = fit_fields(counted(right, wrong), where="t.tsv").values()
+    assert (fitted.count, fitted.right) == (50, right)
+    assert fitted.curve(0.5) == pytest.approx(right / 50)
+    for less in ((right, wrong - 1), (right - 1, wrong), (4, 80), (80, 4)):
+        with pytest.raises(UserError, match=f"got {less[0]} right and {less[1]} wrong"):
+            fit_fields(counted(*less), where="t.tsv")
+    named = [(right, 100 - right, "nose"), (right, 99 - right, "left_eye"), (4, 120, "right_eye"), (120, 4, "left_ear")]
+    found = fit_fields([one for given in named for one in counted(*given)], where="t.tsv")
+    assert found.keys() == {"keypoints", "keypoints/nose"}
+
+
+@pytest.mark.parametrize(("right", "ece", "auroc"), [(30, (0.05, 0.25), (0.5, 0.5)), (40, (None, None), (None, None))])
+def test_figures_are_of_the_pictures_that_the_curve_has_not_seen(right, ece, auroc):
+    """All are .8 sure. Of pictures with even numbers 20 of 40 are right, of the others `right` of 40."""
+    seen = [Judged("box", "", 0.8, k < 20, 2 * k) for k in range(40)]
+    unseen = [Judged("box", "", 0.8, k < right, 2 * k + 1) for k in range(40)]
+    fitted = fit_fields([*unseen, *seen], where="t.tsv")["box"]
+    assert fitted.curve(0.8) == pytest.approx((20 + right) / 80)
+    assert (fitted.count, fitted.right) == (80, 20 + right)
+    assert fitted.ece == (ece if None in ece else pytest.approx(ece))
+    assert fitted.auroc == auroc
+
+
 @pytest.fixture
 def weights(tmp_path):
     path = tmp_path / "model.pt"
@@ -89,6 +119,7 @@ def test_a_damaged_file_is_named(weights):
         json.dumps(good | {"tasks": {"rkpt": {"luck": row}}}),
         json.dumps(good | {"tasks": {"rkpt": {"box": row | {"curve": {"raw": [0.5, 0.1], "probability": [0, 1]}}}}}),
         json.dumps(good | {"tasks": {"rkpt": {"box": {"count": 1}}}}),
+        json.dumps(good | {"tasks": {"rkpt": {"box": row | {"right": "many"}}}}),
         json.dumps(good | {"tasks": [1]}),
     ]
     for content in damaged:

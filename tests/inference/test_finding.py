@@ -117,10 +117,11 @@ def test_points_are_as_sure_as_the_box_they_are_asked_by(model, tell, image):
 
 def test_unsure_people_are_left_out(model, tell, image):
     answers = [certain(model._task("grec"), f"{LEFT} {RIGHT}", 0.5)] * 3
-    tell("grec", *answers)
+    tell("grec", *answers, certain(model._task("grec"), LEFT, 0.01))
     assert len(model.find(image, "a", min_confidence=0.4)) == 2
     assert lefts(model.find(image, "a", min_confidence=0.6)) == [70]
     assert lefts(model.find(image, "a", min_confidence=1)) == [70]
+    assert lefts(model.find(image, "a")) == [10]  # without a limit, however unsure
 
 
 @pytest.mark.parametrize(

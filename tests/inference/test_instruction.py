@@ -119,3 +119,39 @@ def test_questions_of_a_batch_are_induced_by_themselves(task):
     assert texts == [POINTS, POINTS, "a man", BOX]
     assert [bool(note) for note in notes] == [False, False, True, True]
     assert len(starts) == 2
+
+
+@pytest.fixture
+def chain(models, image, monkeypatch):
+    """`chain(answers, texts, **wanted)`: the answers, and the batches and lengths that the network was asked with."""
+    model, asked = models("multitask"), []
+
+    def chained(answers, texts, **wanted):
+        def generate(network, batch, settings, *, distributions=False):
+            asked.append((batch.get("prefix_tokens"), settings.min_len, settings.max_len_b))
+            return [written(model._instruction, answers.pop(0)) for _ in batch["net_input"]["src_tokens"]]
+
+        monkeypatch.setattr(model._instruction, "generate", generate)
+        return model.chain(image, texts, **wanted), asked
+
+    return chained
+
+
+def test_an_answer_without_a_part_is_not_valid_and_says_why(chain):
+    box, nose = "<bin_25> <bin_25> <bin_75> <bin_225>", "nose <bin_30> <bin_125>"
+    (lacking, whole), _ = chain([box, f"{box} {nose}", box], ["a", "b"], keypoints=True)
+    assert (lacking.valid, lacking.notes) == (False, ("keypoints: could not be induced (none was named)",))
+    assert lacking.box_xyxy is not None
+    assert (whole.valid, whole.notes) == (True, ())
+    assert whole.keypoints["nose"] is not None
+
+
+def test_a_map_is_induced_by_a_code_and_has_its_length(chain, models):
+    box = "<bin_25> <bin_25> <bin_75> <bin_225>"
+    answer, asked = chain([box, f"{box} {CODES}"], "a", parsing=True)
+    assert answer.valid
+    assert answer.label_map is not None
+    (nothing, *_), (start, *lengths) = asked
+    assert nothing is None
+    assert models("multitask").text.transcribe(start[0].tolist()) == f"{box} <code_0>"
+    assert lengths == [52, 52]  # the box and 48 codes

@@ -227,3 +227,12 @@ def test_a_hundred_questions_of_all_tasks_to_the_shipped_model(tmp_path):
         asked.append(lambda m, p=picture, r=row: m.describe(p, parse_box(r["box"], "box")))
     assert len(asked) == 100
     assert [ask(ours).symbols for ask in asked] == [ask(theirs).symbols for ask in asked]
+
+
+def test_a_model_without_a_tokenizer_answers_all_but_parts(folder, image):
+    path_of(folder, MAPS).unlink()
+    model = refhcm.load_onnx(folder, threads=1)
+    assert len(model.refer(image, "the man").symbols) == 5
+    for ask in (model.refer, model.chain):
+        with pytest.raises(UserError, match=r"^parsing: this model in ONNX was exported without a tokenizer"):
+            ask(image, "the man", parsing=True)

@@ -188,6 +188,7 @@ def test_threads_take_turns(models, image, other):
         ("a" * (MAX_CHARACTERS + 1), f"expression: has {MAX_CHARACTERS + 1} characters, needs"),
         ("a man " + "\U0001f600" * 2000, "expression: is .* symbols long with its prompt, the model reads"),
         ("\ud800", "expression: is not valid Unicode"),
+        ("a \udfff", "expression: is not valid Unicode"),
         (["a man", ""], r"expressions\[1\]: is empty"),
         (["a man", 3], r"expressions\[1\]: needs text, got int"),
     ],

@@ -128,12 +128,12 @@ def test_another_model_in_its_place_leaves_nothing_of_the_former(written, folder
     assert ("| `rec.acc` | 0.75 |" in body, "| 0.5 |" in body) == (True, False)
 
 
-def test_what_lies_beside_other_weights_stays(written, tmp_path, monkeypatch):
+def test_what_lies_beside_other_weights_stays(written, golden_checkpoint, tmp_path, monkeypatch):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "model.pt").touch()
     (tmp_path / "out" / "model.calibration.json").write_text("of model.pt")
-    shutil.copyfile(written[0], tmp_path / "other.pt")
-    assert command("export", tmp_path / "other.pt", tmp_path / "out", "--bpe-dir", written[1] / "bpe") == 0
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))  # may be another disk, and is not written to
+    assert command("export", golden_checkpoint("multitask"), tmp_path / "out", "--bpe-dir", written[1] / "bpe") == 0
     assert (tmp_path / "out" / "model.calibration.json").read_text() == "of model.pt"
 
 

@@ -59,14 +59,15 @@ def log_probs(network, batch, answer):
     return logits[0].log_softmax(-1)
 
 
-def test_steps_equal_teacher_forcing(network, batch):
-    tokens = torch.randint(4, SYMBOLS, (3, 11))
+@pytest.mark.parametrize("beams", [1, 2])
+def test_steps_equal_teacher_forcing(network, batch, beams):
+    tokens = torch.randint(4, SYMBOLS, (3, beams, 11))
     with torch.no_grad():
         encoder = network.encoder(**batch["net_input"])
-        whole = network.decoder(tokens, encoder, full_mask_position=(4, 8))
-        state = network.decoder.start(encoder, beams=1, capacity=11, full_mask_position=(4, 8))
-        parts = [network.decoder.extend(part, state) for part in tokens.split([1, 1, 1, 6, 2], dim=1)]
-    assert_close(torch.cat(parts, dim=1), whole, atol=2e-5, rtol=0)
+        whole = [network.decoder(tokens[:, k], encoder, full_mask_position=(4, 8)) for k in range(beams)]
+        state = network.decoder.start(encoder, beams=beams, capacity=11, full_mask_position=(4, 8))
+        parts = [network.decoder.extend(part, state) for part in tokens.flatten(0, 1).split([1, 1, 1, 6, 2], dim=1)]
+    assert_close(torch.cat(parts, dim=1), torch.stack(whole, dim=1).flatten(0, 1), atol=2e-5, rtol=0)
 
 
 def test_scores_are_those_of_teacher_forcing(network, batch):

@@ -7,9 +7,11 @@ import torch
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from refhcm.models.beams import Beams
 from refhcm.models.generation import SequenceGenerator
 from refhcm.models.generation_settings import GenerationSettings
 from refhcm.models.refhcm import Network, NetworkConfig
+from refhcm.models.whole_boxes import BoxesGenerator
 from refhcm.utils.errors import UserError
 
 SYMBOLS, BOS, PAD, EOS, UNK = 24, 0, 1, 2, 3
@@ -94,15 +96,31 @@ def test_a_prefix_stays_with_its_sentence_when_others_have_ended(network, source
 
 
 def test_a_prefix_outside_the_range_has_no_answer(network, source):
-    found = generate(network, source[:2], torch.tensor([[7], [20]]), beam=2, max_len_b=5, constraint_range="20,24")
-    assert found[0] == []
-    assert all(h["tokens"][0] == 20 for h in found[1])
+    settings = GenerationSettings(beam=2, max_len_b=5, constraint_range="20,24")
+    generator = SequenceGenerator(settings, kept=torch.tensor([EOS, 20]))
+    batch, prefix = {"net_input": {"src_tokens": source[:2]}}, torch.tensor([[7], [20]])
+    nothing, (best, *others) = generator.generate([network], batch, prefix)
+    assert nothing == []
+    assert all(h["tokens"][0] == 20 for h in (best, *others))
+    assert best["distributions"][0, 1] == best["positional_scores"][0]
 
 
 def test_a_prefix_counts_in_the_score(network, source):
     (found,) = generate(network, source[:1], torch.tensor([[7, 8]]), beam=2, max_len_b=5)
     for h in found:
         assert_close(h["positional_scores"], log_probs(network, source[:1], h["tokens"].tolist()), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "prefix", "chosen"), [({}, 5, {5}), ({}, EOS, {EOS}), ({"min_len": 1}, PAD, {4, 5})]
+)
+def test_of_boxes_a_probable_end_gives_way(settings, prefix, chosen):
+    """To a forced start, and to the least length: the answer goes on as if eos were not probable."""
+    generator = BoxesGenerator(GenerationSettings(**settings))
+    beams = Beams(1, 1, torch.device("cpu"), bos=BOS, eos=EOS)
+    scores = torch.tensor([[[0.0, 0.0, 0.9, 0.0, 0.06, 0.04]]]).log()  # of bos, pad, eos, unk and two bins
+    left = generator._restrict(scores, beams, None, step=0, last=False, prefix=torch.tensor([[prefix]]))
+    assert set(left[0, 0].isfinite().nonzero()[:, 0].tolist()) == chosen
 
 
 def test_scores(network, source):

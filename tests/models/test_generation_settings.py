@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import asdict
 
 import pytest
 
@@ -32,6 +33,7 @@ def test_without_torch():
         ({"min_len": -5}, "min_len is -5, expected a whole number from 0"),
         ({"max_len_b": -3}, "max_len_b is -3, expected a whole number from 0"),
         ({"max_len_a": float("nan")}, "max_len_a is nan, expected a number from 0"),
+        ({"max_len_b": 2**20 + 1}, "max_len_b is 1048577, expected a whole number from 0 to 1048576"),
         ({"max_len_a": 1e308}, "max_len_a is 1e+308, expected a number from 0"),
         ({"temperature": float("nan")}, "--temperature must be above 0, got nan"),
         ({"temperature": "hot"}, "temperature is 'hot', expected a number"),
@@ -45,6 +47,14 @@ def test_impossible_settings(given, said):
     with pytest.raises(UserError) as caught:
         GenerationSettings(**given)
     assert said in str(caught.value)
+
+
+def test_what_is_not_said_is_as_in_fairseq():
+    found = asdict(GenerationSettings())
+    assert (found.pop("beam"), found.pop("min_len"), found.pop("max_len_b")) == (5, 1, 200)
+    assert (found.pop("lenpen"), found.pop("temperature"), found.pop("unnormalized")) == (1, 1, False)
+    assert found == {"max_len_a": 0, "no_repeat_ngram_size": 0, "unkpen": 0, "constraint_range": None}
+    GenerationSettings(max_len_b=2**20, beam=2**10, lenpen=-10)
 
 
 def test_allowed_range():

@@ -231,6 +231,7 @@ def test_sizes_by_name(size, width, ffn, layers, heads, backbone):
 def test_flags_win_over_a_size_s_name():
     huge = NetworkConfig.from_args({"arch": "refhcm_huge", "encoder_layers": 3})
     assert (huge.encoder_embed_dim, huge.encoder_layers, huge.decoder_layers) == (1280, 3, 12)
-    assert NetworkConfig.from_args({"arch": "refhcm"}) == NetworkConfig.from_args({"arch": "refhcm_large"})
+    large = NetworkConfig.from_args({"arch": "refhcm_large"})
+    assert NetworkConfig.from_args({"arch": "refhcm"}) == NetworkConfig.from_args({}) == NetworkConfig() == large
     with pytest.raises(CheckpointError, match="encoder_normalize_before is off"):
         NetworkConfig.from_args({"encoder_normalize_before": False})

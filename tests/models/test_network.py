@@ -68,13 +68,22 @@ def test_recomputing_with_norms_over_all_ranks():
     assert_close(blocks[0].running_mean, 0.1 * x.detach().mean((0, 2, 3)))
 
 
-def test_nothing_is_random_in_evaluation(batch):
-    network = make(
-        dropout=0.5, encoder_drop_path_rate=0.5, decoder_drop_path_rate=0.5, resnet_drop_path_rate=0.5
-    ).eval()
+RATES = (
+    *("dropout", "attention_dropout", "activation_dropout"),
+    *("encoder_drop_path_rate", "decoder_drop_path_rate", "resnet_drop_path_rate"),
+)
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_each_rate_makes_training_random_and_not_evaluation(batch, rate):
+    network = make(**dict.fromkeys(RATES, 0.0) | {rate: 0.5}).eval()
     assert torch.equal(network(**batch)[0], network(**batch)[0])
+    with torch.no_grad():
+        assert torch.equal(network(**batch)[0], network(**batch)[0])
     network.train()
     assert not torch.equal(network(**batch)[0], network(**batch)[0])
+    network = make(**dict.fromkeys(RATES, 0.0)).train()
+    assert torch.equal(network(**batch)[0], network(**batch)[0])
 
 
 def test_frozen_embedding_and_norms(batch):

@@ -46,7 +46,7 @@ def lines_of(path):
     return path.read_text(encoding="utf-8").splitlines()
 
 
-def run(task, network, rows, **options):
+def run(task, network, rows, /, **options):
     settings = replace(task.generation_settings(), beam=2)
     return evaluate(task, network, rows, settings=settings, **{"batch_size": 3} | options)
 
@@ -88,6 +88,14 @@ def test_ranks_share_the_rows(make_task, network, table, monkeypatch, world_size
     twice = everything + everything[:2]  # as a padded rank would send them
     monkeypatch.setattr(evaluation, "gather", lambda items: twice)
     assert [summarize(task, share) for share in ([], everything[:1])] == [alone, alone]
+
+
+def test_ranks_share_the_first_rows(make_task, network, table):
+    """Of the first three, the first rank of two has two."""
+    task, names = make_task("refcoco", **COLUMNS), [line.split("\t")[0] for line in lines_of(table)]
+    rows = task.open(table, training=False)
+    shares = [run(task, network, rows, rows=3, rank=rank, world=2)[1] for rank in (0, 1)]
+    assert [[record["uniq_id"] for record in share] for share in shares] == [[names[0], names[2]], [names[1]]]
 
 
 def test_rows_of_one_name_stay_apart(make_task, network, table, tmp_path):

@@ -10,9 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from refhcm.data.annotation import Annotation
 from refhcm.data.mixture import Mixture
 from refhcm.tasks import TRAINABLE
-from refhcm.tasks.chain import chain_instruction
+from refhcm.tasks.chain import Chain, chain_instruction
 from refhcm.tasks.multitask import PARTS
 from refhcm.tasks.settings import MultitaskSettings
 from refhcm.utils.errors import UserError
@@ -76,6 +77,7 @@ def test_each_pass_is_shuffled_anew_and_always_the_same():
 
     first = passes(1)
     assert passes(1) == first
+    assert all(sorted(one) == list(range(20)) != one for one in first)
     assert all(one != other for one, other in pairwise(first))
     assert passes(2) != first
     mixture = Mixture([Rows("a", 20)], 20)
@@ -197,6 +199,13 @@ def test_chains_as_a_part(small_text, world, files, tmp_path):
     assert seen[True, True] == max(seen.values())
 
 
+def test_what_a_chain_asks_follows_from_its_id():
+    """By CRC-32 modulo 4: of these 0x98dd4acc, 0x71beeff9, 0xefda7a5a and 0xe8b7be43."""
+    asked = [Chain._asked(Annotation(row_id, "a.tsv:1", None)) for row_id in "dbea"]
+    assert [one["keypoints"] for one in asked] == [True, False, True, True]
+    assert [one["parsing"] for one in asked] == [True, True, False, True]
+
+
 def test_more_rows_of_a_part(small_text, world, files):
     mixture = make_multitask(small_text, world, files | {"part_rows": "refparsing=3"}).open(
         world / "rkpt" / "val.tsv", training=True
@@ -208,7 +217,9 @@ def test_more_rows_of_a_part(small_text, world, files):
 
 
 @pytest.mark.parametrize("flag", ["part_weights", "part_rows"])
-@pytest.mark.parametrize("text", ["box=1", "refpose", "refpose=-1", "refpose=nan", "refpose=x"])
+@pytest.mark.parametrize(
+    "text", ["box=1", "refpose", "refpose=-1", "refpose=0", "refpose=nan", "refpose=inf", "refpose=x"]
+)
 def test_wrong_numbers_of_parts(small_text, world, files, flag, text):
     with pytest.raises(UserError, match=f"--{flag.replace('_', '-')}: needs PART=NUMBER"):
         make_multitask(small_text, world, files | {flag: text})

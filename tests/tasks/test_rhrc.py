@@ -51,7 +51,8 @@ def test_training_on_several_captions_is_remarked(make_task, world, tmp_path):
         ("007", "007"),
         ("3_1", "3_1"),
         ("\u0663", "\u0663"),
-        ("1" * 30, "1" * 30),
+        ("9" * 18, 10**18 - 1),
+        ("9" * 19, "9" * 19),  # above 2^63 - 1, the most that NumPy's and databases' whole numbers hold
     ],
 )
 def test_the_id_of_a_caption_is_a_number_where_it_is_one(make_task, row_id, image_id):
@@ -60,6 +61,13 @@ def test_the_id_of_a_caption_is_a_number_where_it_is_one(make_task, row_id, imag
     assert record["image_id"] == image_id
     assert type(record["image_id"]) is type(image_id)
     check_row(record, row_id, where="predict.json: record 0", row="a.tsv:1")
+
+
+@pytest.mark.parametrize(("answer", "caption", "valid"), [(" a man. ", "a man.", True), (" . !", ". !", False)])
+def test_an_answer_without_a_word_is_malformed(make_task, answer, caption, valid):
+    task = make_task("rhrc")
+    found = task.parse(task.text.encode(answer))
+    assert (found.caption, found.valid) == (caption, valid)
 
 
 def test_coco_reads_the_captions_of_a_result_file(make_task, capsys):

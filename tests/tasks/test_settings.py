@@ -24,7 +24,16 @@ def test_what_fits_is_taken_and_numpy_s_numbers_are_numbers():
     assert settings(num_bins=np.int64(30)).num_bins == 30
     assert settings(max_src_length=None).max_src_length == TaskSettings.max_src_length
     assert settings({"num_bins": 25}).num_bins == 25
-    assert settings(bpe_dir=7, data=[1]).bpe_dir == TaskSettings.bpe_dir  # not the model's
+    most = settings(code_dict_size=301, patch_image_size=192)  # 20 + 301 symbols, 12 patches of 16 px
+    assert (most.code_dict_size, most.patch_image_size) == (301, 192)
+
+
+def test_what_only_concerned_the_training_run_is_not_taken():
+    """Its folders and files may be gone, and its way of validating is not the user's."""
+    run = {"bpe_dir": 7, "data": [1], "selected_cols": "0,9", "annotation_root": "/gone", "skip_bad_rows": 9}
+    run |= {"vq_config": "/gone.yaml", "vq_ckpt": "/gone.ckpt", "eval_args": '{"beam": 1}'}
+    assert settings(**run, eval_cider_cached_tokens="/gone.p") == settings()
+    assert settings(vq_n_embed=16, **run) == settings(vq_n_embed=16) != settings()
 
 
 @pytest.mark.parametrize(

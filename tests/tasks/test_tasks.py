@@ -13,9 +13,13 @@ from PIL import Image
 
 from refhcm.data.annotation import Prediction
 from refhcm.data.dataset import BadRow
+from refhcm.data.text import TextEncoder
+from refhcm.data.vocabulary import Vocabulary
 from refhcm.models.generation_settings import GenerationSettings
+from refhcm.models.qpg import ParallelAnswers
 from refhcm.tasks import TASKS
 from refhcm.tasks.base import TURNED
+from refhcm.tasks.settings import TaskSettings
 from refhcm.utils.errors import UserError
 
 ANSWERED = tuple(TASKS)
@@ -210,8 +214,29 @@ def test_masks_must_fit_their_picture(make_task, world, coded, tmp_path):
 def test_a_missing_tokenizer_is_asked_for(make_task):
     with pytest.raises(UserError, match=r"--vq-config model\.yaml and --vq-ckpt model\.ckpt"):
         _ = make_task("rpar").tokenizer
-    with pytest.raises(UserError, match="--code-dict-size 90 or more and --vq-n-embed 40 or less"):
-        make_task("rpar_full_mask", vq_n_embed=48)
+
+
+def test_parallel_answers_keep_the_same_probabilities(make_task):
+    """At each step of all bins, or of the tokenizer's 32 of 96 codes; the others, and the end, have none."""
+    task = make_task("rpar_full_mask")
+    ids = torch.zeros(2, 52)
+    answers = ParallelAnswers(ids, ids, torch.full((2, 4, 100), 0.01).log(), torch.full((2, 48, 96), 1 / 96).log())
+    kept = task._kept(answers).exp()
+    expected = torch.zeros(2, 52, len(task.kept_symbols))  # eos, bins, codes
+    expected[:, :4, 1:101], expected[:, 4:, 101:133] = 0.01, 1 / 96
+    torch.testing.assert_close(kept, expected)
+
+
+@pytest.mark.parametrize(("symbols", "codes", "fits"), [(90, 40, True), (89, 32, False), (96, 41, False)])
+def test_parallel_parsing_needs_fifty_codes_of_its_own(world, symbols, codes, fits):
+    folder, chosen = world / "bpe", TaskSettings(code_dict_size=symbols, vq_n_embed=codes)
+    text = TextEncoder.load(folder, Vocabulary.load(folder, num_bins=100, code_dict_size=symbols))
+    if fits:
+        queries = TASKS["rpar_full_mask"](text, chosen).symbols.queries
+        assert queries.stop == text.vocabulary.code_ids.stop
+    else:
+        with pytest.raises(UserError, match="--code-dict-size 90 or more and --vq-n-embed 40 or less"):
+            TASKS["rpar_full_mask"](text, chosen)
 
 
 @pytest.mark.parametrize("orientation", [3, 6, 8])
@@ -247,6 +272,7 @@ def test_a_mask_may_be_a_png_with_ignored_pixels(make_task, world, coded, tmp_pa
     task = make_task("rpar")
     (row,) = [task.collate([task.open(tmp_path / "png.tsv", training=False)[0]])]
     labels = {name: values[0] for name, values in row.items() if isinstance(values, np.ndarray)}
+    assert labels["gt"].shape == (512, 512)  # of the bins' canvas; the picture has 64 px
     everything = Prediction(valid=True, box_xyxy=np.array([0, 0, 512, 512]), label_map=np.full((8, 6), 7))
     confusion = task.statistics(everything, labels)["confusion"]
     assert confusion.sum() == (labels["gt"] != 255).sum() > 0

@@ -11,6 +11,7 @@ pytest.importorskip("fairseq")
 from fairseq.dataclass.configs import CheckpointConfig
 
 from refhcm.training.checkpointing import Saver
+from refhcm.utils.errors import UserError
 
 
 class Trainer:
@@ -85,6 +86,44 @@ def test_the_last_checkpoint_is_already_the_best(tmp_path):
     for value in (2.0, 1.0):
         saver.make_up(value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint_best.pt", "checkpoint_last.pt"]
+
+
+def test_a_made_up_validation_replaces_the_best_only_where_it_is_better(tmp_path):
+    saver = Saver(CheckpointConfig(save_dir=str(tmp_path)), Trainer(), run={})
+    last, best = tmp_path / "checkpoint_last.pt", tmp_path / "checkpoint_best.pt"
+    last.write_text("8")
+    best.write_text("4")
+    saver.restore({"best": 0.5, "owed": True})
+    assert saver.owed
+    saver.make_up(0.7)
+    assert (saver.owed, saver.best, best.read_text()) == (False, 0.5, "4")
+    saver.trainer.should_save_checkpoint_on_current_rank = False  # another rank writes it
+    saver.make_up(0.3)
+    assert (saver.best, best.read_text()) == (0.3, "4")
+    saver.trainer.should_save_checkpoint_on_current_rank = True
+    saver.make_up(0.2)
+    assert (saver.best, best.read_text()) == (0.2, "8")
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_without_limits_all_files_stay(limit, tmp_path):
+    """Those that an earlier run with a limit has left, too."""
+    left = {"checkpoint.best_score_0.7000_3.pt", "checkpoint.best_score_0.6000_5.pt"}
+    for name in left:
+        (tmp_path / name).touch()
+    names = ("keep_interval_updates", "keep_last_epochs", "keep_best_checkpoints")
+    found = saved(tmp_path, (0.5, 0.9), **dict.fromkeys(names, limit))
+    of_run = {"checkpoint_1_2.pt", "checkpoint1.pt", "checkpoint_2_6.pt", "checkpoint2.pt"}
+    assert found.keys() == left | of_run | {"checkpoint_last.pt", "checkpoint_best.pt"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"write_checkpoints_asynchronously": True}, {"keep_interval_updates_pattern": 2}, {"checkpoint_suffix": "-a"}],
+)
+def test_files_that_no_run_could_find(options, tmp_path):
+    with pytest.raises(UserError, match="not supported"):
+        Saver(CheckpointConfig(save_dir=str(tmp_path), **options), Trainer(), run={})
 
 
 @pytest.mark.parametrize("maximize", [True, False])

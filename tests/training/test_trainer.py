@@ -18,6 +18,8 @@ from fairseq.optim.dynamic_loss_scaler import DynamicLossScaler
 from refhcm.data.dataset import BadRowCounter
 from refhcm.models.generation_settings import GenerationSettings
 from refhcm.models.refhcm import Network, NetworkConfig
+from refhcm.tasks.base import Task
+from refhcm.tasks.evaluation import ScoredRow
 from refhcm.tasks.fairseq_tasks import ReferringTask
 from refhcm.training.trainer import Average, ReferringTrainer
 from refhcm.utils.errors import CheckpointError, DataError, UserError
@@ -62,7 +64,8 @@ def test_what_stands_in_counts_for_nothing(kind):
     def criterion(model, sample):
         return weight * 3, 7, {"loss": torch.tensor(3.0), "sample_size": 7}
 
-    stand_in = task_with_rows().stand_in({"target": torch.zeros(2), "bad_rows": [], "clipped_rows": ["x:1"]})
+    counted = {"bad_rows": [], "clipped_rows": ["x:1"], "remarks": [("x:1", "is turned")]}
+    stand_in = task_with_rows().stand_in({"target": torch.zeros(2)} | counted)
     assert stand_in.keys() == {"target", "stands_in"}
     if kind == "training":
         loss, size, logged = task.train_step(stand_in, model, criterion, optimizer, 5)
@@ -100,6 +103,42 @@ def test_validation_generates_as_asked():
     assert task._generation() is own
     task.settings.eval_args = '{"beam": 2, "max_len_b": 7}'
     assert task._generation() == GenerationSettings(beam=2, max_len_b=7)
+
+
+def test_answers_are_scored_once():
+    """A row that two ranks answered counts once; what is not a number is not logged."""
+    task = object.__new__(ReferringTask)
+    task.settings = SimpleNamespace(eval_acc=False, eval_cider=True)
+    task.plain = SimpleNamespace(summarize=lambda rows: {"sum": sum(rows), "class_iou": {}})
+    task.answers = [ScoredRow(4, {}, 10), ScoredRow(1, {}, 3), ScoredRow(4, {}, 10)]
+    assert task.end_validation() == {"sum": 13, "count": 2}
+    with pytest.raises(DataError, match="nothing to score"):
+        task.end_validation()
+    task.settings.eval_cider = False
+    assert task.end_validation() == {}
+
+
+def test_each_split_has_its_file_and_order():
+    """Training files take turns and are shuffled after the curriculum's epochs; validation never is."""
+    task = object.__new__(ReferringTask)
+    task.datasets, task.files = {}, ["a", "b", "valid"]
+    task.settings = SimpleNamespace(eval_acc=False, eval_cider=False)
+    task.args = SimpleNamespace(seed=7, curriculum=2)
+    opened = SimpleNamespace(order=lambda epoch, **how: {"epoch": epoch} | how)
+    task.plain = SimpleNamespace(training_file=Task.training_file, open=lambda path, training: opened)
+    found = []
+    for split, epoch in (("train", 1), ("train", 2), ("train", 3), ("valid", 3)):
+        task.load_dataset(split, epoch=epoch)
+        rows = task.datasets[split]
+        rows.set_epoch(epoch)
+        found.append((rows.path, rows.ordered_indices()))
+    order = [
+        {"epoch": epoch, "seed": 7, "shuffle_after": after} for epoch, after in ((1, 2), (2, 2), (3, 2), (3, math.inf))
+    ]
+    assert found == list(zip(("a", "b", "a", "valid"), order, strict=True))
+    task.load_dataset("valid", epoch=4)
+    assert task.datasets["valid"] is rows  # it stays open
+    assert [batch.tolist() for batch in rows.batch_by_size(torch.arange(5), max_sentences=2)] == [[0, 1], [2, 3], [4]]
 
 
 class Rows(list):
@@ -238,3 +277,13 @@ def test_weights_without_a_run_are_not_resumed(rest, trainer, tmp_path):
     trainer.cfg.ema = EMAConfig()
     with pytest.raises(CheckpointError, match=r"crash.pt: no run can resume from it; use --finetune-from-model"):
         trainer.load_checkpoint(str(tmp_path / "crash.pt"))
+
+
+def test_one_rank_writes_the_checkpoint(tmp_path, monkeypatch):
+    trainer, path = object.__new__(ReferringTrainer), tmp_path / "a.pt"
+    monkeypatch.setattr(trainer, "state_dict", lambda: {"extra_state": {"old": 1}, "model": {}}, raising=False)
+    for writes in (False, True):
+        monkeypatch.setattr(ReferringTrainer, "should_save_checkpoint_on_current_rank", writes)
+        trainer.save_checkpoint(str(path), {"new": 2})
+        assert path.exists() == writes
+    assert torch.load(path)["extra_state"] == {"old": 1, "new": 2}

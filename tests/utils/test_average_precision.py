@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from refhcm.utils.average_precision import THRESHOLDS, Ranked, keypoint_precision
+from refhcm.utils.average_precision import THRESHOLDS, Ranked, coco_oks, keypoint_precision
+from refhcm.utils.keypoints import oks
 
 BOX = np.array([[0, 0, 100, 100]], np.float32)
 
@@ -34,6 +35,28 @@ def test_average_precision_by_hand():
     assert result == pytest.approx({"oks_ap": 0.5, "oks_ap50": 1, "oks_ap75": 0})
 
 
+def test_thresholds_are_included():
+    # of two visible keypoints one is right, the other far away: OKS is 1/2 exactly; of four, three: 3/4
+    for visible, expected in ((2, {"oks_ap": 0.1, "oks_ap50": 1, "oks_ap75": 0}), (4, {"oks_ap": 0.6, "oks_ap75": 1})):
+        label, prediction = np.zeros((2, 1, 17, 2))
+        label[0, :visible] = prediction[0, :visible] = 50
+        prediction[0, 0] = 1e6
+        found = average_precision(prediction, label, box_xyxy=BOX)
+        assert {name: found[name] for name in expected} == pytest.approx(expected)
+
+
+def test_similarity_is_the_paper_s():
+    """Also without visible keypoints, inside the doubled box and on every side of it."""
+    prediction, label, box, _ = crowd()
+    label[:10] = 0
+    prediction[2:10] += np.repeat([[[500, 0]], [[-500, 0]], [[0, 500]], [[0, -500]]], 2, 0)
+    prediction[:2] = 100
+    found = coco_oks(prediction, label, box)
+    assert found == pytest.approx(oks(prediction, label, box), abs=1e-5)
+    assert (found[:2] == 1).all()
+    assert (found[2:10] < 0.99).all()
+
+
 def test_scores_rank_the_predictions():
     # one miss and one hit: recall reaches 0.5, which covers 51 of COCO's 101 points
     prediction, label = np.concatenate([nose_off_by(0.1), nose_off_by(0.99)]), np.concatenate([only_nose(50, 50)] * 2)
@@ -47,6 +70,13 @@ def test_scores_rank_the_predictions():
 def test_nan_is_not_a_hit():
     with pytest.raises(ValueError, match="finite"):
         average_precision(only_nose(math.nan, 1), only_nose(50, 50), box_xyxy=BOX)
+    with pytest.raises(ValueError, match="finite"):
+        average_precision(only_nose(50, 50), only_nose(50, 50), box_xyxy=BOX, scores=[math.inf])
+
+
+def test_each_row_has_one_score():
+    with pytest.raises(ValueError, match="17, 2"):
+        average_precision(only_nose(50, 50), only_nose(50, 50), box_xyxy=BOX, scores=[0.1, 0.2])
 
 
 def crowd(seed=3, count=30):

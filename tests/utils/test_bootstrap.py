@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from refhcm.utils.bootstrap import differences, estimates, resampled
-from refhcm.utils.metrics import means, ratios, sum_by_group
+from refhcm.utils.metrics import keypoint_metrics, means, ratios, sum_by_group
 
 
 def drawn(rng, pictures=120):
@@ -48,6 +48,24 @@ def test_a_seed_gives_the_same_resamples():
     assert np.array_equal(same[0][:30], resampled(metrics, groups, resamples=30, seed=3)["a"])
 
 
+def test_an_interval_is_the_middle_95_percent():
+    draws = np.append(np.arange(1001.0), [np.nan] * 9)[::-1]  # what is not known is left out
+    found = estimates([means(score=[0, 1])], {"score": draws})["score"]
+    assert (found.value, found.low, found.high) == pytest.approx((0.5, 25, 975))
+
+
+def test_p_by_hand():
+    """A difference of 1/10: of four known resamples, those of 0 and 2/10 lie as far from it, whatever rounding does."""
+    mine, theirs = [means(a=[0.1], b=[1])], [means(a=[0], c=[1])]
+    draws, other = {"a": np.array([0.3, 0.3, 0.25, 0.12, np.nan])}, {"a": np.array([0.3, 0.1, 0.1, 0, 0])}
+    assert abs((0.3 - 0.1) - 0.1) < 0.1
+    found = differences(mine, draws, other=theirs, other_draws=other)
+    assert list(found) == ["a"]  # what only one of them has is not compared
+    assert found["a"].p == pytest.approx((2 + 1) / (4 + 1))
+    low, high = np.quantile([0, 0.2, 0.15, 0.12], [0.025, 0.975])
+    assert (found["a"].value, found["a"].low, found["a"].high) == pytest.approx((0.1, low, high))
+
+
 def compared(mine, theirs, groups):
     metrics = [[means(score=values)] for values in (mine, theirs)]
     draws = [resampled(one, groups, resamples=500, seed=0) for one in metrics]
@@ -83,3 +101,9 @@ def test_a_share_of_nothing_is_not_known():
 def test_sums_by_group():
     rows = np.array([[1, 10], [2, 20], [4, 40]])
     assert sum_by_group(rows, np.array([1, 0, 1]), 2).tolist() == [[2, 20], [5, 50]]
+
+
+def test_oks_counts_from_one_half_on():
+    points, box = np.zeros((3, 17, 2)), np.array([[0, 0, 10, 10]] * 3)
+    metrics = keypoint_metrics(None, [0.49, 0.5, 1], prediction=points, label=points, box_xyxy=box, scores=None)
+    assert metrics[0].values() == pytest.approx({"oks_score": 2 / 3, "oks": 1.99 / 3})  # and no accuracy of boxes

@@ -38,6 +38,12 @@ def test_a_curve_joins_the_centres_of_the_steps():
     assert curve([0.0, 0.2, 0.6, 1.0]) == pytest.approx([1 / 6, 1 / 3, 2 / 3, 5 / 6], abs=1e-6)
 
 
+def test_a_curve_may_reach_0_and_1_and_its_knots_have_six_decimals():
+    assert Curve((0, 1), (0, 1))([0, 0.25, 1]).tolist() == [0, 0.25, 1]
+    curve = fit([0.12345678, 0.1234569, 0.9], [0, 0, 1])  # the first two are one knot
+    assert curve == Curve((0.123457, 0.9), (0.2, 0.8))
+
+
 def test_equal_confidences_count_by_their_number():
     curve = fit([0.5, 0.5, 0.5, 0.5, 1.0], [1, 0, 0, 0, 1])
     assert curve([0.5, 1.0]) == pytest.approx([0.25, 6 / 7], abs=1e-6)

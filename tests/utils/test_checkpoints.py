@@ -12,8 +12,9 @@ from golden_folder import names, numbers
 
 from refhcm.models.refhcm import Network, NetworkConfig
 from refhcm.models.refhcm.loading import load_network
-from refhcm.utils.checkpoints import load_file, named_weights, read_checkpoint
+from refhcm.utils.checkpoints import check_finite, load_file, named_weights, read_checkpoint
 from refhcm.utils.errors import CheckpointError
+from refhcm.utils.model_files import read_settings, write_settings
 
 SIZE = {"arch": "refhcm_test", "encoder_layers": 1, "decoder_layers": 1, "resnet_width": 8}
 EMPTY = {
@@ -65,6 +66,13 @@ def test_averaged_weights(tmp_path):
     for ema, expected in ((False, plain), (True, averaged)):
         loaded = load_network(read_checkpoint(tmp_path / "ema.pt"), 20, ema=ema)
         assert torch.equal(loaded.state_dict()[name], expected.state_dict()[name])
+    full = {"w": torch.tensor([1 + 2**-20])}  # half precision cannot hold it
+    torch.save({"args": {}, "model": {}, "extra_state": {
+        "ema": {"w": full["w"].half(), "b": torch.ones(1)}, "ema_fp32_params": full
+    }}, tmp_path / "half.pt")  # fmt: skip
+    averages = read_checkpoint(tmp_path / "half.pt").ema_weights()
+    assert torch.equal(averages["w"], full["w"])
+    assert averages.keys() == {"w", "b"}
     with pytest.raises(CheckpointError, match=r"plain.pt: holds no averaged weights; train with --store-ema"):
         read_checkpoint(tmp_path / "plain.pt").ema_weights()
 
@@ -126,6 +134,17 @@ def test_other_arrays_are_refused(value, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_a_class_with_a_long_name_is_refused_in_a_short_line(tmp_path):
+    name = "n" * 5000
+    pickled = b"\x80\x02" + f"c{name}\n{name}\n.".encode()
+    with zipfile.ZipFile(tmp_path / "a.pt", "w") as archive:
+        archive.writestr("a/data.pkl", pickled)
+        archive.writestr("a/version", b"3\n")
+    with pytest.raises(CheckpointError, match=r"a\.pt: refused: it holds more than weights") as caught:
+        load_file(tmp_path / "a.pt")
+    assert len(str(caught.value)) < 300 + len(str(tmp_path))
+
+
 @pytest.mark.parametrize("size", [100, 50_000_000])
 def test_a_compressed_file_is_refused_unread(size, tmp_path):
     with zipfile.ZipFile(tmp_path / "a.pt", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -164,6 +183,7 @@ def test_names_take_a_small_share_of_a_file(tmp_path):
     [
         ({"w": torch.ones(3).to_sparse()}, r"'w' \(float32, sparse_coo\) is not stored as plain numbers"),
         ({"w": torch.ones(3, dtype=torch.complex64)}, "complex64"),
+        ({"w": torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)}, "not stored as plain numbers"),
         ({"w": torch.ones(1).expand(2**40)}, "not stored as plain numbers"),
         ({"w": torch.ones(1, device="meta")}, "not stored as plain numbers"),
         ({"w": torch.ones(1), "module.w": torch.ones(1)}, "'w' comes twice"),
@@ -178,11 +198,28 @@ def test_weights_are_plain_numbers_with_names(weights, message):
     assert len(str(caught.value)) < 200
 
 
+@pytest.mark.parametrize("value", [float("inf"), -float("inf"), float("nan")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float8_e5m2])
+def test_a_single_number_that_is_not_finite_is_found(value, dtype):
+    weights = {"a": torch.zeros(0), "b": torch.ones(3, dtype=torch.int8), "w": torch.zeros(9).to(dtype)}
+    check_finite(weights, where="f")
+    numbers = torch.zeros(9)
+    numbers[4] = value
+    with pytest.raises(CheckpointError, match=r"^f: w is not finite in"):
+        check_finite(weights | {"w": numbers.to(dtype)}, where="f")
+
+
 @pytest.mark.parametrize("extra", [[1], 3, {"ema": [1]}, {"ema": {}}])
 def test_an_odd_extra_state_holds_no_average(extra, tmp_path):
     torch.save({"args": {}, "model": {}, "extra_state": extra}, tmp_path / "a.pt")
     with pytest.raises(CheckpointError, match="holds no averaged weights"):
         read_checkpoint(tmp_path / "a.pt").ema_weights()
+
+
+@pytest.mark.parametrize("cfg", [{}, {"model": None}, {"model": {}}, None])
+def test_settings_may_lie_in_args_alone(cfg, tmp_path):
+    torch.save({"cfg": cfg, "args": argparse.Namespace(arch="refhcm_test"), "model": {}}, tmp_path / "a.pt")
+    assert read_checkpoint(tmp_path / "a.pt").flags() == {"arch": "refhcm_test"}
 
 
 @pytest.mark.parametrize("args", [[1], 3, "text", (1,)])
@@ -218,3 +255,9 @@ def test_another_vocabulary(tmp_path):
     read_checkpoint(tmp_path / "new.pt").check_vocabulary(lambda: "abc")
     with pytest.raises(CheckpointError, match=r"new.pt: was trained with another vocabulary: give .*--bpe-dir"):
         read_checkpoint(tmp_path / "new.pt").check_vocabulary(lambda: "abd")
+
+
+def test_settings_come_back_as_they_were_written(tmp_path):
+    settings = {"arch": "refhcm_test", "num_bins": 20, "vocabulary": "abc"}
+    write_settings(settings, tmp_path / "config.json")
+    assert read_settings(tmp_path / "config.json") == settings

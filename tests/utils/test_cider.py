@@ -83,7 +83,9 @@ def test_equals_pycocoevalcap(rows):
     assert cider_d([h for h, _ in rows], [r for _, r in rows]).scores == pytest.approx(expected, abs=1e-9)
 
 
-@pytest.mark.parametrize(("hypotheses", "references"), [([], []), (["a"], []), (["a"], [[]])])
+@pytest.mark.parametrize(
+    ("hypotheses", "references"), [([], []), (["a"], []), (["a"], [[]]), (["a", "b"], [["a"], []])]
+)
 def test_rows_must_match(hypotheses, references):
     with pytest.raises(ValueError, match="needs a reference"):
         cider_d(hypotheses, references)
@@ -118,8 +120,9 @@ def test_golden_evaluation_run(golden):
 def test_every_pickle_protocol_is_read(tmp_path, protocol):
     path = tmp_path / "frequencies.p"
     counts = defaultdict(float, {("a",): 2.0, ("a", "man"): 1})
-    path.write_bytes(pickle.dumps({"document_frequency": counts, "ref_len": 3.0}, protocol))
-    assert load_frequencies(path) == CachedFrequencies(counts, 3.0)
+    for num_pictures in (3.0, 1):
+        path.write_bytes(pickle.dumps({"document_frequency": counts, "ref_len": num_pictures}, protocol))
+        assert load_frequencies(path) == CachedFrequencies(counts, num_pictures)
 
 
 def test_text_of_python_2_is_read(tmp_path):

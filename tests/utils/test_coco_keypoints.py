@@ -79,6 +79,21 @@ def test_annotation_id_zero_is_a_match(tmp_path):
     assert values_of(metrics)["oks_ap"] == pytest.approx(1)
 
 
+def test_who_is_to_be_found(tmp_path):
+    """A person counts unless it is a crowd, or no keypoint has a flag: the flag decides, not the coordinates."""
+    path, detections = tmp_path / "people.json", [Detection(0, only_nose(50, 50)[0], 1.0)]
+    person, crowd, hidden = (coco_content(only_nose(50, 50), BOX) for _ in range(3))
+    del person["annotations"][0]["iscrowd"]  # as in RefHuman's file
+    crowd["annotations"][0]["iscrowd"] = 1
+    hidden["annotations"][0]["keypoints"] = [50, 50, 0] * 17
+    for content, expected in ((person, 1), (crowd, -1), (hidden, -1)):
+        path.write_text(json.dumps(content))
+        assert values_of(average_precisions(read_people(path), detections))["oks_ap"] == pytest.approx(expected)
+    path.write_text(json.dumps(person))
+    found = values_of(average_precisions(read_people(path), []))
+    assert (found["oks_ap"], found["oks_ar"]) == (0, 0)
+
+
 def broken(change):
     content = coco_content(only_nose(50, 50), BOX)
     change(content)

@@ -6,7 +6,7 @@ import signal
 import pytest
 from torch.utils.data import DataLoader
 
-from refhcm.utils.errors import KILLED, UserError, exit_status, printable
+from refhcm.utils.errors import KILLED, UserError, exit_status, printable, shown
 from refhcm.utils.processes import processes
 
 
@@ -23,6 +23,14 @@ from refhcm.utils.processes import processes
 )
 def test_what_is_printed_is_visible(text, expected):
     assert printable(text) == expected
+
+
+@pytest.mark.parametrize(
+    "value", ["a" * 1000, "a\nb" * 1000, ["x" * 70] * 9, {"a" * 75: {"b" * 75: 1}}, [[[[[1]]]]], 10**99]
+)
+def test_a_value_of_a_file_is_one_short_line(value):
+    assert 0 < len(shown(value)) <= 80
+    assert "\n" not in shown(value)
 
 
 def test_an_error_of_the_system_names_its_file(capsys, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 from refhcm.utils import files
 from refhcm.utils.errors import DataError, UserError
-from refhcm.utils.files import atomic_write, check_output, claim, file_mark
+from refhcm.utils.files import atomic_write, check_output, check_small, claim, end_digest, file_mark
 
 
 def test_a_folder_belongs_to_one_run(tmp_path):
@@ -69,6 +69,27 @@ def test_a_large_file_is_read_in_part(tmp_path):
         found = file_mark(path)
     with pytest.raises(DataError, match=r"absent.tsv: cannot be read"):
         file_mark(tmp_path / "absent.tsv")
+
+
+@pytest.mark.parametrize(("suffix", "start_counts"), [(".safetensors", True), (".pt", False)])
+def test_a_weights_file_is_told_by_its_end_and_where_its_checksum_is(tmp_path, suffix, start_counts):
+    path, size = tmp_path / f"weights{suffix}", 3 * files.END
+    path.write_bytes(bytes(size))
+    known = end_digest(path)
+    for place, counts in ((0, start_counts), (size // 2, False), (size - files.END, True), (size - 1, True)):
+        content = bytearray(size)
+        content[place] = 1
+        path.write_bytes(content)
+        assert (end_digest(path) != known) == counts
+    path.write_bytes(bytes(size + 1))
+    assert end_digest(path) != known
+
+
+def test_a_small_file_has_at_most_so_many_bytes(tmp_path):
+    (tmp_path / "a.json").write_bytes(bytes(1000))
+    check_small(tmp_path / "a.json", largest=1000)
+    with pytest.raises(UserError, match=r"a\.json: is 1\.0 KB large, expected at most 999 bytes"):
+        check_small(tmp_path / "a.json", largest=999)
 
 
 def test_an_output_is_a_file(tmp_path):

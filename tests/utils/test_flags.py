@@ -1,12 +1,13 @@
 """Flags from dataclasses."""
 
 import argparse
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import pytest
 
 from refhcm.utils.errors import UserError
-from refhcm.utils.flags import add_flags, from_namespace, id_pair, option
+from refhcm.utils.flags import add_flags, check_fields, from_namespace, id_pair, option, rate, share
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,41 @@ def test_help_and_wrong_types(capsys):
     assert "A switch (default: yes)." in out.out
     assert "A name (default: none)." in out.out
     assert "--size: invalid int value: 'big'" in out.err
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"size": 0, "share": 0}, None),
+        ({"size": 9, "share": 1, "name": "x"}, None),
+        ({"size": -1}, "size is -1, expected a whole number from 0 to 9"),
+        ({"size": 10}, "size is 10, expected"),
+        ({"size": True}, "size is True, expected a whole number"),
+        ({"size": 3.0}, "size is 3.0, expected a whole number"),
+        ({"size": None}, "size is None, expected"),
+        ({"share": 1.5}, r"share is 1.5, expected a number from 0 to 1$"),
+        ({"share": float("nan")}, "share is nan, expected a number"),
+        ({"fast_mode": 1}, "fast_mode is 1, expected yes or no"),
+        ({"name": 7}, "name is 7, expected a text"),
+    ],
+)
+def test_values_from_a_file(values, message):
+    with pytest.raises(UserError, match=message) if message else nullcontext():
+        check_fields(Example(**values), bounds={"int": (0, 9), "float": (0, 100), "share": (0, 1)})
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        (share, ["0", "0.0", "1", "5e-1"], ["-0.001", "1.001", "nan", "half", ""]),
+        (rate, ["1e-9", "0.999"], ["0", "1", "-1", "nan", "fast"]),
+    ],
+)
+def test_the_ends_of_a_number(kind, good, bad):
+    assert [kind(text) for text in good] == [float(text) for text in good]
+    for text in bad:
+        with pytest.raises(argparse.ArgumentTypeError, match=f"got {text!r}"):
+            kind(text)
 
 
 def test_id_pair():

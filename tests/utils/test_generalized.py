@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from refhcm.utils.generalized import THRESHOLDS, Matched, generalized_scores, match
+from refhcm.utils.generalized import THRESHOLDS, Matched, generalized_scores, hits, match
 
 # IoU with a square of side 10 is the width / 10 of a box that ends where it ends.
 SQUARE = (0, 0, 10, 10)
@@ -24,6 +24,14 @@ def test_pairs_are_one_to_one_and_the_best_comes_first():
     assert match([narrow(9), narrow(6)], [SQUARE, FAR]).tolist() == pytest.approx([0.9, 0])
     assert match([FAR, narrow(7)], [SQUARE, FAR]).tolist() == pytest.approx([1, 0.7])
     assert match([], [SQUARE]).shape == match([SQUARE], []).shape == match([], []).shape == (0,)
+
+
+def test_hits_of_each_prediction():
+    boxes = [narrow(6), FAR, narrow(9)]  # two on the square: the better one has it
+    assert hits(boxes, [SQUARE, FAR], 0.5).tolist() == [False, True, True]
+    assert hits(boxes, [SQUARE, FAR], 0.95).tolist() == [False, True, False]
+    assert hits([(0, 0, 4096, 2048)], [(0, 0, 4096, 4096)], 0.5).tolist() == [True]  # the threshold is included
+    assert hits([], [SQUARE], 0.5).tolist() == []
 
 
 def test_counts_and_f1():
@@ -66,6 +74,19 @@ def test_metrics_of_a_table():
         "f1_mean": (1 + 2 / 3 * half) * third, "density_f1_mean": (1 + 2 / 3 * half) * third,
     }  # fmt: skip
     assert scores == pytest.approx(expected)
+
+
+def test_a_box_is_right_from_an_iou_of_one_half_on():
+    scores = generalized_scores([answered([narrow(width)], [SQUARE]) for width in (4.8, 5.2)])
+    means = {f"{name}_mean": 0.1 / 2 for name in ("recall", "precision", "f1", "density_f1")}  # .52 passes .50 alone
+    expected = {"pr_f1": 0.5, "recall": 0.5, "precision": 0.5, "f1": 0.5, "density_f1": 0.5, **means}
+    assert {name: scores[name] for name in expected} == pytest.approx(expected)
+
+
+def test_kinds_come_in_the_order_of_their_names():
+    found = generalized_scores([answered([], [], kind=kind) for kind in "hgbadcfe"])
+    names = [name for name in found if name.startswith("rejection_")]
+    assert names == ["rejection_by_kind", *(f"rejection_{kind}" for kind in "abcdefgh")]
 
 
 def test_a_table_without_one_of_the_two():

@@ -43,6 +43,10 @@ def test_pixel_box(box, expected):
     assert pixel_box(tensor(box), (10, 8)) == expected
 
 
+def test_pixel_box_is_truncated_before_it_is_rounded():
+    assert pixel_box((1.999999999, 2.999999999, 4.999999999, 6.0), (10, 8)) == (1, 2, 4, 6)  # in float32: 2, 3, 5, 6
+
+
 @given(box=st.tuples(*[COORDINATE] * 4), width=st.integers(1, 40), height=st.integers(1, 40))
 def test_pixel_box_is_inside_and_never_empty(box, width, height):
     x0, y0, x1, y1 = pixel_box(box, (width, height))
@@ -82,6 +86,11 @@ def test_crop_is_the_inverse_of_paste():
     assert crop_label_map(pasted, (2, 1, 10, 10), (3, 4)).tolist() == label_map.tolist()
 
 
+def test_crop_has_all_of_the_box_and_nothing_beside_it():
+    mask = np.arange(48).reshape(6, 8)
+    assert crop_label_map(mask, (2, 1, 6, 4), (3, 4)).tolist() == [[10, 11, 12, 13], [18, 19, 20, 21], [26, 27, 28, 29]]
+
+
 def test_crop_of_a_wide_mask():
     mask = torch.zeros(2, 6, dtype=torch.int64)
     mask[1, 3:5] = tensor([7, 8])
@@ -109,6 +118,8 @@ def test_no_two_classes_have_one_colour():
 def test_confusion_rows_are_the_truth_and_minus_one_is_ignored():
     confusion = confusion_matrix(tensor([[0, 1, 1]]), label=tensor([[0, 0, -1]]), num_classes=2)
     assert confusion.tolist() == [[1, 1], [0, 0]]
+    confusion = confusion_matrix([0, 0, 2], label=[0, 1, 0], num_classes=4)  # nothing ignored, the last class missing
+    assert confusion.tolist() == [[1, 0, 1, 0], [1, 0, 0, 0], [0] * 4, [0] * 4]
 
 
 def test_confusion_of_other_shapes_is_refused():
@@ -171,6 +182,6 @@ def test_soft_overlaps_by_hand():
     shares = torch.tensor([[0.9, 0.6, 0.1], [0.05, 0.3, 0.8], [0.05, 0.1, 0.1]])
     found = soft_overlaps(shares.log()[:, None])
     assert found.tolist() == pytest.approx([1.5 / (2 + 1.6 - 1.5), 0.8 / (1 + 1.15 - 0.8), 0])
-    certain = torch.full((2, 1, 2), -50.0)
-    certain[0, 0, 0] = certain[1, 0, 1] = 50
-    assert soft_overlaps(certain).tolist() == pytest.approx([1, 1])
+    certain = torch.full((3, 1, 2), -500.0)  # the last class has a probability of 0
+    certain[0, 0, 0] = certain[1, 0, 1] = 500
+    assert soft_overlaps(certain).tolist() == pytest.approx([1, 1, 0])

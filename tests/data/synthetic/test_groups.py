@@ -17,6 +17,7 @@ from refhcm.data.synthetic.language.facts import (
     colour_fact,
     garment_words,
     position_facts,
+    relation_facts,
     wearing_facts,
 )
 from refhcm.data.synthetic.language.groups import Speaker, among_first, fitting
@@ -259,3 +260,15 @@ def test_the_name_of_somebody_else_comes_last(asked):
     assert len(beside) > 10
     for expression, place in beside:
         assert expression.text.removesuffix("?").endswith(place.words), expression.text
+
+
+def test_who_is_beside_and_between_whom(three):
+    """Ann stands on the right, Bea in the middle, Cleo on the left of the picture."""
+    names = {0: "Ann", 1: "Bea", 2: "Cleo"}
+    said = [{words[0] for words in (fact.words for fact in relation_facts(three, k, names))} for k in names]
+    places = [{text for text in found if text.startswith(("to the", "between"))} for found in said]
+    assert places == [
+        {"to the right of Bea", "to the right of Cleo"},
+        {"to the left of Ann", "to the right of Cleo", "between Cleo and Ann"},
+        {"to the left of Ann", "to the left of Bea"},
+    ]

@@ -24,11 +24,13 @@ from refhcm.data.synthetic.picture.wardrobe import (
 )
 
 LEFT_ARM, RIGHT_ARM, LEFT_SHOE, RIGHT_SHOE, FACE, HAIR = 14, 15, 18, 19, 13, 2
+DRESS, PANTS, NECK = 6, 9, 10
 PLAIN = {
     "top": Garment("top", "t-shirt", "red", (200, 40, 40)),
     "bottom": Garment("bottom", "pants", "blue", (40, 60, 190)),
     "shoes": Garment("shoes", "shoes", "black", (30, 30, 30)),
 }
+DRESS_RED = Garment("dress", "dress", "red", (200, 40, 40))
 MAN = Person("male", False, (236, 188, 150), "short", "brown", False, 1.0, PLAIN)
 
 
@@ -37,16 +39,16 @@ def scenes():
     return [sample_scene(Random(seed)) for seed in range(40)]
 
 
-def standing(yaw):
-    """The parts and the view of a man who stands alone, turned by `yaw` degrees; 0 faces the camera."""
+def standing(yaw, person=MAN, stance="standing"):
+    """The parts and the view of somebody alone, a man who stands, turned by `yaw` degrees; 0 faces the camera."""
     rng = Random(0)
     pose = sample_pose(rng)
-    while (pose.stance, pose.gesture) != ("standing", "none"):
+    while (pose.stance, pose.gesture) != (stance, "none"):
         pose = sample_pose(rng)
     pose = replace(pose, yaw=yaw, head_yaw=yaw)
-    part_map, skeleton = PartMap((200, 260)), pose_skeleton(MAN, pose, size=220, x=100, ground_y=250)
-    actor = type("Actor", (), {"person": MAN, "pose": pose})()
-    draw_person(Pen(part_map, 0), MAN, pose, skeleton, prop_rgb=(0, 0, 0), prop_large=False, seat_rgb=(0, 0, 0))
+    part_map, skeleton = PartMap((200, 260)), pose_skeleton(person, pose, size=220, x=100, ground_y=250)
+    actor = type("Actor", (), {"person": person, "pose": pose})()
+    draw_person(Pen(part_map, 0), person, pose, skeleton, prop_rgb=(0, 0, 0), prop_large=False, seat_rgb=(0, 0, 0))
     return part_map, look_at(part_map, [actor], [skeleton], [1])[0]
 
 
@@ -78,6 +80,23 @@ def test_turned_heads_hide_joints_and_face(yaw, visible):
     assert {name for name, xy in zip(JOINTS[:5], view.keypoints[:5], strict=True) if xy.any()} == visible
     face, hair = (np.count_nonzero(view.label_map == label) for label in (FACE, HAIR))
     assert (face > hair) == (yaw == 0.0)
+
+
+@pytest.mark.parametrize(("yaw", "label"), [(0.0, NECK), (180.0, HAIR)])
+def test_long_hair_hangs_over_the_back(yaw, label):
+    view = standing(yaw, replace(MAN, sex="female", hair="long"))[1]
+    x, y = view.keypoints[[5, 6]].mean(axis=0).astype(int)  # between the shoulders
+    assert view.label_map[y, x] == label
+
+
+@pytest.mark.parametrize(
+    ("garments", "label"), [({"dress": DRESS_RED, "shoes": PLAIN["shoes"]}, DRESS), (PLAIN, PANTS)]
+)
+def test_what_covers_the_thighs_of_somebody_who_sits(garments, label):
+    view = standing(0.0, replace(MAN, garments=garments), "sitting")[1]
+    for hip, knee in ((11, 13), (12, 14)):
+        x, y = view.keypoints[[hip, knee]].mean(axis=0).astype(int)
+        assert view.label_map[y, x] == label
 
 
 def test_joints_lie_on_their_parts():

@@ -11,6 +11,7 @@ import pytest
 from commands import refhcm
 from PIL import Image
 
+from refhcm.data.columns import NOBODY_KINDS, kind_of
 from refhcm.data.synthetic.language.facts import garment_words
 from refhcm.data.synthetic.picture.wardrobe import HELD_OUT, Garment
 from refhcm.data.synthetic.writer import SPLITS, VERSION, World, scene_random, write_picture, write_world
@@ -39,8 +40,9 @@ def test_a_seed_is_one_world_within_a_version(world):
     """If you change what is drawn or said, raise the version and enter both here."""
     said = [row[:5] for split in SPLITS for row in rows(world / "rkpt" / f"{split}.tsv")]
     said += [[row[0], *row[1:3]] for split in SPLITS for row in rows(world / "rhrc" / f"{split}.tsv")]
+    said += [row[:4] for split in SPLITS for row in rows(world / "grec" / f"{split}.tsv")]
     digest = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
-    assert (VERSION, digest) == (4, "eb1f80660e16")
+    assert (VERSION, digest) == (4, "fd7b27f765d6")
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -95,6 +97,7 @@ def test_rows_of_grec_are_well_formed(world, split):
 def test_ids_of_grec_are_unique(world):
     ids = [row[0] for split in SPLITS for row in rows(world / "grec" / f"{split}.tsv")]
     assert len(ids) == len(set(ids)) > 50
+    assert {kind_of(row_id) for row_id in ids} == {"", *NOBODY_KINDS}
 
 
 def test_ids_are_unique_and_pictures_are_in_one_split(world):
@@ -168,16 +171,17 @@ def test_fewer_people(tmp_path):
     assert "max_people" not in World(5, pictures).record()
 
 
-def test_looks_alone(tmp_path):
+@pytest.mark.parametrize("most", [1, 4])
+def test_looks_alone(tmp_path, most):
     """Up to as many expressions for each person as asked for, all of looks; the record says so."""
     pictures = dict.fromkeys(SPLITS, 5)
-    world = World(5, pictures, looks=4)
+    world = World(5, pictures, looks=most)
     write_world(tmp_path / "looks", world, workers=1)
     lines = (tmp_path / "looks/facts/train.jsonl").read_text(encoding="utf-8").splitlines()
     said = [json.loads(line)["expressions"] for line in lines]
-    assert max(map(len, said)) == 4
+    assert max(map(len, said)) == most
     assert {one["family"] for expressions in said for one in expressions} == {"look"}
-    assert json.loads((tmp_path / "looks/world.json").read_text())["looks"] == 4
+    assert json.loads((tmp_path / "looks/world.json").read_text())["looks"] == most
     with pytest.raises(UserError, match="holds another world"):
         write_world(tmp_path / "looks", World(5, pictures), workers=1)
     assert "looks" not in World(5, pictures).record()

@@ -8,6 +8,8 @@ from small_tables import BOX, COLUMN, HEIGHT, PLANTED, POINTS, ROWS, WIDTH, Smal
 
 from refhcm.tables.checking.findings import KINDS
 from refhcm.tables.checking.guessing import guess_task
+from refhcm.tables.checking.keypoints import PointCounts, count_points, keypoint_faults
+from refhcm.tables.checking.report import as_text
 from refhcm.utils.errors import UserError
 
 
@@ -51,9 +53,22 @@ def shorter(table: SmallTable) -> None:
     table.rows[PLANTED].pop()
 
 
+def reused_and_broken(table: SmallTable) -> None:
+    copied("image_id")(table)
+    table.plant("image", encoded(3)[:4000])
+
+
 def renamed(row_id: str):
     def plant(table: SmallTable) -> None:
         table.rows[4][0] = row_id
+
+    return plant
+
+
+def at_the_edges(box: tuple[int, int, int, int]):
+    def plant(table: SmallTable) -> None:
+        table.plant("box", joined(box))
+        table.write_mask(PLANTED, box)
 
     return plant
 
@@ -71,11 +86,15 @@ FAULTS = [
     ("refcoco", copied("image_id"), "image-id-reused", PLANTED),
     ("refcoco", cell("image", encoded(3)[:4000]), "unreadable-picture", PLANTED),
     ("refcoco", cell("image", base64.b64encode(b"no picture").decode()), "unreadable-picture", PLANTED),
+    ("refcoco", reused_and_broken, "unreadable-picture", PLANTED),  # whether it is another one, nobody knows
     ("rpar", cell("image", "none.png"), "unreadable-picture", PLANTED),
     ("refcoco", cell("image", encoded(3, orientation=3)), "turned-picture", PLANTED),
     ("refcoco", cell("box", "10,20,30"), "bad-box", PLANTED),
     ("refcoco", cell("box", "10,20,nan,70"), "bad-box", PLANTED),
     ("refcoco", cell("box", "40,20,10,70"), "box-order", PLANTED),
+    ("rkpt", cell("box", "10,70,40,20"), "box-order", PLANTED),
+    ("rpar", cell("box", "10,20,30"), "bad-box", PLANTED),  # the mask is read, and held against no box
+    ("rpar", cell("box", "40,20,10,70"), "box-order", PLANTED),
     ("refcoco", cell("box", "60,20,90,70"), "box-outside", PLANTED),
     ("refcoco", cell("box", "10,20,60.5,70"), "box-beyond-edge", PLANTED),
     ("refcoco", cell("box", "10,20,11,70"), "small-box", PLANTED),
@@ -138,6 +157,8 @@ def test_a_fault_is_found_at_its_row(tmp_path, task, plant, kind, row):
         ("rpar", cell("text", "None")),  # the box is named instead
         ("rkpt", cell("text", "None")),
         ("rpar", mask((11, 20, 40, 70))),  # a pixel: boxes are rounded
+        ("rpar", at_the_edges((0, 0, 20, 30))),
+        ("rpar", at_the_edges((30, 40, WIDTH, HEIGHT))),
         ("rkpt", cell("keypoints", joined([0, 0, 61, 30, *np.ravel(POINTS[2:])]))),  # rounded; not labelled
         ("rkpt", cell("keypoints", joined([20, 75, *np.ravel(POINTS[1:])]))),  # a hidden foot below the box
         ("refcoco", cell("text", "the man at the café, 男の人")),
@@ -169,9 +190,23 @@ def test_every_row_that_fails_names_id_and_what_came(tmp_path):
     assert finding.severity == "error"
 
 
-def test_refhuman_needs_whole_ids(tmp_path):
-    report = SmallTable(tmp_path, "rkpt", name="refhuman_val.tsv").check()
+def test_a_summary_counts_keypoints_outside_their_boxes(tmp_path):
+    table = SmallTable(tmp_path, "rkpt")
+    table.plant("box", "30,56,40,70")  # of its 17 points, the last two are within a pixel of it
+    report = table.check()
+    assert f"15 of {17 * ROWS} keypoints" in as_text([report], [], root=tmp_path).splitlines()[0]
+
+
+@pytest.mark.parametrize("name", ["refhuman_val.tsv", "RefHuman_val.tsv"])
+def test_refhuman_needs_whole_ids(tmp_path, name):
+    report = SmallTable(tmp_path, "rkpt", name=name).check()
     assert [finding.kind for finding in report.findings] == ["bad-id"] * ROWS
+
+
+def test_ids_of_nothing_are_bad_and_not_repeated(tmp_path):
+    table = SmallTable(tmp_path, "refcoco")
+    table.rows[1][0] = table.rows[4][0] = " "
+    assert [(finding.kind, finding.row) for finding in table.check().findings] == [("bad-id", 1), ("bad-id", 4)]
 
 
 def test_a_limit_checks_the_first_rows(tmp_path):
@@ -181,9 +216,38 @@ def test_a_limit_checks_the_first_rows(tmp_path):
     assert table.check(limit=PLANTED + 1).rows == PLANTED + 1
 
 
-def test_a_table_of_no_task_must_be_named(tmp_path):
+def test_a_table_before_its_codes_is_said_to_lack_them(tmp_path):
+    table = SmallTable(tmp_path, "rpar")
+    assert not table.check().without_codes
+    for row in table.rows:
+        row[table.column["codes"]] = ""
+    report = table.check()
+    assert (report.without_codes, report.findings) == (True, [])
+
+
+@pytest.mark.parametrize(
+    ("outside", "y", "faulty"),
+    [(4, 302, False), (5, 302, True), (8, 301, False), (1, 400, False), (1, 401, True)],
+)
+def test_how_many_points_may_lie_outside_and_how_far(outside, y, faulty):
+    """Of 8: half of them by more than a pixel, and any by half of the box's longer side, which is 200 px."""
+    points = np.array([(150, y)] * outside + [(150, 200)] * (8 - outside) + [(0, 0)] * 9)
+    found = keypoint_faults(joined(points.ravel()), np.float32([100, 100, 200, 300]), None)
+    assert [kind for kind, _ in found] == ["keypoints-outside-box"] * faulty
+
+
+def test_points_outside_by_hand():
+    """A point on an edge of the picture is labelled; one 1 px outside of the box is in it."""
+    points = np.zeros((17, 2), np.float32)
+    points[:4] = [(0, 30), (30, 0), (9, 30), (48, 68)]
+    # The last one is outside of x0,y0,x1,y1 = 10,20,40,50, and would be inside of x,y,w,h, which reach to 50,70.
+    assert count_points(points, np.float32([10, 20, 40, 50])) == PointCounts(4, outside=3, outside_as_xywh=2)
+
+
+@pytest.mark.parametrize("row", ["1\ta man", "1\t7\ta man\t\tno picture", "1\t7\ta man\tno box\t1.png"])
+def test_a_table_of_no_task_must_be_named(tmp_path, row):
     table = tmp_path / "table.tsv"
-    table.write_text("1\ta man\n")
+    table.write_text(f"{row}\n")
     with pytest.raises(UserError, match="--task"):
         guess_task(table)
 

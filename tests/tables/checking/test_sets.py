@@ -6,7 +6,8 @@ import pytest
 from small_tables import ROWS, SmallTable
 
 from refhcm.tables.checking.checking import Options, check_tables
-from refhcm.tables.checking.counting import Named, count_faults, named
+from refhcm.tables.checking.counting import KNOWN, Named, count_faults, named
+from refhcm.tables.making.cihp import PICTURES
 
 
 @pytest.fixture
@@ -22,8 +23,9 @@ def check(tmp_path):
     return check
 
 
-def test_a_shared_image_id_is_a_leak(tmp_path, check):
-    train = SmallTable(tmp_path, "refcoco", name="refcoco_train.tsv")
+@pytest.mark.parametrize("split", ["train", "TRAIN"])
+def test_a_shared_image_id_is_a_leak(tmp_path, check, split):
+    train = SmallTable(tmp_path, "refcoco", name=f"refcoco_{split}.tsv")
     test = SmallTable(tmp_path, "refcoco", name="refcoco_testA.tsv", first=ROWS)
     assert check(train, test)[1] == []
     test.rows[5][1] = train.rows[3][1]  # another file: encoded again
@@ -68,6 +70,22 @@ def count(path, rows, pictures, manifest=None):
     if manifest is not None:
         path.with_name(f"{path.stem}.manifest.json").write_text(json.dumps(manifest))
     return [kind for kind, _ in count_faults(path, rows=rows, pictures=pictures)]
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "pictures"),
+    [("refcoco", 142210, 19994), ("refcocoplus", 141564, 19992), ("refcocog", 95010, 25799)],
+)
+def test_the_splits_add_up_to_the_whole_set(name, rows, pictures):
+    """Expressions and pictures of all splits, as published; of CIHP, as many pictures as making expects."""
+    assert tuple(map(sum, zip(*KNOWN[name].values(), strict=True))) == (rows, pictures)
+    assert {split: counted for split, (_, counted) in KNOWN["refcihp"].items()} == PICTURES
+
+
+def test_persons_of_cihp_are_counted_in_two_ways(tmp_path):
+    table = tmp_path / "refcihp_train.tsv"
+    for rows, faults in ((93208, ["row-count"]), (93209, []), (93213, []), (93214, ["row-count"])):
+        assert count(table, rows, 28280, {"rows": rows, "recipe": {}, "left_out": {}}) == faults
 
 
 def test_counts_of_known_sets(tmp_path):

@@ -29,7 +29,10 @@ def test_the_published_row_but_for_its_codes(cihp, tmp_path):
         f"0000006_0\t{RPAR_TEXT}\t{RPAR_BOX}\t\ttrain/0000006_0.npy\ttrain/0000006.jpg",
         "0000006_1\tNone\t148,141,225,383\t\ttrain/0000006_1.npy\ttrain/0000006.jpg",
     ]
-    assert made.changed["no-caption"] == 1
+    assert +made.changed == {"no-caption": 1}
+    made = maker(cihp, tmp_path / "out", {"0000006_0": [RPAR_TEXT, "a man", "he"]})("0000006")
+    assert made.lines[0].split("\t")[1] == RPAR_TEXT
+    assert +made.changed == {"no-caption": 1, "further-captions": 2}
 
 
 def test_a_mask_holds_one_person(cihp, tmp_path):

@@ -67,6 +67,15 @@ def test_json_of_another_form(tmp_path, content):
         plan_coco(write_json(tmp_path / "own.json", content), "rec")
 
 
+@pytest.mark.parametrize("missing", ["image_id", "bbox"])
+def test_an_annotation_without_a_field(tmp_path, missing):
+    annotation = coco_annotation(1, 7, (1, 2, 30, 40), expression="x")
+    del annotation[missing]
+    path = write_json(tmp_path / "own.json", {"images": [coco_image(7)], "annotations": [annotation]})
+    with pytest.raises(DataError, match=r"own\.json: annotation 1: expected image_id and bbox, got"):
+        plan_coco(path, "rec")
+
+
 def csv(tmp_path, text, name="own.csv"):
     path = tmp_path / name
     path.write_text(text, encoding="utf-8")

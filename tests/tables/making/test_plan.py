@@ -81,6 +81,15 @@ def test_the_wrong_folder_is_an_error_even_of_a_partial_table(tmp_path):
         PictureFolder(tmp_path / "none")
 
 
+def test_a_plan_without_rows_says_what_was_left_out(tmp_path):
+    plan = Plan()
+    with pytest.raises(DataError, match=r"no rows are left to write: left out were none"):
+        plan.located(PictureFolder(tmp_path), limit=None)
+    plan.left_out.update({"no-text": 2, "crowd": 1})
+    with pytest.raises(DataError, match=r"left out were 1 crowd, 2 no-text$"):
+        plan.located(PictureFolder(tmp_path), limit=None)
+
+
 def test_an_id_comes_once():
     plan = Plan()
     plan.add("1.jpg", None, Draft("7_0", "1", "x", (), "refs.json:1"))

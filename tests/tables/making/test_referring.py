@@ -64,6 +64,18 @@ def test_the_published_rkpt_row(raw):
     assert rows[-1] == RKPT_ROW
 
 
+def test_every_file_that_was_read_is_an_input(raw):
+    """The manifest names them, and a table is not gone on with when one of them has changed."""
+    folder, people = raw / "data" / "refcoco", raw / "people.json"
+    refs, instances = folder / "refs(unc).p", folder / "instances.json"
+    assert plan_referring(source(raw)).inputs == [refs, instances]
+    assert plan_referring(source(raw, keypoints=people)).inputs == [people, refs, instances]
+    write_json(folder / "grefs(unc).json", [ref(1, 573476, [2], "left")])
+    refs.unlink()
+    generalised = source(raw, sets=("grefcoco",), refs=folder)
+    assert plan_grefcoco(generalised).inputs == [folder / "grefs(unc).json", instances]
+
+
 def test_all_categories(raw):
     rows, _ = rows_of(plan_referring(source(raw, all_categories=True)), raw / "train2014", "rec")
     assert [row.split("\t")[0] for row in rows] == ["182_0", "182_1", "756_0", "757_0"]
@@ -75,10 +87,23 @@ def test_persons_with_few_points_are_left_out_when_asked(raw):
     assert plan_referring(source(raw, keypoints=raw / "people.json", min_keypoints=12)).left_out["few-keypoints"] == 0
 
 
+def test_persons_without_points_are_kept_by_default(raw):
+    content = json.loads((raw / "people.json").read_text())
+    for person in content["annotations"]:
+        person["keypoints"] = [0] * 51
+    write_json(raw / "people.json", content)
+    rows, _ = rows_of(plan_referring(source(raw, keypoints=raw / "people.json")), raw / "train2014", "rkpt")
+    assert [row.split("\t")[0] for row in rows] == ["182_0", "182_1", "756_0"]
+
+
 def test_keypoints_alone_serve_for_persons(raw):
     (raw / "data" / "refcoco" / "instances.json").unlink()
     rows, _ = rows_of(plan_referring(source(raw, keypoints=raw / "people.json")), raw / "train2014", "rkpt")
     assert rows[-1] == RKPT_ROW
+    content = json.loads((raw / "people.json").read_text())
+    write_json(raw / "people.json", content | {"annotations": content["annotations"][1:]})
+    with pytest.raises(DataError, match=r"ref_id 182\): annotation 1 does not exist in .*people\.json"):
+        plan_referring(source(raw, keypoints=raw / "people.json"))
 
 
 def test_a_part_of_a_set_is_refused_unless_it_may_be_partial(raw):

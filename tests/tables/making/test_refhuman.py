@@ -5,6 +5,7 @@ import json
 import pytest
 from raw_files import PERSON, RKPT_ROW, coco_annotation, picture, rows_of, with_flags, write_json
 
+from refhcm.tables.making.plan import PictureFolder
 from refhcm.tables.making.refhuman import plan_humanref, plan_refhuman
 from refhcm.utils.errors import DataError
 
@@ -79,6 +80,16 @@ def test_rec_takes_the_lines_about_one_person(tmp_path):
     plan = plan_humanref(humanref(tmp_path, *BOXES), one_box=True)
     assert rows_of(plan, tmp_path / "images", "rec")[0] == ["1\ta.jpg\tall 1\t5.5,6,50,60"]
     assert plan.left_out == {"no-box": 1, "several-boxes": 1}
+
+
+def test_a_missing_picture_stops_unless_the_table_may_be_partial(tmp_path):
+    path = humanref(tmp_path, *BOXES)
+    path.write_text(path.read_text().replace('"a.jpg"', '"none.jpg"', 1))
+    images = PictureFolder(tmp_path / "images")
+    with pytest.raises(DataError, match=r"1 of 2 pictures are missing, such as none\.jpg; --partial"):
+        plan_humanref(path, one_box=False).located(images, limit=None)
+    plan = plan_humanref(path, one_box=False, partial=True)
+    assert [picture.name for picture in plan.located(images, limit=None)] == ["a.jpg"]
 
 
 def test_generalised_rec_takes_them_all(tmp_path):

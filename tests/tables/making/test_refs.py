@@ -7,7 +7,7 @@ import pickle
 import pytest
 from raw_files import ref, write_json
 
-from refhcm.tables.making.refs import count_refs, find_refs, read_json_lines, read_refs
+from refhcm.tables.making.refs import KNOWN_REFS, count_refs, find_refs, read_json_lines, read_refs
 from refhcm.utils.errors import DataError, UserError
 
 
@@ -63,7 +63,13 @@ def test_a_ref_without_a_field_is_named(tmp_path, missing):
 
 
 @pytest.mark.parametrize(
-    ("nobody", "ids"), [({"ann_id": [-1], "no_target": True}, ()), ({"ann_id": [-1]}, ()), ({"ann_id": [4, 7]}, (4, 7))]
+    ("nobody", "ids"),
+    [
+        ({"ann_id": [-1], "no_target": True}, ()),
+        ({"ann_id": [-1]}, ()),
+        ({"ann_id": [4, 7]}, (4, 7)),
+        ({"ann_id": [4], "no_target": True}, ()),
+    ],
 )
 def test_refs_about_nobody_or_many(tmp_path, nobody, ids):
     (found,) = read_refs(write_json(tmp_path / "grefs(unc).json", [ref(1, 2, 3, "a") | nobody]))
@@ -78,6 +84,16 @@ def test_refs_about_nobody_or_many(tmp_path, nobody, ids):
 def test_splits_by_their_names(tmp_path, split, wanted, fits):
     (found,) = read_refs(write_json(tmp_path / "refs.json", [ref(1, 2, 3, "a", split=split)]))
     assert found.in_split(wanted) == fits
+
+
+@pytest.mark.parametrize(
+    ("name", "split_by", "total"),
+    [("refcoco", "unc", 50000), ("refcoco", "google", 50000), ("refcocoplus", "unc", 49856),
+     ("refcocog", "umd", 49822), ("refcocog", "google", 49822)],
+)  # fmt: skip
+def test_the_splits_add_up_to_the_objects_of_the_set(name, split_by, total):
+    """As the papers of the sets count these."""
+    assert sum(KNOWN_REFS[name, split_by].values()) == total
 
 
 def test_splits_that_a_set_lacks():

@@ -92,6 +92,17 @@ def test_hidden_points_outside_the_box_are_kept():
     assert keypoints_cell(with_flags(published, 1), (640, 480), where="here", changed=Counter()) == published
 
 
+def test_a_point_is_clipped_by_at_most_a_pixel():
+    points = [-1.0, 480.5, 2, 640, 0, 1, 641, 481, 2] + [0.0] * 42
+    changed = Counter()
+    cell = keypoints_cell(points, (640, 480), where="here", changed=changed)
+    assert cell.split(",")[:6] == ["0", "480", "640", "0", "640", "480"]
+    assert +changed == {"clipped-keypoint": 2}
+    for k, beyond in ((0, -1.01), (1, 481.01)):
+        with pytest.raises(FaultError, match="here: the keypoint"):
+            keypoints_cell([*points[:k], beyond, *points[k + 1 :]], (640, 480), where="here", changed=changed)
+
+
 def test_a_point_outside_the_picture_is_a_fault():
     points = [700.0, 5, 2] + [0.0] * 48
     with pytest.raises(FaultError, match="here: the keypoint 700,5 leaves") as error:
@@ -114,7 +125,9 @@ def test_another_order_of_17_points_is_refused():
     assert len(check_skeleton([1] * 51, list(KEYPOINT_NAMES), where="here")) == 51
 
 
-@pytest.mark.parametrize("wrong", [[1] * 50 + ["x"], [1] * 50 + [float("nan")], [3] * 51, "many", None])
+@pytest.mark.parametrize(
+    "wrong", [[1] * 50 + ["x"], [1] * 50 + [True], [1] * 50 + [float("nan")], [3] * 51, "many", None]
+)
 def test_keypoints_that_are_none_are_refused(wrong):
     with pytest.raises(DataError, match="here"):
         check_skeleton(wrong, None, where="here")
@@ -138,5 +151,6 @@ def test_boxes_go_from_left_to_right_once():
     assert cell == "2.5,0,9,9;30,0,40,9"
     assert changed["repeated-box"] == 1
     assert boxes_cell([], changed=changed) == ""
+    assert boxes_cell([(k, 0, k + 5, 5) for k in range(20)], changed=changed).count(";") == 19
     with pytest.raises(LeftOutError, match="many-boxes"):
         boxes_cell([(k, 0, k + 5, 5) for k in range(21)], changed=changed)

@@ -19,7 +19,8 @@ NAMES = [f"picture {k}" for k in range(20)]
 
 def rows(name):
     made = Made([f"{name}\ta", f"{name}\tb"])
-    made.left_out["crowd"] += 1
+    made.left_out.update({"crowd": 1, "small-box": 0})
+    made.changed.update({"clipped-box": 2, "turned-picture": 0})
     return made
 
 
@@ -50,7 +51,8 @@ def test_the_manifest_tells_what_the_table_is_made_of(target):
     assert manifest == json.loads(target.manifest.read_text())
     assert manifest["output"]["sha256"] == sha256(WHOLE.encode()).hexdigest()
     assert list(manifest["inputs"].values()) == [sha256(b"refs").hexdigest()]
-    assert (manifest["rows"], manifest["pictures"], manifest["left_out"]) == (40, 20, {"crowd": 20})
+    assert (manifest["rows"], manifest["pictures"]) == (40, 20)
+    assert (manifest["left_out"], manifest["changed"]) == ({"crowd": 20}, {"clipped-box": 40})
     assert sorted(path.name for path in target.path.parent.iterdir()) == ["t.manifest.json", "t.tsv"]
 
 
@@ -99,6 +101,15 @@ def test_an_interrupted_table_goes_on_where_it_was(target, error):
     assert set(again.asked) == set(NAMES[12:])
     assert target.path.read_text() == WHOLE
     assert (manifest["rows"], manifest["left_out"]) == (40, {"crowd": 20})
+
+
+@pytest.mark.parametrize(("every", "records"), [(3600.0, 1), (-1.0, 21)])
+def test_how_far_a_table_is_is_written_now_and_then_and_at_the_end(target, monkeypatch, every, records):
+    saved, save = [], writer._save
+    monkeypatch.setattr(writer, "_SAVED_EVERY", every)
+    monkeypatch.setattr(writer, "_save", lambda *given: (save(*given), saved.append(given[2].pictures)))
+    write(target)
+    assert saved == [*range(1, 21), 20][-records:]
 
 
 def test_what_was_written_after_the_last_record_is_cut_off(target):

@@ -73,6 +73,14 @@ def test_only_an_empty_list_says_nobody(scored, nothing):
     assert any("cannot be read as boxes" in remark for remark in found.remarks)
 
 
+def test_answers_rank_only_if_each_has_a_score_and_they_differ(scored):
+    answers = humanref([name for name in ROWS if name != "missed"])
+    ranked = [answer | {"score": k} for k, answer in enumerate(answers)]
+    assert scored(ranked).scores.tolist() == [0, 1, 2, -np.inf, 3, 4, 5]
+    assert scored([*ranked[:-1], answers[-1]]).scores is None
+    assert scored([answer | {"score": 0.5} for answer in humanref()]).scores is None
+
+
 def test_weights_are_repeated_rows():
     """A picture that is drawn k times counts as k rows; one kind of row that fits nobody is not drawn at all."""
     names = list(ROWS)

@@ -1,6 +1,7 @@
 """What the cells of drawn pictures show."""
 
 import json
+import shutil
 from itertools import chain
 
 import numpy as np
@@ -88,12 +89,13 @@ def test_parts_are_those_at_points_of_the_mask(world, both):
 
 
 def test_cells_of_a_box():
-    """A box of 1.5 x 2 cells on a grid of 4 x 4, with a part at one point."""
+    """A box of 1.75 x 2.5 cells on a grid of 4 x 4: every cell that it touches, middles beyond its edge, too."""
     places = np.full(COORDINATES, np.nan, np.float32)
-    places[:4] = np.array([0.5, 1, 2, 3]) / 4
+    places[:4] = np.array([0.5, 1, 2.25, 3.5]) / 4
     cells, middles = Target(np.zeros((0, 2), np.int32), places, np.zeros((16, 16), np.uint8), ()).cells(4)
-    assert cells.tolist() == [4, 5, 8, 9]
-    np.testing.assert_allclose(middles, [[0, 0.25], [2 / 3, 0.25], [0, 0.75], [2 / 3, 0.75]], atol=1e-6)
+    assert cells.tolist() == [4, 5, 6, 8, 9, 10, 12, 13, 14]
+    expected = [[x / 7, y] for y in (0.2, 0.6, 1) for x in (0, 4, 8)]
+    np.testing.assert_allclose(middles, expected, atol=1e-6)
 
 
 def test_words_lie_on_the_garment_that_they_name(cells, both):
@@ -116,6 +118,14 @@ def test_words_lie_on_the_garment_that_they_name(cells, both):
 def test_head_or_torso_shows_where_a_person_faces(both, regions, told):
     facts = both[0][0] | {"regions": regions, "keypoints": np.zeros((17, 2))}
     assert (f"facing:{facts['view']}" in {tag for tag, _, _ in _tags(facts)}) == told
+
+
+@pytest.mark.parametrize(("joint", "told"), [(0, True), (1, False)])
+def test_a_beard_is_told_where_the_nose_is_seen(both, joint, told):
+    points = np.zeros((17, 2))
+    points[joint] = 9, 7
+    facts = both[0][0] | {"beard": True, "keypoints": points}
+    assert ("beard" in {tag for tag, _, _ in _tags(facts)}) == told
 
 
 def test_a_joint_is_shown_in_its_cell(world, cells, both):
@@ -161,6 +171,26 @@ def test_groups_are_the_rows_of_grec(world, cells, people):
         told = [(text, ";".join(boxes[id(person)] for person in fitting)) for text, fitting in groups]
         assert told == [(row[2], row[3]) for row in rows if row[1] == f"train_{name}"]
     assert {len(fitting) for groups in cells.groups for _, fitting in groups} >= {0, 1, 2}
+
+
+def test_groups_with_somebody_unknown_are_left_out(world, people, tmp_path):
+    """Whoever has no expression of their own is not among the facts, and nothing else is lost."""
+    table = (world / "grec/train.tsv").read_text(encoding="utf-8").splitlines()
+    told = {name: [row for row in (line.split("\t") for line in table) if row[1] == f"train_{name}"] for name in people}
+    name, unknown, box = next(
+        (name, person, box)
+        for name, facts in people.items()
+        for person in facts
+        for box in [",".join(map(str, person["box"]))]
+        if len(facts) > 1 and any(box in row[3].split(";") for row in told[name])
+    )
+    shutil.copytree(world, tmp_path / "world")
+    file = tmp_path / "world" / "facts" / "train.jsonl"
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    file.write_text("".join(line for line in lines if json.loads(line)["id"] != unknown["id"]), encoding="utf-8")
+    found = read_cells([tmp_path / "world"], "train", size=128, side=SIDE, workers=1).groups[list(people).index(name)]
+    kept = [(row[2], len(row[3].split(";")) if row[3] else 0) for row in told[name] if box not in row[3].split(";")]
+    assert [(text, len(fitting)) for text, fitting in found] == kept
 
 
 def test_tags_are_words_or_marks(cells):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from drawn_masks import draw_person, make_world, run_tokenizer
 
 from refhcm.models.vqgan import load_tokenizer
 from refhcm.tasks.result_files import read_results
-from refhcm.training.tokenizer.adapting import AnsweredCrops, iou_loss
+from refhcm.training.tokenizer.adapting import AnsweredCrops, DecoderTrainer, Drawn, iou_loss
 from refhcm.training.tokenizer.masks import MaskRows, open_table
 from refhcm.utils.parsing import crop_label_map
 
@@ -133,12 +134,22 @@ def test_iou_loss():
     assert iou_loss(wrong, labels) == pytest.approx(1 - (4 / 5 + 2 / 3 + 0) / 3)
 
 
+def test_the_loss_has_three_tenths_of_cross_entropy():
+    """Two pixels, each of its class with probability 1/2: soft IoUs of 0.5 / 1.5, and log 2 nats."""
+    trainer = object.__new__(DecoderTrainer)
+    trainer.tokenizer = SimpleNamespace(train=lambda: None, decode_logits=lambda codes: torch.zeros(1, 2, 1, 2))
+    loss = trainer.losses(Drawn(torch.zeros(1, 48), torch.tensor([[[0, 1]]])))["loss"]
+    assert float(loss) == pytest.approx(2 / 3 + 0.3 * np.log(2))
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
         (lambda records: records.pop(), r"has 5 records, .*coded.tsv has 6 rows"),
         (lambda records: records[2].update(uniq_id="9"), r"record 2: answers '9', the row .* is '2'"),
         (lambda records: records[1].update(image_code=[1, 2]), "record 1: image_code: needs 48 finite numbers"),
+        (lambda records: records[3].update(bbox=[0, 0, float("nan"), 9]), "record 3: bbox: needs 4 finite numbers"),
+        (lambda records: records[3].update(bbox=[0, 0, 1e39, 9]), "record 3: bbox: needs 4 finite numbers"),
         (lambda records: records[0].pop("bbox"), "record 0: bbox: needs 4 finite numbers, got None"),
     ],
 )

@@ -13,7 +13,8 @@ from refhcm.models.vqgan.config import VQConfig
 from refhcm.training.tokenizer.adapting import AnsweredCrops
 from refhcm.training.tokenizer.masks import MaskRows, TrainingCrops, mirror_label_map, open_table
 from refhcm.training.tokenizer.scoring import encode, score
-from refhcm.utils.parsing import CLASS_NAMES, NUM_CLASSES
+from refhcm.utils.errors import DataError
+from refhcm.utils.parsing import CLASS_NAMES, NUM_CLASSES, confusion_matrix, parsing_metrics
 
 SIZE_HW = (32, 24)
 
@@ -28,7 +29,7 @@ def ignore(world, value=255):
     lines = (world / "rows.tsv").read_text()
     for k in range(6):
         mask = np.load(world / "gts" / f"{k}.npy")
-        mask[70:] = value
+        mask[64:] = value
         Image.fromarray(mask).save(world / "gts" / f"{k}.png")
         lines = lines.replace(f"{k}.npy", f"{k}.png")
     (world / f"rows{value}.tsv").write_text(lines)
@@ -87,13 +88,18 @@ def test_ignored_pixels_are_left_out_of_scores(world):
 
         def decode(self, codes):
             made = self.crops.clone()
-            made[:, 17:] = 1  # rows 70.. of the mask
+            made[:, 17:] = 1  # rows 76.. of the mask
             return made
 
     rows = ignore(world)
     assert rows[0].crop(SIZE_HW)[17:].unique().tolist() == [255]
     scores = score(Perfect(), rows, batch_size=6, num_workers=0)
     assert scores["crop_miou"] > 0.9
+    assert scores["code_usage"] == pytest.approx(1 / NUM_CLASSES)
+    crops = torch.stack([rows[k].crop(SIZE_HW) for k in range(6)])
+    centres = (crops * (crops != 255))[:, 2::4, 2::4]  # of cells of 4 x 4 px
+    nearest = confusion_matrix(centres.repeat_interleave(4, 1).repeat_interleave(4, 2), label=crops)
+    assert scores["nearest_crop_miou"] == pytest.approx(parsing_metrics(nearest)["miou"])
     plain = score(Perfect(), ignore(world, 0), batch_size=6, num_workers=0)
     assert plain["crop_miou"] < scores["crop_miou"]
 
@@ -116,6 +122,29 @@ def test_the_mask_of_a_turned_picture_is_upright(world):
     assert "0.npy: is 112 x 140, its picture 140 x 112 px" in bad.message
     (world / "imgs" / "0.png").write_bytes(b"text")
     assert "rows.tsv:1: column image: " in MaskRows(open_table(world / "rows.tsv"), world)[0].message
+
+
+def test_a_mask_that_cannot_be_read_stops_encoding_and_scoring(world):
+    (world / "gts" / "3.npy").write_bytes(b"no array")
+    rows, out = MaskRows(open_table(world / "rows.tsv"), world), world / "coded.tsv"
+    with pytest.raises(DataError, match=r"rows\.tsv:4: "):
+        encode(tokenizer(), rows, out=out, batch_size=4, num_workers=0)
+    assert not out.exists()
+    with pytest.raises(DataError, match=r"rows\.tsv:4: "):
+        score(tokenizer(), rows, batch_size=4, num_workers=0)
+
+
+def test_a_draw_follows_from_seed_and_number(world):
+    """Every row once in each pass, in another order and with other chance; whatever was drawn before."""
+    crops, again = (TrainingCrops(MaskRows(open_table(world / "rows.tsv"), world), SIZE_HW, seed=1) for _ in range(2))
+    drawn = [crops.row(draw) for draw in range(12)]
+    rows, chance = [row for row, _ in drawn], [rng.random() for _, rng in drawn]
+    assert sorted(rows[:6]) == sorted(rows[6:]) == list(range(6))
+    assert rows[:6] != rows[6:]
+    assert len(set(chance)) == 12
+    for draw in (7, 2, 11):
+        row, rng = again.row(draw)
+        assert (row, rng.random()) == (rows[draw], chance[draw])
 
 
 def test_mirror_swaps_left_and_right():

@@ -59,8 +59,10 @@ def half(server, tmp_path):
 def test_another_file_under_the_same_address_is_fetched_anew(server, tmp_path):
     half(server, tmp_path)
     server.files["a.bin"] = CONTENT[::-1]
+    server.requests.clear()
     fetch(f"{server.url}/a.bin", tmp_path / "a.bin")
     assert (tmp_path / "a.bin").read_bytes() == CONTENT[::-1]
+    assert len(server.requests) == 1  # it named the version that it has a part of
 
 
 def test_a_server_without_ranges(server, tmp_path):
@@ -122,6 +124,8 @@ def test_a_full_disk_is_said_before_anything_comes(server, tmp_path, monkeypatch
         fetch(f"{server.url}/a.bin", tmp_path / "a.bin")
     with pytest.raises(FetchError, match="5 bytes left"):
         copy(_write(tmp_path / "b.bin"), tmp_path / "c.bin")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, len(CONTENT)))
+    copy(_write(tmp_path / "b.bin"), tmp_path / "c.bin")
 
 
 def test_a_disk_that_fills_up(server, tmp_path, monkeypatch):
@@ -240,6 +244,16 @@ def test_an_archive_with_a_name_that_leads_outside(tmp_path, name):
         archive.writestr("good", "a")
         archive.writestr(name, "b")
     with pytest.raises(FetchError, match=r"annos.zip: cannot be unpacked: it holds .*, which leads out of the folder"):
+        unpack(tmp_path / "annos.zip", tmp_path / "annos")
+    assert names(tmp_path) == ["annos.zip"]
+
+
+def test_an_archive_larger_than_the_disk_is_not_begun(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "annos.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a", bytes(6000))
+        archive.writestr("b", bytes(4000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 9999))
+    with pytest.raises(FetchError, match=r"the disk has 10\.0 KB left, 10\.0 KB needed"):
         unpack(tmp_path / "annos.zip", tmp_path / "annos")
     assert names(tmp_path) == ["annos.zip"]
 
