@@ -26,7 +26,8 @@ def read_results(path: str | Path, count: int, *, data: str | Path) -> list[Mapp
 def read_numbers(record: Mapping[str, Any], field: str, *, count: int, where: str) -> np.ndarray:
     """A field of a record: finite numbers, float32 [count]. Raises DataError naming `where`."""
     try:
-        numbers = np.asarray(record.get(field), np.float32)
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused below
+            numbers = np.asarray(record.get(field), np.float32)
     except (TypeError, ValueError, OverflowError):
         numbers = np.empty(0, np.float32)
     if numbers.shape != (count,) or not np.isfinite(numbers).all():
