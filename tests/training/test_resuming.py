@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from refhcm.utils.errors import UserError
 
 pytest.importorskip("fairseq")
 from refhcm.training import resuming
-from refhcm.training.resuming import place_of
+from refhcm.training.resuming import LAST, place_of, starting_weights
 
 PLAIN = ["--dropout=0", "--encoder-drop-path-rate=0", "--decoder-drop-path-rate=0", "--max-epoch=1", "--lr=1e-4"]
 
@@ -84,6 +85,20 @@ def test_weights_to_restore(begun, world, tmp_path):
     assert [int(update["num_updates"]) for update in updates(third)] == [1]
     both = training_command(world, tmp_path / "both", *given, f"--finetune-from-model={weights}")
     assert "--finetune-from-model and --restore-file exclude each other" in refused(both)
+
+
+@pytest.mark.parametrize("kept", ["", "reset_optimizer", "reset_dataloader", "reset_meters"])
+def test_what_is_not_wholly_reset_is_resumed(kept, tmp_path):
+    """Only with all three resets does --restore-file give weights alone; and a run that has begun needs none."""
+    weights, folder = tmp_path / "weights.pt", tmp_path / "run"
+    weights.touch()
+    resets = {name: name != kept for name in ("reset_optimizer", "reset_dataloader", "reset_meters")}
+    given = {"save_dir": str(folder), "restore_file": str(weights), "finetune_from_model": None}
+    cfg = SimpleNamespace(checkpoint=SimpleNamespace(**given, **resets))
+    assert starting_weights(cfg) == (None if kept else str(weights))
+    folder.mkdir()
+    (folder / LAST).touch()
+    assert starting_weights(cfg) is None
 
 
 def test_other_ranks_go_on_at_the_same_row(world, tmp_path):
