@@ -107,7 +107,7 @@ def check_box(box: Any, where: str) -> dict[str, Any]:
         raise UserError(f"{where}: needs 4 finite numbers x0, y0, x1, y1 in image px, got {shorten(str(box))}")
     corners = corners.astype(np.float32)
     if not (corners[:2] < corners[2:]).all():
-        raise UserError(f"{where}: needs x0 < x1 and y0 < y1 in float32, got {shorten(str(box))}")
+        raise UserError(f"{where}: needs x0 < x1 and y0 < y1, got {_numbers(corners)}")
     return {"box_xyxy": corners}
 
 
@@ -115,9 +115,13 @@ def clip_to_picture(box_xyxy: np.ndarray, size_wh: tuple[int, int], *, where: st
     """The part of a box inside the picture, float32 [4]. Raises UserError if there is none."""
     clipped = np.clip(box_xyxy, 0, np.tile(np.asarray(size_wh, np.float32), 2))
     if not (clipped[:2] < clipped[2:]).all():
-        box = ", ".join(f"{number:g}" for number in box_xyxy.tolist())
-        raise UserError(f"{where}: {box} is wholly outside the picture of {size_wh[0]} x {size_wh[1]} px")
+        picture = "{} x {} px".format(*size_wh)
+        raise UserError(f"{where}: {_numbers(box_xyxy)} is wholly outside the picture of {picture}")
     return clipped
+
+
+def _numbers(box_xyxy: np.ndarray) -> str:
+    return ", ".join(f"{number:g}" for number in box_xyxy.tolist())
 
 
 def check_probability(value: Any, where: str) -> float:
