@@ -20,6 +20,7 @@ from .graphs import EncoderGraph, MapGraph, PictureGraph, StepGraph, plain
 
 ANY = torch.export.Dim.DYNAMIC
 PICTURES, QUESTIONS, ANSWERS, BEFORE, SYMBOLS, POSITIONS = 2, 3, 5, (4, 6), 7, 9  # of the example; all may vary
+OLDEST_TORCH = "2.7"  # whose exporter can write batch norms
 SMALL = 2**31  # bytes that protobuf can hold in one file
 
 
@@ -46,13 +47,15 @@ def write_graphs(
 ) -> None:
     """Writes the files into `folder`. dtype: one of `files.DTYPES`. mark: see `files.mark`.
 
-    UserError without the packages, and for a network too large for one file.
+    UserError without the packages, with an older torch, and for a network too large for one file.
     """
     try:
         import onnx
         import onnxscript  # noqa: F401  torch's exporter needs it
     except ImportError as error:
         raise UserError(f"--format onnx: needs {error.name}: pip install onnx onnxruntime onnxscript") from error
+    if torch.__version__ < OLDEST_TORCH:  # compared as versions
+        raise UserError(f"--format onnx: needs torch {OLDEST_TORCH} or later, this is {torch.__version__}")
     network = plain(network)
     graphs = dict(
         zip(PARTS, (_picture(network, canvas_px), _encoder(network, canvas_px), _decoder(network)), strict=True)

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from commands import refhcm as command
 from hub_server import serving_hub
 from scripts import ROOT
@@ -18,11 +19,14 @@ from refhcm.data.tsv import TsvFile
 from refhcm.inference.loading import checkpoint_file
 from refhcm.models.generation_settings import GenerationSettings
 from refhcm.models.onnx.files import MAPS, PARTS, mark, path_of
+from refhcm.models.onnx.writing import OLDEST_TORCH
 from refhcm.utils.errors import CheckpointError, UserError
 
 pytest.importorskip("onnxruntime", reason="needs the extra [onnx]")
 onnx = pytest.importorskip("onnx", reason="needs the extra [onnx]")
 pytest.importorskip("onnxscript", reason="needs the extra [onnx]")
+
+pytestmark = pytest.mark.skipif(torch.__version__ < OLDEST_TORCH, reason="this torch cannot write ONNX")
 
 WITHOUT_TORCH = """
 import sys
@@ -188,6 +192,14 @@ def test_formats_that_do_not_go_together(golden_checkpoint, tmp_path, capsys):
         assert said in capsys.readouterr().err
     assert command("export", golden_checkpoint("rkpt"), tmp_path / "out.pt", "--format", "onnx") != 0
     assert "writes a folder" in capsys.readouterr().err
+
+
+def test_an_older_torch(golden_checkpoint, bpe_dir, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(torch, "__version__", type(torch.__version__)("2.6.0"))
+    given = ("--format", "onnx", "--bpe-dir", bpe_dir)
+    assert command("export", golden_checkpoint("rkpt"), tmp_path / "out", *given) == 2
+    assert "--format onnx: needs torch 2.7 or later, this is 2.6.0" in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.slow
