@@ -183,7 +183,6 @@ def test_names_take_a_small_share_of_a_file(tmp_path):
     [
         ({"w": torch.ones(3).to_sparse()}, r"'w' \(float32, sparse_coo\) is not stored as plain numbers"),
         ({"w": torch.ones(3, dtype=torch.complex64)}, "complex64"),
-        ({"w": torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)}, "not stored as plain numbers"),
         ({"w": torch.ones(1).expand(2**40)}, "not stored as plain numbers"),
         ({"w": torch.ones(1, device="meta")}, "not stored as plain numbers"),
         ({"w": torch.ones(1), "module.w": torch.ones(1)}, "'w' comes twice"),
@@ -196,6 +195,12 @@ def test_weights_are_plain_numbers_with_names(weights, message):
         named_weights(weights, where="f")
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 200
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")  # torch 2.14 gives it up; files hold it
+def test_quantized_weights_are_refused():
+    with pytest.raises(CheckpointError, match="not stored as plain numbers"):
+        named_weights({"w": torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)}, where="f")
 
 
 @pytest.mark.parametrize("value", [float("inf"), -float("inf"), float("nan")])
