@@ -23,7 +23,7 @@ def draw_reliability(judged: Sequence[Judged], path: Path) -> None:
     fields = [field for field in JUDGED_FIELDS if any(one.field == field for one in judged)]
     figure = Figure((SIDE_INCHES * max(len(fields), 1), SIDE_INCHES * 1.35), layout="constrained")
     panels = figure.subplots(2, max(len(fields), 1), squeeze=False, sharex=True, height_ratios=(3, 1))
-    for field, upper, lower in zip(fields, *panels, strict=False):
+    for field, upper, lower in zip(fields, *panels[:, : len(fields)], strict=True):
         numbers, right = zip(*((one.raw, one.right) for one in judged if one.field == field), strict=True)
         table = reliability(numbers, right)
         filled = table[table[:, 0] > 0]

@@ -88,7 +88,8 @@ def _draw(rng: Random, actors: list[Actor], size_wh: tuple[int, int]) -> Scene:
             Pen(part_map, number), actor.person, actor.pose, skeleton,
             prop_rgb=actor.prop_rgb, prop_large=actor.prop_large, seat_rgb=seat_rgb,
         )  # fmt: skip
-        drawn = zip(part_map.parts[first:], part_map.image.histogram()[first:], strict=False)
+        counts = part_map.image.histogram()[first : len(part_map.parts)]
+        drawn = zip(part_map.parts[first:], counts, strict=True)
         whole.append(sum(count for part, count in drawn if part.owner == number) // SCALE**2)
     shadow, style = _shadow(background.size, skeletons), _sample_style(rng)
     picture = paint(part_map, background, shadow=shadow, style=style, seed=rng.getrandbits(32))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -113,6 +114,20 @@ def test_frames_that_are_not_sure_enough(model, clip, tmp_path, least, found):
     assert run("--video", clip, "--text", "the dancer", "--min-confidence", least, "--out", out) == 0
     assert [line["box"] is not None for line in lines(out)] == [found] * 6
     assert {line["question"]["min_confidence"] for line in lines(out)} == {float(least)}
+
+
+def test_nothing_stands_between_lines_on_a_terminal(model, tmp_path, monkeypatch, capsys):
+    short = tmp_path / "short.mp4"
+    write_clip(short, [Image.new("RGB", (16, 16))] * 2, rate=Fraction(5))
+    assert run("--video", short, "--text", "the dancer") == 0
+    assert "2/2" in capsys.readouterr().err  # in a file or a pipe, the progress is seen
+    shown, terminal = os.openpty()
+    with open(terminal, "w") as stdout, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stdout)
+        assert run("--video", short, "--text", "the dancer") == 0
+    assert [json.loads(line)["size"] for line in os.read(shown, 10_000).splitlines()] == [[16, 16]] * 2
+    os.close(shown)
+    assert "2/2" not in capsys.readouterr().err
 
 
 def test_several_clips_and_texts(model, clip, tmp_path):
